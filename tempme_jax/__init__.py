@@ -1,0 +1,36 @@
+"""Efficient text-video retrieval: CLIP with adapters and temporal token merging, in JAX.
+
+    model = tempme_jax.load("openai/clip-vit-base-patch32", method="tempme", num_frames=12)
+    model.similarity(model.embed_text("a cat jumps"), model.embed_video("cat.mp4"))
+
+The names below are imported when they are first used: importing the package costs nothing.
+"""
+
+import importlib
+
+from tempme_jax.version import __version__
+
+_HOMES = {
+    "METHODS": "tempme_jax.methods",
+    "Architecture": "tempme_jax.clip",
+    "Model": "tempme_jax.model",
+    "VideoError": "tempme_jax.video",
+    "WeightsError": "tempme_jax.pretrained",
+    "create": "tempme_jax.loading",
+    "load": "tempme_jax.loading",
+}
+_MODULES = {"merging": "tempme_jax.reducers.merging"}
+
+__all__ = ["__version__", *_HOMES, *_MODULES]
+
+
+def __getattr__(name: str):
+    if name in _HOMES:
+        return getattr(importlib.import_module(_HOMES[name]), name)
+    if name in _MODULES:
+        return importlib.import_module(_MODULES[name])
+    raise AttributeError(f"module 'tempme_jax' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

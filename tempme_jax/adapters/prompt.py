@@ -1,0 +1,51 @@
+"""Prompt tuning: learned tokens that every block attends to, in both towers.
+
+Deep, independent prompts as in VPT (Jia et al., ECCV 2022) and in the IVLP baseline of MaPLe
+(Khattak et al., CVPR 2023). The published code puts prompts into the sequence and discards what
+comes out for them after every block, so all that they do is to be attended to. Here they are just
+that, keys and values, and cost no query and no MLP (specification section 3).
+"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import flax.linen as nn
+import jax
+
+from tempme_jax.adapters.base import Adapter
+from tempme_jax.tokens import Tokens
+
+
+@dataclasses.dataclass(frozen=True)
+class Prompt(Adapter):
+    """Gives every block tokens of its own to attend to.
+
+    Attributes:
+        count: prompts of a block.
+        std: their standard deviation at the start.
+    """
+
+    count: int = 5
+    std: float = 0.02
+
+    @property
+    def context_tokens(self) -> int:
+        return self.count
+
+    def context(self, layer: int, dtype: Any) -> Callable[[Tokens], jax.Array]:
+        return Prompts(self.count, self.std, name=f"prompts_{layer}")
+
+
+class Prompts(nn.Module):
+    """The prompts of one block, the same for every clip."""
+
+    count: int
+    std: float
+
+    @nn.compact
+    def __call__(self, tokens: Tokens) -> jax.Array:
+        """[b, t, n, d] -> [1, 1, count, d]."""
+        shape = (self.count, tokens.x.shape[-1])
+        prompts = self.param("tokens", nn.initializers.normal(self.std), shape)
+        return prompts[None, None].astype(tokens.x.dtype)

@@ -1,0 +1,111 @@
+"""Speeds measured side by side, in one run, so that ratios mean something."""
+
+import dataclasses
+import statistics
+import time
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from tempme_jax import costs
+from tempme_jax.loading import create
+from tempme_jax.model import encode_pixels
+
+# The product against which the speed of the towers is held: the MLP of ViT-B on 24 frames.
+PRODUCT = (1200, 768, 3072)
+
+
+@dataclasses.dataclass(frozen=True)
+class EncodeSpeed:
+    """How fast a method encodes videos.
+
+    Attributes:
+        method: its name.
+        first_seconds: of the first call, compilation (or reading the compiled program) included.
+        videos_per_second: median over the rounds.
+        ratio: to the first method, median over the rounds of the ratio within a round.
+        expected_ratio: the same by multiply-accumulates.
+        gmacs_per_second: 1e9 multiply-accumulates in a second.
+    """
+
+    method: str
+    first_seconds: float
+    videos_per_second: float
+    ratio: float
+    expected_ratio: float
+    gmacs_per_second: float
+
+
+def encode(
+    methods: list[str],
+    *,
+    backbone: str = "ViT-B/32",
+    num_frames: int = 12,
+    batch: int = 4,
+    rounds: int = 7,
+    dtype: str = "float32",
+    report: Callable[[str], None] = lambda message: None,
+) -> list[EncodeSpeed]:
+    """Measures the video towers of methods, with folded random weights, in turns.
+
+    Args:
+        methods: names of `METHODS`; the first is what the others are compared with.
+        backbone: a name of `ARCHITECTURES`.
+        num_frames: frames of a video.
+        batch: videos of a call.
+        rounds: in each, every method makes one call.
+        dtype: of the activations.
+        report: is told what is being done.
+    """
+    calls, first, macs = {}, {}, {}
+    for method in methods:
+        report(f"preparing {method}")
+        model = create(backbone, method=method, num_frames=num_frames, dtype=dtype)
+        macs[method] = costs.count(model.clip, num_frames).mac * batch
+        calls[method] = encode_call(model, batch)
+        first[method] = seconds(calls[method])
+    taken = {method: [] for method in methods}
+    for turn in range(rounds):
+        report(f"round {turn + 1} of {rounds}")
+        for method in methods:
+            taken[method].append(seconds(calls[method]))
+    base = methods[0]
+    return [
+        EncodeSpeed(
+            method=method,
+            first_seconds=first[method],
+            videos_per_second=batch / statistics.median(taken[method]),
+            ratio=statistics.median(b / s for b, s in zip(taken[base], taken[method], strict=True)),
+            expected_ratio=macs[base] / macs[method],
+            gmacs_per_second=macs[method] / statistics.median(taken[method]),
+        )
+        for method in methods
+    ]
+
+
+def encode_call(model, batch: int) -> Callable[[], jax.Array]:
+    """A call that encodes the same random videos again."""
+    clip, params = model.folded
+    size = model.arch.image_size
+    shape = (batch, model.num_frames, size, size, 3)
+    pixels = jnp.asarray(np.random.default_rng(0).standard_normal(shape, dtype=np.float32))
+    mask = jnp.ones(shape[:2], bool)
+    return lambda: encode_pixels(clip, params, pixels, mask)
+
+
+def product_speed(rounds: int = 20) -> float:
+    """1e9 multiply-accumulates in a second of one plain float32 matrix product, at best."""
+    n, inner, m = PRODUCT
+    a, b = jnp.ones((n, inner)), jnp.ones((inner, m))
+    multiply = jax.jit(jnp.matmul)
+    seconds(lambda: multiply(a, b))
+    return n * inner * m / 1e9 / min(seconds(lambda: multiply(a, b)) for _ in range(rounds))
+
+
+def seconds(call: Callable[[], jax.Array]) -> float:
+    """How long a call takes until its result is there."""
+    start = time.perf_counter()
+    jax.block_until_ready(call())
+    return time.perf_counter() - start

@@ -1,0 +1,62 @@
+"""Files of PyTorch made into safetensors files, without PyTorch."""
+
+import os
+import pathlib
+
+from tempme_jax.pretrained import WeightsError, read_layout
+from tempme_jax.torch_files import read_torch_file
+from tempme_jax.weights import (
+    architecture_hints,
+    architecture_of,
+    config_files,
+    read_safetensors,
+    save_weights,
+)
+
+TORCH_SUFFIXES = (".pt", ".pth", ".bin")
+
+
+def convert_file(
+    source: str | os.PathLike,
+    target: str | os.PathLike,
+    *,
+    activation: str | None = None,
+    layout: str | None = None,
+    overwrite: bool = False,
+) -> None:
+    """Writes the CLIP weights of a file, float32, with their architecture, to a safetensors file.
+
+    Args:
+        source: a `.pt`, `.pth` or `.bin` file of PyTorch, or a `.safetensors` file.
+        target: where to.
+        activation: of the MLPs, where neither the file nor a config beside it says so.
+        layout: of the target; None: that of the source.
+        overwrite: whether a file at `target` may be replaced.
+
+    Raises:
+        FileNotFoundError: if there is no source.
+        FileExistsError: if there is a target, and it may not be replaced.
+        WeightsError: if the arrays are not those of a CLIP, or have no place in the layout.
+        TorchFileError: if the file cannot be read; UnsafeFileError: if it asks for more than
+            tensors.
+    """
+    source, target = pathlib.Path(source), pathlib.Path(target)
+    if not source.is_file():
+        raise FileNotFoundError(f"there is no file {source}")
+    if target.suffix != ".safetensors":
+        raise ValueError(f"the target must end in .safetensors, not {target.name!r}")
+    if target.exists() and not overwrite:
+        raise FileExistsError(f"{target} exists; give another name, or allow to overwrite it")
+    if source.suffix in TORCH_SUFFIXES:
+        arrays, metadata = read_torch_file(source), {}
+    else:
+        arrays, metadata = read_safetensors(source)
+    try:
+        found, params = read_layout(arrays)
+        hints = architecture_hints(source, metadata, config_files(source))
+        if activation is not None:
+            hints["activation"] = activation
+        arch = architecture_of(params, **hints)
+        save_weights(target, params, arch, layout=layout or found)
+    except WeightsError as error:
+        raise WeightsError(f"{source}: {error}") from error

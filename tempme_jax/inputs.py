@@ -1,0 +1,124 @@
+"""What users give, checked and brought into the shape that the towers take."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int, UInt8
+
+from tempme_jax.video import resize_and_crop
+
+# CLIP's mean and standard deviation of red, green and blue, in 0 .. 1.
+MEAN = np.array([0.48145466, 0.4578275, 0.40821073], np.float32)
+STD = np.array([0.26862954, 0.26130258, 0.27577711], np.float32)
+# Normalised pixels lie in about -1.8 .. 2.7; what is far outside was not normalised.
+LARGEST_PIXEL = 20.0
+
+
+def normalise(frames: UInt8[Array, "*b 3"]) -> Float[jax.Array, "*b 3"]:
+    """uint8 pixels, 0 .. 255, to CLIP's float32 ones."""
+    scale, shift = 1 / (255 * STD), -MEAN / STD
+    return frames.astype(jnp.float32) * scale + shift
+
+
+def fit_frames(
+    frames: UInt8[np.ndarray, "..."], num_frames: int, image_size: int
+) -> tuple[UInt8[np.ndarray, "b f s s 3"], Bool[np.ndarray, "b f"]]:
+    """Frames of any number and size, as many and as large as the model takes.
+
+    Args:
+        frames: uint8 [t, h, w, 3] or [b, t, h, w, 3].
+        num_frames: more than these are sampled uniformly; fewer are filled up.
+        image_size: pixels, after CLIP's resizing and centre crop.
+
+    Returns:
+        The frames, and a mask that is True where a frame is real.
+
+    Raises:
+        ValueError: if shape or dtype are others.
+    """
+    if frames.dtype != np.uint8 or frames.ndim not in (4, 5) or frames.shape[-1] != 3:
+        raise ValueError(
+            "frames must be uint8 [t, h, w, 3] or [b, t, h, w, 3] in RGB, not "
+            f"{frames.dtype} {list(frames.shape)}; normalised pixels go to embed_pixels"
+        )
+    frames = frames if frames.ndim == 5 else frames[None]
+    if 0 in frames.shape[1:]:
+        raise ValueError(f"frames of shape {list(frames.shape)} hold no pixel")
+    given = frames.shape[1]
+    if given > num_frames:
+        frames = frames[:, ((np.arange(num_frames) + 0.5) * given / num_frames).astype(int)]
+    sized = [resize_and_crop(video, image_size) for video in frames]
+    fitted = np.zeros((len(frames), num_frames, image_size, image_size, 3), np.uint8)
+    for row, video in enumerate(sized):
+        fitted[row, : len(video)] = video
+    mask = np.arange(num_frames) < given
+    return fitted, np.broadcast_to(mask, (len(frames), num_frames))
+
+
+def check_pixels(
+    pixels: Float[np.ndarray, "b f s s 3"],
+    frame_mask: Bool[np.ndarray, "b f"] | None,
+    num_frames: int,
+    image_size: int,
+) -> tuple[Float[np.ndarray, "b f s s 3"], Bool[np.ndarray, "b f"]]:
+    """Normalised pixels and their mask, if they are what a model takes.
+
+    Raises:
+        ValueError: if not; it says what is expected.
+    """
+    pixels = np.asarray(pixels)
+    shape = (num_frames, image_size, image_size, 3)
+    if pixels.dtype != np.float32 or pixels.ndim != 5 or pixels.shape[1:] != shape:
+        raise ValueError(
+            f"pixels must be float32 [b, {', '.join(map(str, shape))}] (videos, frames, height, "
+            f"width, RGB), normalised, not {pixels.dtype} {list(pixels.shape)}; "
+            "uint8 frames of any size go to embed_video"
+        )
+    if frame_mask is None:
+        frame_mask = np.ones(pixels.shape[:2], bool)
+    frame_mask = np.asarray(frame_mask)
+    if frame_mask.dtype != bool or frame_mask.shape != pixels.shape[:2]:
+        raise ValueError(
+            f"frame_mask must be bool {list(pixels.shape[:2])}, True where a frame is real, not "
+            f"{frame_mask.dtype} {list(frame_mask.shape)}"
+        )
+    real = pixels[frame_mask]
+    if real.size and not np.abs([real.min(), real.max()]).max() <= LARGEST_PIXEL:  # or NaN
+        raise ValueError(
+            f"pixels must be normalised by CLIP's mean and deviation, to about -2 .. 3, not "
+            f"{real.min()} .. {real.max()}; uint8 frames go to embed_video as they are"
+        )
+    return pixels, frame_mask
+
+
+def check_ids(
+    ids: Int[np.ndarray, "b n"],
+    mask: Bool[np.ndarray, "b n"] | None,
+    vocab_size: int,
+    context_length: int,
+) -> tuple[Int[np.ndarray, "b n"], Bool[np.ndarray, "b n"]]:
+    """Token ids and their mask, if they are what a model takes.
+
+    Raises:
+        ValueError: if not; it says what is expected.
+    """
+    ids = np.asarray(ids)
+    whole = np.issubdtype(ids.dtype, np.integer)
+    if not whole or ids.ndim != 2 or not 1 <= ids.shape[1] <= context_length:
+        raise ValueError(
+            f"ids must be whole numbers [b, 1..{context_length}], not {ids.dtype} {list(ids.shape)}"
+        )
+    if ids.size and not 0 <= ids.min() <= ids.max() < vocab_size:
+        raise ValueError(
+            f"ids must lie in 0..{vocab_size - 1}, the model's vocabulary, not "
+            f"{ids.min()}..{ids.max()}"
+        )
+    if mask is None:
+        mask = np.arange(ids.shape[1]) <= ids.argmax(axis=1, keepdims=True)
+    mask = np.asarray(mask)
+    if mask.dtype != bool or mask.shape != ids.shape:
+        raise ValueError(
+            f"mask must be bool {list(ids.shape)}, True up to the end of the text, not "
+            f"{mask.dtype} {list(mask.shape)}"
+        )
+    return ids.astype(np.int32), mask

@@ -1,0 +1,154 @@
+"""Models made: from pretrained weights, from what was trained, or with random weights."""
+
+import dataclasses
+import os
+from typing import Any
+
+import flax.traverse_util
+import jax.numpy as jnp
+
+from tempme_jax import methods
+from tempme_jax.clip import Architecture, Clip
+from tempme_jax.compilation import use_persistent_cache
+from tempme_jax.model import Model
+from tempme_jax.parameters import initialise, pretrained_paths, shapes
+from tempme_jax.pretrained import WeightsError, check_params
+from tempme_jax.weights import load_weights
+
+ARCHITECTURES = {
+    "ViT-B/32": Architecture(),
+    "ViT-B/16": Architecture(patch=16),
+    "ViT-L/14": Architecture(
+        embed_dim=768, patch=14, width=1024, depth=24, heads=16, text_width=768, text_heads=12
+    ),
+}
+DTYPES = {"float32": None, "bfloat16": jnp.bfloat16}
+
+
+def load(
+    source: str | os.PathLike,
+    *,
+    method: str | None = None,
+    num_frames: int | None = None,
+    max_words: int | None = None,
+    method_options: dict[str, Any] | None = None,
+    activation: str | None = None,
+    dtype: str = "float32",
+    seed: int = 0,
+) -> Model:
+    """Opens pretrained or trained weights.
+
+    Args:
+        source: a Hugging Face repository ("openai/clip-vit-base-patch32"), a folder or a
+            `.safetensors` file, of OpenAI, open_clip, transformers, the published TempMe code or
+            of ours. Ours know their method and settings; they are used where none are given.
+        method: a name of `METHODS`; "tempme" where the file does not say.
+        num_frames: frames of every video; 12 where the file does not say.
+        max_words: ids of every text; 32 where the file does not say.
+        method_options: settings of the method in place of the paper's for this backbone and this
+            number of frames: fields of its adapter and its reducer.
+        activation: "quick_gelu" or "gelu", where the file does not say it.
+        dtype: of the activations, "float32" or "bfloat16".
+        seed: of what the method learns and the file does not hold.
+
+    Raises:
+        FileNotFoundError: if there is no such file, folder or repository.
+        WeightsError: if the arrays are not those of the model; it lists them.
+        ValueError: if a name is unknown, or options do not fit; it says what does.
+    """
+    weights = load_weights(source, activation=activation)
+    saved = weights.settings
+    method = method or saved.get("method", "tempme")
+    options = dict(method_options or {})
+    if method == saved.get("method"):
+        options = as_saved(saved, num_frames) | options
+    model = assemble(
+        weights.arch,
+        method=method,
+        num_frames=num_frames or saved.get("num_frames", 12),
+        max_words=max_words or saved.get("max_words", 32),
+        options=options,
+        dtype=dtype,
+    )
+    try:
+        return with_params(model, weights.params, seed=seed)
+    except WeightsError as error:
+        raise WeightsError(f"{source}, for method {method!r}: {error}") from error
+
+
+def as_saved(saved: dict[str, Any], num_frames: int | None) -> dict[str, Any]:
+    """The saved options; without those that follow the number of frames, if that is another."""
+    options = saved["options"]
+    if num_frames in (None, saved["num_frames"]):
+        return options
+    return {name: value for name, value in options.items() if name not in ("layers", "groups")}
+
+
+def create(
+    arch: str | Architecture = "ViT-B/32",
+    *,
+    method: str = "tempme",
+    num_frames: int = 12,
+    max_words: int = 32,
+    method_options: dict[str, Any] | None = None,
+    dtype: str = "float32",
+    seed: int = 0,
+    **sizes: Any,
+) -> Model:
+    """Makes a model with random weights, of any size, to try everything offline.
+
+    Args:
+        arch: "ViT-B/32", "ViT-B/16", "ViT-L/14" or an `Architecture`.
+        method, num_frames, max_words, method_options, dtype: as for `load`.
+        seed: of all weights.
+        **sizes: fields of `Architecture` in place of those of `arch`, such as `width=64, heads=2`.
+
+    Raises:
+        ValueError: if a name is unknown, or sizes or options do not fit; it says what does.
+    """
+    if isinstance(arch, str):
+        arch = ARCHITECTURES[methods.known(arch, ARCHITECTURES, "backbone")]
+    names = {field.name for field in dataclasses.fields(Architecture)}
+    for name in sizes:
+        methods.known(name, names, "size of an architecture")
+    arch = dataclasses.replace(arch, **sizes)
+    model = assemble(
+        arch,
+        method=method,
+        num_frames=num_frames,
+        max_words=max_words,
+        options=method_options or {},
+        dtype=dtype,
+    )
+    return with_params(model, {}, seed=seed)
+
+
+def assemble(
+    arch: Architecture,
+    *,
+    method: str,
+    num_frames: int,
+    max_words: int,
+    options: dict[str, Any],
+    dtype: str,
+) -> Model:
+    """A model that has no parameters yet."""
+    use_persistent_cache()
+    adapter, reducer = methods.build(method, arch, num_frames, options)
+    dtype = DTYPES[methods.known(dtype, DTYPES, "dtype")]
+    return Model(Clip(arch, adapter, reducer, dtype), {}, method, num_frames, max_words)
+
+
+def with_params(model: Model, given: dict, *, seed: int) -> Model:
+    """The model with the given parameters, and initial ones for what they lack.
+
+    Raises:
+        WeightsError: if what is given is not all of CLIP, and nothing or all of what is learned.
+    """
+    expected = shapes(model.clip, model.num_frames)
+    pretrained = pretrained_paths(model.arch)
+    if given:
+        check_params(given, expected, may_lack=expected.keys() - pretrained)
+    params = {path: jnp.asarray(array) for path, array in given.items()}
+    params |= initialise(model.clip, model.num_frames, expected.keys() - given.keys(), seed)
+    return dataclasses.replace(model, params=flax.traverse_util.unflatten_dict(params))

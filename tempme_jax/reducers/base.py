@@ -1,0 +1,87 @@
+"""The reducer that keeps every token, and what all reducers share.
+
+A reducer is a frozen dataclass that says what happens to the tokens at the sites of a block. A
+site returns something that can be called: a function, or a Flax module that gets its parameters
+where it is called.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import jax
+from jaxtyping import Array, Float
+
+from tempme_jax.reducers.merging import match, max_merged, merge
+from tempme_jax.schedule import Step
+from tempme_jax.tokens import Evidence, Tokens
+
+
+def keep(tokens: Tokens, *_: Any) -> Tokens:
+    """The site where nothing happens."""
+    return tokens
+
+
+@dataclasses.dataclass(frozen=True)
+class Reducer:
+    """Keeps every token: plain CLIP on every frame."""
+
+    @property
+    def proportional(self) -> bool:
+        """Whether attention counts a token as often as it stands for patches (bias log(size))."""
+        return False
+
+    def resolve(self, *, patches: int, frames: int, depth: int) -> "Reducer":
+        """The same with every option that was left open (None) set as the paper does.
+
+        Args:
+            patches: patches of a frame.
+            frames: frames of a video.
+            depth: blocks of the tower.
+        """
+        return self
+
+    def check(self, depth: int) -> None:
+        """Raises a ValueError if the options do not fit a tower of `depth` blocks."""
+
+    def step(self, layer: int, before: Step) -> Step:
+        """What block `layer` works on after `before`, in plain integers.
+
+        Raises:
+            ValueError: if that is impossible; it names the layer and the numbers.
+        """
+        return dataclasses.replace(before, attention=before.mlp, mlp=before.mlp)
+
+    def before_attention(self, layer: int, step: Step) -> Callable[[Tokens], Tokens]:
+        """What happens to the tokens that enter block `layer`."""
+        return keep
+
+    def after_attention(self, layer: int, step: Step) -> Callable[[Tokens, Evidence], Tokens]:
+        """What happens to the tokens between the attention and the MLP of block `layer`."""
+        return keep
+
+
+def merge_tokens(tokens: Tokens, metric: Float[Array, "b t n k"], n_out: int) -> Tokens:
+    """Merges the tokens of each clip that are most alike in `metric` until `n_out` are left."""
+    r = tokens.x.shape[2] - n_out
+    if r == 0:
+        return tokens
+
+    def one_clip(x, size, metric):
+        position = match(metric, r, n_cls=tokens.n_cls, size=size)
+        return *merge(x, size, position, n_out), position
+
+    b, t = tokens.size.shape[:2]
+    clips = [a.reshape(b * t, *a.shape[2:]) for a in (tokens.x, tokens.size, metric)]
+    merged = jax.vmap(one_clip)(*clips)
+    return tokens.regroup(*(a.reshape(b, t, *a.shape[1:]) for a in merged))
+
+
+def require_mergeable(r: int, *, tokens: int, n_cls: int, layer: int) -> None:
+    """Raises a ValueError if `r` of `tokens` tokens cannot merge at once in block `layer`."""
+    limit = max_merged(tokens, n_cls)
+    if not 0 <= r <= limit:
+        raise ValueError(
+            f"r={r} is too large for block {layer}: {tokens} tokens are left there, {n_cls} of "
+            f"them class tokens, and at most {limit} can merge at once; choose r in 0..{limit}"
+        )

@@ -1,0 +1,45 @@
+"""ToMe: in every block the r most redundant tokens of each frame merge.
+
+"Token Merging: Your ViT But Faster" (Bolya et al., ICLR 2023), as the baseline of TempMe uses
+it: matching by keys between attention and MLP, and attention in proportion to token sizes.
+"""
+
+import dataclasses
+from collections.abc import Callable
+
+from tempme_jax.reducers.base import Reducer, merge_tokens, require_mergeable
+from tempme_jax.schedule import Step
+from tempme_jax.tokens import Evidence, Tokens
+
+# r = 2 for the 49 patches of B/32 and 10 for the 196 of B/16 (the paper, section 4.1): 5 %.
+SHARE_OF_PATCHES = 0.05
+
+
+@dataclasses.dataclass(frozen=True)
+class ToMe(Reducer):
+    """Merges tokens inside each frame.
+
+    Attributes:
+        r: tokens that merge away in every block. None: 5 % of the patches of a frame, the
+            paper's 2 for B/32 and 10 for B/16.
+    """
+
+    r: int | None = None
+
+    @property
+    def proportional(self) -> bool:
+        return True
+
+    def resolve(self, *, patches: int, frames: int, depth: int) -> "Reducer":
+        return self if self.r is not None else self._with(r=round(SHARE_OF_PATCHES * patches))
+
+    def step(self, layer: int, before: Step) -> Step:
+        require_mergeable(self.r, tokens=before.mlp, n_cls=before.n_cls, layer=layer)
+        return dataclasses.replace(before, attention=before.mlp, mlp=before.mlp - self.r)
+
+    def after_attention(self, layer: int, step: Step) -> Callable[[Tokens, Evidence], Tokens]:
+        """Merges by the keys of the attention just done."""
+        return lambda tokens, evidence: merge_tokens(tokens, evidence.keys, step.mlp)
+
+    def _with(self, **changes) -> "ToMe":
+        return dataclasses.replace(self, **changes)

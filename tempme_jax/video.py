@@ -1,0 +1,286 @@
+"""Reading frames of a video file, evenly spread over its length, as CLIP wants them."""
+
+import os
+import stat
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from itertools import dropwhile
+
+import av
+import numpy as np
+from av.container import InputContainer
+from av.error import FFmpegError
+from av.packet import Packet
+from av.stream import Disposition
+from av.video.frame import VideoFrame
+from av.video.reformatter import VideoReformatter
+from av.video.stream import VideoStream
+from PIL import Image
+
+# Containers that hold their own data. Without the list a play list (ffconcat, HLS, DASH) that is
+# named .mp4 makes libav open whatever files and addresses it names.
+FORMAT_WHITELIST = "mov,matroska,avi,mpegts,mpeg,flv,asf,ogg"
+
+# Only local files: a name such as "http:..." or "concat:..." must not become a request.
+PROTOCOL_WHITELIST = "file"
+
+# The largest frame of the 8k formats (8192 x 4320). A file of a few kilobytes can declare frames
+# that take gigabytes to decode, so that larger ones are refused before they are allocated.
+MAX_PIXELS = 8192 * 4320
+
+# libav writes about every damaged packet to stderr; what matters is in the VideoError.
+av.logging.set_level(av.logging.PANIC)
+
+
+class VideoError(Exception):
+    """A file from which no frames can be read.
+
+    Attributes:
+        path: the file.
+        reason: why, in a few words.
+    """
+
+    def __init__(self, path: str, reason: str):
+        # Both go to Exception, so that the error can be pickled from process to process.
+        super().__init__(path, reason)
+        self.path = path
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.reason}"
+
+
+def read_frames(
+    path: str | os.PathLike[str], num_frames: int, *, image_size: int | None = None
+) -> np.ndarray:
+    """Read `num_frames` frames spread evenly over the whole video.
+
+    The video, from its first frame to the end of its last, is cut into `num_frames` equal spans
+    of time; the frame on screen at the middle of each is taken. A video with fewer frames
+    repeats them. Damaged packets are passed over, and the frame before is taken for one that is
+    lost. Rotations and flips stored in the file are applied; non-square pixels are not stretched.
+
+    Args:
+        path: the file: mp4, mov, mkv, webm, avi, ts, mpg, flv, wmv or ogv.
+        num_frames: how many frames, at least 1.
+        image_size: side of the square, in pixels, that `resize_and_crop` makes of each frame;
+            None keeps the frames whole, at the size that the file declares.
+
+    Returns:
+        uint8 array [num_frames, height, width, 3], RGB.
+
+    Raises:
+        VideoError: the file is missing, is not a regular file, is not a video, has no frame that
+            can be decoded, or has frames of more than MAX_PIXELS pixels or than memory holds.
+        ValueError: `num_frames` or `image_size` is below 1.
+    """
+    if num_frames < 1 or (image_size is not None and image_size < 1):
+        raise ValueError(f"num_frames={num_frames} and image_size={image_size} must be at least 1")
+    path = os.fsdecode(path)
+    _check_regular_file(path)
+    try:
+        times, keyframes = _plan(path, num_frames)
+        frames = _decode(path, sorted(set(times)), keyframes, image_size)
+        missing = sorted(set(times) - frames.keys())
+        if missing:  # seeking does not work in every file; decoding from the start does
+            frames |= _decode(path, missing, [], image_size)
+        if not frames:
+            raise VideoError(path, "no decodable frame")
+        return np.stack([frames[time] for time in times])
+    except MemoryError as error:
+        raise VideoError(path, "cannot allocate memory (frames too large, or damaged)") from error
+    except (FFmpegError, ValueError) as error:  # frames that cannot be turned into RGB
+        raise VideoError(path, "no decodable frame") from error
+
+
+def resize_and_crop(frames: np.ndarray, image_size: int) -> np.ndarray:
+    """Resize the short side to `image_size` (bicubic) and crop the centre, as CLIP does.
+
+    Gives the same pixels as torchvision's Resize and CenterCrop on PIL images, which is
+    the `preprocess` of https://github.com/openai/CLIP (clip/clip.py, `_transform`).
+
+    Args:
+        frames: uint8 array [t, height, width, 3].
+        image_size: side of the square in pixels.
+
+    Returns:
+        uint8 array [t, image_size, image_size, 3].
+    """
+    height, width = _resized_shape(*frames.shape[1:3], image_size)
+    top = int(round((height - image_size) / 2.0))
+    left = int(round((width - image_size) / 2.0))
+    box = (left, top, left + image_size, top + image_size)
+    cropped = np.empty((len(frames), image_size, image_size, 3), np.uint8)
+    for frame, target in zip(frames, cropped, strict=True):
+        image = Image.fromarray(frame).resize((width, height), Image.Resampling.BICUBIC)
+        target[:] = image.crop(box)
+    return cropped
+
+
+def _resized_shape(height: int, width: int, image_size: int) -> tuple[int, int]:
+    if width <= height:
+        return int(image_size * height / width), image_size
+    return image_size, int(image_size * width / height)
+
+
+def _check_regular_file(path: str) -> None:
+    """Refuse what blocks or never ends when it is opened: a fifo, a device, a folder."""
+    try:
+        mode = os.stat(path).st_mode
+    except (FileNotFoundError, NotADirectoryError, ValueError) as error:
+        raise VideoError(path, "no such file") from error
+    except OSError as error:
+        raise VideoError(path, f"cannot be opened ({error.strerror})") from error
+    if not stat.S_ISREG(mode):
+        raise VideoError(path, "not a regular file")
+    if not os.access(path, os.R_OK):
+        raise VideoError(path, "no permission to read it")
+
+
+def _check_pixels(path: str, height: int, width: int) -> None:
+    if height * width > MAX_PIXELS:
+        raise VideoError(path, f"frame larger than {MAX_PIXELS} pixels ({width} x {height})")
+
+
+def _open(path: str) -> InputContainer:
+    options = {
+        "format_whitelist": FORMAT_WHITELIST,
+        "protocol_whitelist": PROTOCOL_WHITELIST,
+        "max_pixels": str(MAX_PIXELS),
+    }
+    # Up to PyAV 18 a tag that is not UTF-8 is an error unless asked otherwise; 19 has no such
+    # argument and needs none.
+    tolerant = {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) < 19 else {}
+    try:
+        # An absolute path, since libav reads the start of "a:b" as the name of a protocol.
+        return av.open(os.path.abspath(path), options=options, **tolerant)
+    except FFmpegError as error:
+        raise VideoError(path, f"not a video ({error.strerror})") from error
+
+
+def _video_stream(container: InputContainer, path: str) -> VideoStream:
+    """The first stream of moving pictures; the cover of a song is a video stream to libav."""
+    for stream in container.streams.video:
+        if not stream.disposition & Disposition.attached_pic:
+            break
+    else:
+        raise VideoError(path, "no video stream")
+    if stream.codec_context is None:
+        raise VideoError(path, "no decodable frame")
+    _check_pixels(path, stream.codec_context.height, stream.codec_context.width)
+    # Whoever reads many videos gains more from one process per video than from threads in each.
+    stream.codec_context.thread_count = 1
+    stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}
+    return stream
+
+
+def _packets(container: InputContainer, stream: VideoStream) -> Iterator[Packet]:
+    """The packets up to where the file cannot be read any further, as when it was cut short."""
+    try:
+        yield from container.demux(stream)
+    except MemoryError:
+        raise
+    except (FFmpegError, IndexError):  # PyAV 18: IndexError when a stream appeared on the way
+        return
+
+
+def _frames(
+    container: InputContainer, stream: VideoStream, *, from_keyframe: bool = False
+) -> Iterator[VideoFrame]:
+    """The frames in the order of showing; what damaged packets would have held is left out."""
+    packets = _packets(container, stream)
+    if from_keyframe:  # not every seek ends at one, and what hangs on a frame unseen is garbage
+        packets = dropwhile(lambda packet: not packet.is_keyframe, packets)
+    for packet in packets:
+        try:
+            frames = packet.decode()
+        except MemoryError:
+            raise
+        except (FFmpegError, ValueError):  # ValueError: a codec that is not known
+            continue
+        yield from (frame for frame in frames if frame.pts is not None)
+
+
+def _plan(path: str, num_frames: int) -> tuple[list[int], list[int]]:
+    """From the packets, undecoded: the timestamps of the wanted frames, and of all keyframes.
+
+    What a file says of its length and its number of frames is absent or wrong too often.
+    """
+    with _open(path) as container:
+        stream = _video_stream(container, path)
+        packets = np.fromiter(
+            (
+                (packet.pts, packet.duration or 0, packet.is_keyframe)
+                for packet in _packets(container, stream)
+                # Discarded packets are what an edit list cuts away.
+                if packet.pts is not None and packet.size and not packet.is_discard
+            ),
+            dtype=[("time", np.int64), ("duration", np.int64), ("is_keyframe", np.bool)],
+        )
+    if not packets.size:
+        raise VideoError(path, "no decodable frame")
+    packets.sort(order="time")
+    times = packets["time"].tolist()
+    last = int(packets["duration"][-1])
+    if last <= 0:
+        last = int(np.median(np.diff(times))) if len(times) > 1 else 1
+    span = times[-1] + last - times[0]
+    middles = [times[0] + span * (2 * i + 1) // (2 * num_frames) for i in range(num_frames)]
+    wanted = [times[bisect_right(times, middle) - 1] for middle in middles]
+    return wanted, packets["time"][packets["is_keyframe"]].tolist()
+
+
+def _decode(
+    path: str, times: Sequence[int], keyframes: Sequence[int], image_size: int | None
+) -> dict[int, np.ndarray]:
+    """The frame on screen at each of the ascending `times`, as far as seeking finds it.
+
+    Decoding goes on from one wanted frame to the next, and seeks only where whole groups of
+    pictures lie between. Without `keyframes` it never seeks, and finds a frame for every time
+    unless none can be decoded.
+    """
+    pictures = {}
+    with _open(path) as container:
+        stream = _video_stream(container, path)
+        reformatter = VideoReformatter()
+        # The size may change within a stream; whole frames are brought to the declared one.
+        declared = stream.codec_context.width or None, stream.codec_context.height or None
+        size = (None, None) if image_size else declared
+        frames, shown, ahead, group = _frames(container, stream), None, None, -1
+        for time in times:
+            wanted_group = bisect_right(keyframes, time) - 1
+            if wanted_group > group + 1:
+                try:
+                    container.seek(keyframes[wanted_group], stream=stream)
+                except FFmpegError:
+                    break
+                frames, shown, ahead = _frames(container, stream, from_keyframe=True), None, None
+            while shown is None or shown.pts < time:
+                ahead = ahead or next(frames, None)
+                if ahead is None or ahead.pts > time:
+                    break
+                shown, ahead = ahead, None
+            frame = shown if keyframes else shown or ahead
+            if frame is not None:
+                rgb = _upright(frame, reformatter.reformat(frame, *size, "rgb24", threads=1))
+                # Cropped at once, so that no more than one large frame is held.
+                pictures[time] = _crop(path, rgb, image_size) if image_size else rgb
+                group = bisect_right(keyframes, frame.pts) - 1
+    return pictures
+
+
+def _upright(frame: VideoFrame, rgb: VideoFrame) -> np.ndarray:
+    """Apply the turn and flips of the display matrix, by which x' = ax + cy and y' = bx + dy."""
+    pixels, matrix = rgb.to_ndarray(), frame.side_data.get("DISPLAYMATRIX")
+    if matrix is None:
+        return pixels
+    a, b, _, c, d = np.frombuffer(matrix, np.int32)[:5].tolist()
+    if abs(b) > abs(a):
+        pixels, a, d = pixels.swapaxes(0, 1), c, b
+    return pixels[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1]
+
+
+def _crop(path: str, pixels: np.ndarray, image_size: int) -> np.ndarray:
+    # A frame of 65535 x 1 is small, and takes gigabytes once its short side is resized.
+    _check_pixels(path, *_resized_shape(*pixels.shape[:2], image_size))
+    return resize_and_crop(pixels[None], image_size)[0]

@@ -1,0 +1,253 @@
+"""Weights in files: found, read and written, with the architecture that they are of."""
+
+import dataclasses
+import json
+import os
+import pathlib
+import re
+from typing import Any
+
+import huggingface_hub
+import huggingface_hub.errors
+import numpy as np
+import safetensors
+import safetensors.numpy
+
+from tempme_jax.adapters.base import Path
+from tempme_jax.clip import Architecture
+from tempme_jax.methods import nearest
+from tempme_jax.pretrained import WeightsError, depth_of, read_layout, write_layout
+
+# Backbones known to load, for hints; any other CLIP in one of the layouts loads as well.
+BACKBONES = (
+    "openai/clip-vit-base-patch32",
+    "openai/clip-vit-base-patch16",
+    "openai/clip-vit-large-patch14",
+    "timm/vit_base_patch32_clip_224.openai",
+    "timm/vit_base_patch16_clip_224.openai",
+    "timm/vit_base_patch16_clip_224.metaclip_400m",
+    "facebook/metaclip-b16-400m",
+)
+# In a folder or repository, in this order: open_clip's repositories hold timm's arrays as
+# model.safetensors, which are only half of CLIP.
+FILE_NAMES = ("open_clip_model.safetensors", "model.safetensors")
+CONFIG_NAMES = ("open_clip_config.json", "config.json")
+# Trained with exact GELU, which nothing in the file says.
+GELU_FILES = ("laion400m_laclip_vitb16",)
+# CLIP's heads are this wide unless a config says otherwise.
+HEAD_WIDTH = 64
+# Where, in the metadata of a safetensors file, ours say what they are.
+METADATA = "tempme_jax"
+
+
+@dataclasses.dataclass(frozen=True)
+class Weights:
+    """What a file holds.
+
+    Attributes:
+        params: float32 parameters by path; a subset of those of a model.
+        arch: the architecture that they are of.
+        settings: what a file of ours says of its model: "method", "options", "num_frames",
+            "max_words". Empty for others.
+    """
+
+    params: dict[Path, np.ndarray]
+    arch: Architecture
+    settings: dict[str, Any]
+
+
+def load_weights(source: str | os.PathLike, *, activation: str | None = None) -> Weights:
+    """Reads a safetensors file, a folder that holds one, or a Hugging Face repository.
+
+    Args:
+        source: a path, or the name of a repository such as "openai/clip-vit-base-patch32".
+        activation: of the MLPs, where the file does not say it or says it wrongly.
+
+    Raises:
+        FileNotFoundError: if there is no such file, folder or repository; it says what to do.
+        WeightsError: if the file is damaged, or its arrays are not those of a CLIP.
+    """
+    file, configs = locate(str(source))
+    arrays, ours = read_safetensors(file)
+    try:
+        _, params = read_layout(arrays)
+        hints = architecture_hints(file, ours, configs)
+        if activation is not None:
+            hints["activation"] = activation
+        arch = architecture_of(params, **hints)
+    except WeightsError as error:
+        raise WeightsError(f"{file}: {error}") from error
+    return Weights(params, arch, ours.get("settings", {}))
+
+
+def save_weights(
+    file: str | os.PathLike,
+    params: dict[Path, np.ndarray],
+    arch: Architecture,
+    *,
+    layout: str = "tempme_jax",
+    settings: dict[str, Any] | None = None,
+) -> None:
+    """Writes a safetensors file, whole or not at all.
+
+    Args:
+        file: where to; a file there is replaced.
+        params: parameters by path.
+        arch: recorded in the file, so that reading it needs nothing beside it.
+        layout: "tempme_jax", "openai", "published" or "huggingface".
+        settings: see `Weights`.
+
+    Raises:
+        WeightsError: if the layout has no place for some of the parameters.
+    """
+    arrays = write_layout(layout, params)
+    about = {"architecture": dataclasses.asdict(arch), "settings": settings or {}}
+    file = pathlib.Path(file)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = file.with_name(f".{file.name}.{os.getpid()}")
+    safetensors.numpy.save_file(arrays, unfinished, metadata={METADATA: json.dumps(about)})
+    os.replace(unfinished, file)
+
+
+def read_safetensors(file: pathlib.Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """The arrays of a safetensors file, and what one of ours says of itself."""
+    if file.suffix != ".safetensors":
+        raise WeightsError(
+            f"{file} is not a .safetensors file; make one of a .pt or .bin file with "
+            f"`tempme convert {file} {file.with_suffix('.safetensors').name}`"
+        )
+    try:
+        with safetensors.safe_open(file, "numpy") as opened:
+            ours = json.loads((opened.metadata() or {}).get(METADATA, "{}"))
+            return {name: opened.get_tensor(name) for name in opened.keys()}, ours
+    except (safetensors.SafetensorError, json.JSONDecodeError) as error:
+        raise WeightsError(f"{file} is not a readable safetensors file: {error}") from error
+
+
+def locate(source: str) -> tuple[pathlib.Path, list[pathlib.Path]]:
+    """The weights file and the config files beside it, on disk or from the hub."""
+    path = pathlib.Path(source).expanduser()
+    if path.is_file():
+        return path, config_files(path)
+    if path.is_dir():
+        for name in FILE_NAMES:
+            if (path / name).is_file():
+                return locate(str(path / name))
+        raise FileNotFoundError(f"the folder {path} holds none of {', '.join(FILE_NAMES)}")
+    if re.fullmatch(r"[\w.-]+/[\w.-]+", source) and path.suffix not in (
+        ".safetensors",
+        ".pt",
+        ".bin",
+    ):
+        return download(source)
+    raise FileNotFoundError(
+        f"{source!r} is no file, no folder and no name of a Hugging Face repository"
+        f"{nearest(source, BACKBONES)}; tempme_jax.create() makes a model without weights"
+    )
+
+
+def config_files(file: pathlib.Path) -> list[pathlib.Path]:
+    """The config files beside a weights file."""
+    return [file.with_name(name) for name in CONFIG_NAMES if file.with_name(name).exists()]
+
+
+def download(repository: str) -> tuple[pathlib.Path, list[pathlib.Path]]:
+    """The weights file and the config files of a Hugging Face repository, in the local cache."""
+    try:
+        file = first_of(repository, FILE_NAMES)
+    except huggingface_hub.errors.RepositoryNotFoundError as error:
+        raise FileNotFoundError(
+            f"there is no Hugging Face repository {repository!r}{nearest(repository, BACKBONES)}"
+        ) from error
+    if file is None:
+        raise FileNotFoundError(
+            f"cannot get {' or '.join(FILE_NAMES)} of the Hugging Face repository {repository!r}"
+            f"{nearest(repository, BACKBONES)}: not in the local cache, and not to be had. "
+            "Without a network, copy the file and load its path; if the repository holds only a "
+            ".bin or .pt file, get that and make a safetensors file of it with `tempme convert`"
+        )
+    configs = [first_of(repository, (name,)) for name in CONFIG_NAMES]
+    return file, [config for config in configs if config is not None]
+
+
+def first_of(repository: str, names: tuple[str, ...]) -> pathlib.Path | None:
+    """The first of the files that the repository has; None if it has none, or is out of reach."""
+    for name in names:
+        try:
+            return pathlib.Path(huggingface_hub.hf_hub_download(repository, name))
+        except huggingface_hub.errors.EntryNotFoundError:  # also: offline and not in the cache
+            continue
+    return None
+
+
+def architecture_hints(
+    file: pathlib.Path, ours: dict[str, Any], configs: list[pathlib.Path]
+) -> dict[str, Any]:
+    """What the shapes of the arrays do not show: "heads", "text_heads", "activation"."""
+    if "architecture" in ours:
+        return {key: ours["architecture"][key] for key in ("heads", "text_heads", "activation")}
+    for config in configs:
+        content = json.loads(config.read_text())
+        if "model_cfg" in content:
+            return open_clip_hints(content["model_cfg"])
+        if "vision_config" in content:
+            return huggingface_hints(content)
+    return {"activation": "gelu"} if file.stem in GELU_FILES else {}
+
+
+def open_clip_hints(model: dict[str, Any]) -> dict[str, Any]:
+    """From the "model_cfg" of an open_clip_config.json."""
+    hints = {"activation": "quick_gelu" if model.get("quick_gelu") else "gelu"}
+    vision, text = model.get("vision_cfg", {}), model.get("text_cfg", {})
+    if {"width", "head_width"} <= vision.keys():
+        hints["heads"] = vision["width"] // vision["head_width"]
+    if "heads" in text:
+        hints["text_heads"] = text["heads"]
+    return hints
+
+
+def huggingface_hints(config: dict[str, Any]) -> dict[str, Any]:
+    """From the config.json of transformers' CLIP, which leaves out what is ViT-B/32's."""
+    vision, text = config["vision_config"], config.get("text_config", {})
+    return {
+        "activation": vision.get("hidden_act", "quick_gelu"),
+        "heads": vision.get("num_attention_heads", 12),
+        "text_heads": text.get("num_attention_heads", 8),
+    }
+
+
+def architecture_of(
+    params: dict[Path, np.ndarray],
+    *,
+    heads: int | None = None,
+    text_heads: int | None = None,
+    activation: str = "quick_gelu",
+) -> Architecture:
+    """Reads the sizes off the shapes of CLIP's parameters.
+
+    Raises:
+        WeightsError: if they are not those of a CLIP with a ViT on square images.
+    """
+    try:
+        width = params["video", "class_embedding"].shape[0]
+        patch = round((params["video", "patches", "kernel"].shape[0] / 3) ** 0.5)
+        side = round((params["video", "position_embedding"].shape[0] - 1) ** 0.5)
+        context_length, text_width = params["text", "position_embedding"].shape
+        return Architecture(
+            embed_dim=params["video", "projection"].shape[1],
+            image_size=side * patch,
+            patch=patch,
+            width=width,
+            depth=depth_of(params, "video"),
+            heads=heads or width // HEAD_WIDTH,
+            text_width=text_width,
+            text_depth=depth_of(params, "text"),
+            text_heads=text_heads or text_width // HEAD_WIDTH,
+            vocab_size=params["text", "token_embedding"].shape[0],
+            context_length=context_length,
+            activation=activation,
+        )
+    except KeyError as error:
+        raise WeightsError(f"1 missing: {'/'.join(error.args[0])}") from error
+    except (ValueError, IndexError) as error:
+        raise WeightsError(f"the shapes are not those of a CLIP with a ViT: {error}") from error

@@ -1,0 +1,14 @@
+"""Strict arithmetic for every test: no silent broadcast, no silent dtype, no low precision."""
+
+import os
+
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+import jax  # noqa: E402
+
+jax.config.update("jax_default_matmul_precision", "highest")
+jax.config.update("jax_numpy_rank_promotion", "raise")
+jax.config.update("jax_numpy_dtype_promotion", "strict")
+# Tiny models run once or twice: compiling them well costs more than it saves.
+jax.config.update("jax_disable_most_optimizations", True)
