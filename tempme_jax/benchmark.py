@@ -11,6 +11,7 @@ import numpy as np
 
 from tempme_jax import costs
 from tempme_jax.loading import create
+from tempme_jax.methods import METHODS, known
 from tempme_jax.model import encode_pixels
 
 # The product against which the speed of the towers is held: the MLP of ViT-B on 24 frames.
@@ -58,7 +59,12 @@ def encode(
         rounds: in each, every method makes one call.
         dtype: of the activations.
         report: is told what is being done.
+
+    Raises:
+        ValueError: if a name is unknown; it says what is known.
     """
+    for method in methods:  # before the first of them has taken its time
+        known(method, METHODS, "method")
     calls, first, macs = {}, {}, {}
     for method in methods:
         report(f"preparing {method}")

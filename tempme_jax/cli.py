@@ -18,9 +18,9 @@ class Group(click.Group):
 
     def resolve_command(self, ctx, args):
         """Finds the command, or names those most like it."""
-        from tempme_jax.methods import nearest
-
         if args and self.get_command(ctx, args[0]) is None and not args[0].startswith("-"):
+            from tempme_jax.methods import nearest
+
             hint = nearest(args[0], self.list_commands(ctx))
             listed = ", ".join(self.list_commands(ctx))
             ctx.fail(f"there is no command {args[0]!r}{hint}; there are: {listed}")
@@ -73,10 +73,19 @@ def bench():
 
 
 @bench.command("costs")
-@click.option("--table", "tables", type=int, multiple=True, help="Only this table of the paper.")
+@click.option(
+    "--table",
+    "tables",
+    type=int,
+    multiple=True,
+    help="Only this table of the paper; may be given several times.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print a list of rows as JSON.")
 def bench_costs(tables, as_json):
-    """Count parameters, multiply-accumulates and tokens, beside the paper's tables."""
+    """Count costs, beside those of the paper's tables.
+
+    Parameters that train, multiply-accumulates of one video, and tokens that are left.
+    """
     from tempme_jax import paper, reports
 
     rows = paper.rows_of(tables)
@@ -90,22 +99,33 @@ def bench_costs(tables, as_json):
 
 @bench.command("encode")
 @click.option("--methods", default="clip,tempme", show_default=True, help="Separated by commas.")
-@click.option("--backbone", default="ViT-B/32", show_default=True)
-@click.option("--frames", type=click.IntRange(1), default=12, show_default=True)
+@click.option(
+    "--backbone", default="ViT-B/32", show_default=True, help="ViT-B/32, ViT-B/16 or ViT-L/14."
+)
+@click.option("--frames", type=click.IntRange(1), default=12, show_default=True, help="Of a video.")
 @click.option(
     "--batch", type=click.IntRange(1), default=4, show_default=True, help="Videos a call."
 )
-@click.option("--rounds", type=click.IntRange(1), default=7, show_default=True)
 @click.option(
-    "--dtype", type=click.Choice(["float32", "bfloat16"]), default="float32", show_default=True
+    "--rounds", type=click.IntRange(1), default=7, show_default=True, help="Calls of a method."
+)
+@click.option(
+    "--dtype",
+    type=click.Choice(["float32", "bfloat16"]),
+    default="float32",
+    show_default=True,
+    help="Of the activations.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print a list of rows as JSON.")
 def bench_encode(methods, backbone, frames, batch, rounds, dtype, as_json):
-    """Measure how many videos a second the methods encode, in turns, in one run."""
+    """Measure how many videos a second methods encode.
+
+    In turns, in one run, with random weights; compared with the first of them.
+    """
     from tempme_jax import benchmark, reports
 
     speeds = benchmark.encode(
-        methods.split(","),
+        [method.strip() for method in methods.split(",")],
         backbone=backbone,
         num_frames=frames,
         batch=batch,

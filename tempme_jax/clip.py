@@ -88,35 +88,38 @@ class Attention(nn.Module):
         self,
         x: Float[Array, "b t n d"],
         size: Float[Array, "b t n"],
-        context: Float[Array, "b t m d"] | None = None,
+        context: Float[Array, "#b #t m d"] | None = None,
     ) -> tuple[Float[Array, "b t n d"], Evidence]:
         """Attends inside each clip, to its tokens and to the `context`."""
         b, t, n, d = x.shape
         linear = self.adapter.linear(3 * d, "qkv", self.dtype)
 
-        def heads(x):  # [b, t, n, d] -> three of [b, t, n, h, d / h]
-            qkv = linear(x).reshape(*x.shape[:-1], 3, self.heads, d // self.heads)
-            return qkv[..., 0, :, :], qkv[..., 1, :, :], qkv[..., 2, :, :]
+        def heads(x):  # [b, t, n, d] -> three of [b, t, h, n, c]
+            split = linear(x).reshape(*x.shape[:-1], 3, self.heads, d // self.heads)
+            return split.transpose(3, 0, 1, 4, 2, 5)
 
         q, k, v = heads(x)
-        keys = k.mean(axis=3)
+        keys = k.mean(axis=2)
         if context is not None:
             k, v = (beside(a, c) for a, c in zip((k, v), heads(context)[1:], strict=True))
         q = q * (d // self.heads) ** -0.5
-        logits = jnp.einsum("btqhc,btkhc->bthqk", q, k, preferred_element_type=jnp.float32)
-        logits = logits + key_bias(size, k.shape[2], proportional=self.proportional)
+        logits = jnp.einsum("bthqc,bthkc->bthqk", q, k, preferred_element_type=jnp.float32)
+        logits = logits + key_bias(size, k.shape[3], proportional=self.proportional)
         if self.causal:
-            logits = logits + causal_bias(n, k.shape[2])
-        weight = jax.nn.softmax(logits)  # [b, t, h, n, n + m]
-        y = jnp.einsum("bthqk,btkhc->btqhc", weight.astype(v.dtype), v).reshape(b, t, n, d)
-        evidence = Evidence(keys, weight[..., 0, :n].mean(axis=2))
-        return self.adapter.linear(d, "out", self.dtype)(y), evidence
+            logits = logits + causal_bias(n, k.shape[3])
+        # The softmax, but divided by its sum only after the product: that has fewer elements.
+        weight = jnp.exp(logits - jax.lax.stop_gradient(logits.max(axis=-1, keepdims=True)))
+        total = weight.sum(axis=-1, keepdims=True)
+        y = jnp.einsum("bthqk,bthkc->bthqc", weight.astype(v.dtype), v)
+        y = (y / total).astype(v.dtype).swapaxes(2, 3).reshape(b, t, n, d)
+        class_attention = (weight[..., 0, :n] / total[..., 0, :]).mean(axis=2)
+        return self.adapter.linear(d, "out", self.dtype)(y), Evidence(keys, class_attention)
 
 
-def beside(a: Float[Array, "b t n h c"], context: jax.Array) -> Float[Array, "b t nm h c"]:
-    """The two in one sequence, `context` [b or 1, t or 1, m, h, c] behind, in every clip."""
-    context = jnp.broadcast_to(context, (*a.shape[:2], *context.shape[2:]))
-    return jnp.concatenate([a, context], axis=2)
+def beside(a: Float[Array, "b t h n c"], context: jax.Array) -> Float[Array, "b t h nm c"]:
+    """The two in one sequence, `context` [b or 1, t or 1, h, m, c] behind, in every clip."""
+    context = jnp.broadcast_to(context, (*a.shape[:3], *context.shape[3:]))
+    return jnp.concatenate([a, context], axis=3)
 
 
 def key_bias(

@@ -15,6 +15,15 @@ def cache_folder() -> pathlib.Path:
 
 
 def use_persistent_cache() -> None:
-    """Switches the cache on, unless JAX_ENABLE_COMPILATION_CACHE=0 or JAX's own is set already."""
-    if jax.config.jax_compilation_cache_dir is None and jax.config.jax_enable_compilation_cache:
-        jax.config.update("jax_compilation_cache_dir", str(cache_folder()))
+    """Switches the cache on, unless JAX_ENABLE_COMPILATION_CACHE=0 or JAX's own is set already.
+
+    Where there is no home, or none that can be written to, it stays off.
+    """
+    if jax.config.jax_compilation_cache_dir or not jax.config.jax_enable_compilation_cache:
+        return
+    try:
+        folder = cache_folder()
+        folder.mkdir(parents=True, exist_ok=True)
+    except (OSError, RuntimeError):  # RuntimeError: of Path.home()
+        return
+    jax.config.update("jax_compilation_cache_dir", str(folder))

@@ -3,7 +3,12 @@
 import os
 import pathlib
 
-from tempme_jax.pretrained import WeightsError, read_layout
+import numpy as np
+
+from tempme_jax.adapters.base import Path
+from tempme_jax.clip import Architecture, Clip
+from tempme_jax.parameters import shapes
+from tempme_jax.pretrained import WeightsError, check_params, read_layout
 from tempme_jax.torch_files import read_torch_file
 from tempme_jax.weights import (
     architecture_hints,
@@ -12,8 +17,6 @@ from tempme_jax.weights import (
     read_safetensors,
     save_weights,
 )
-
-TORCH_SUFFIXES = (".pt", ".pth", ".bin")
 
 
 def convert_file(
@@ -27,7 +30,7 @@ def convert_file(
     """Writes the CLIP weights of a file, float32, with their architecture, to a safetensors file.
 
     Args:
-        source: a `.pt`, `.pth` or `.bin` file of PyTorch, or a `.safetensors` file.
+        source: a `.safetensors` file, or a file of PyTorch: `.pt`, `.pth`, `.bin` or any other.
         target: where to.
         activation: of the MLPs, where neither the file nor a config beside it says so.
         layout: of the target; None: that of the source.
@@ -47,16 +50,26 @@ def convert_file(
         raise ValueError(f"the target must end in .safetensors, not {target.name!r}")
     if target.exists() and not overwrite:
         raise FileExistsError(f"{target} exists; give another name, or allow to overwrite it")
-    if source.suffix in TORCH_SUFFIXES:
-        arrays, metadata = read_torch_file(source), {}
-    else:
+    if source.suffix == ".safetensors":
         arrays, metadata = read_safetensors(source)
+    else:
+        arrays, metadata = read_torch_file(source), {}
     try:
         found, params = read_layout(arrays)
         hints = architecture_hints(source, metadata, config_files(source))
         if activation is not None:
             hints["activation"] = activation
         arch = architecture_of(params, **hints)
-        save_weights(target, params, arch, layout=layout or found)
+        check_backbone(params, arch)
+        save_weights(
+            target, params, arch, layout=layout or found, settings=metadata.get("settings")
+        )
     except WeightsError as error:
         raise WeightsError(f"{source}: {error}") from error
+
+
+def check_backbone(params: dict[Path, np.ndarray], arch: Architecture) -> None:
+    """Raises a WeightsError unless CLIP's own parameters are all there, in their shapes."""
+    expected = shapes(Clip(arch), 1)
+    of_clip = {path: a for path, a in params.items() if path in expected}
+    check_params(of_clip, expected, may_lack=set())

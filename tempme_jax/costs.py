@@ -40,12 +40,8 @@ class Cost:
 
 def count(clip: Clip, num_frames: int) -> Cost:
     """The costs of a model on videos of `num_frames` frames."""
-    arch = clip.arch
-    steps = schedule(clip.reducer, frames=num_frames, tokens=1 + arch.patches, depth=arch.depth)
-    outside = num_frames * arch.width * (3 * arch.patch**2 * arch.patches + arch.embed_dim)
-    mac = outside + sum(products(clip, step) for step in steps)
-    paper = outside + paper_outside(clip, num_frames)
-    paper += sum(paper_products(clip, step) + paper_elements(clip, step) for step in steps)
+    steps = steps_of(clip, num_frames)
+    mac, paper = multiply_accumulates(clip, num_frames)
     return Cost(
         trainable=count_trainable(clip, num_frames),
         mac=mac / 1e9,
@@ -53,6 +49,22 @@ def count(clip: Clip, num_frames: int) -> Cost:
         tokens=steps[-1].clips * (steps[-1].mlp + clip.adapter.context_tokens),
         steps=steps,
     )
+
+
+def steps_of(clip: Clip, num_frames: int) -> tuple[Step, ...]:
+    """Clips and tokens of every block of a model's video tower."""
+    arch = clip.arch
+    return schedule(clip.reducer, frames=num_frames, tokens=1 + arch.patches, depth=arch.depth)
+
+
+def multiply_accumulates(clip: Clip, num_frames: int) -> tuple[int, int]:
+    """Of one video, counted in the two ways: `mac` and `paper`."""
+    arch, steps = clip.arch, steps_of(clip, num_frames)
+    outside = num_frames * arch.width * (3 * arch.patch**2 * arch.patches + arch.embed_dim)
+    mac = outside + sum(products(clip, step) for step in steps)
+    paper = outside + paper_outside(clip, num_frames)
+    paper += sum(paper_products(clip, step) + paper_elements(clip, step) for step in steps)
+    return mac, paper
 
 
 def count_trainable(clip: Clip, num_frames: int) -> int:

@@ -1,5 +1,8 @@
 """What users give, checked and brought into the shape that the towers take."""
 
+import os
+from collections.abc import Iterable, Sequence
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -16,8 +19,25 @@ LARGEST_PIXEL = 20.0
 
 def normalise(frames: UInt8[Array, "*b 3"]) -> Float[jax.Array, "*b 3"]:
     """uint8 pixels, 0 .. 255, to CLIP's float32 ones."""
-    scale, shift = 1 / (255 * STD), -MEAN / STD
+    scale, shift = (jnp.broadcast_to(a, frames.shape) for a in (1 / (255 * STD), -MEAN / STD))
     return frames.astype(jnp.float32) * scale + shift
+
+
+def as_paths(videos: str | os.PathLike | Sequence[str | os.PathLike]) -> list[str | os.PathLike]:
+    """A path, or some, as a list.
+
+    Raises:
+        TypeError: if it is, or holds, something else.
+    """
+    one = isinstance(videos, str | bytes | os.PathLike) or not isinstance(videos, Iterable)
+    paths = [videos] if one else list(videos)
+    for path in paths:
+        if not isinstance(path, str | os.PathLike):
+            raise TypeError(
+                "videos must be a path, a list of paths, or uint8 frames in one array, "
+                f"[t, h, w, 3] or [b, t, h, w, 3]; {type(path).__name__} is no path"
+            )
+    return paths
 
 
 def fit_frames(

@@ -8,10 +8,11 @@ import flax.traverse_util
 import jax.numpy as jnp
 
 from tempme_jax import methods
+from tempme_jax.adapters.base import Adapter
 from tempme_jax.clip import Architecture, Clip
 from tempme_jax.compilation import use_persistent_cache
 from tempme_jax.model import Model
-from tempme_jax.parameters import initialise, pretrained_paths, shapes
+from tempme_jax.parameters import initial_backbone, initialise, pretrained_paths, shapes
 from tempme_jax.pretrained import WeightsError, check_params
 from tempme_jax.weights import load_weights
 
@@ -62,18 +63,23 @@ def load(
     options = dict(method_options or {})
     if method == saved.get("method"):
         options = as_saved(saved, num_frames) | options
+    num_frames = saved.get("num_frames", 12) if num_frames is None else num_frames
     model = assemble(
         weights.arch,
         method=method,
-        num_frames=num_frames or saved.get("num_frames", 12),
-        max_words=max_words or saved.get("max_words", 32),
+        num_frames=num_frames,
+        max_words=saved.get("max_words", 32) if max_words is None else max_words,
         options=options,
         dtype=dtype,
     )
+    if method == saved.get("method") and was_folded(method, options):
+        model = dataclasses.replace(model, clip=model.clip.copy(adapter=Adapter()))
     try:
         return with_params(model, weights.params, seed=seed)
     except WeightsError as error:
-        raise WeightsError(f"{source}, for method {method!r}: {error}") from error
+        raise WeightsError(
+            f"{source} does not fit method {method!r} with {num_frames} frames: {error}"
+        ) from error
 
 
 def as_saved(saved: dict[str, Any], num_frames: int | None) -> dict[str, Any]:
@@ -82,6 +88,12 @@ def as_saved(saved: dict[str, Any], num_frames: int | None) -> dict[str, Any]:
     if num_frames in (None, saved["num_frames"]):
         return options
     return {name: value for name, value in options.items() if name not in ("layers", "groups")}
+
+
+def was_folded(method: str, options: dict[str, Any]) -> bool:
+    """Whether a file of a method was saved without an adapter: it has none of its options."""
+    fields = {field.name for field in dataclasses.fields(methods.METHODS[method][0])}
+    return bool(fields) and not fields & options.keys()
 
 
 def create(
@@ -146,9 +158,11 @@ def with_params(model: Model, given: dict, *, seed: int) -> Model:
         WeightsError: if what is given is not all of CLIP, and nothing or all of what is learned.
     """
     expected = shapes(model.clip, model.num_frames)
-    pretrained = pretrained_paths(model.arch)
+    learned = expected.keys() - pretrained_paths(model.arch)
     if given:
-        check_params(given, expected, may_lack=expected.keys() - pretrained)
+        check_params(given, expected, may_lack=learned)
+    else:
+        given = initial_backbone(model.arch, expected, seed)
     params = {path: jnp.asarray(array) for path, array in given.items()}
-    params |= initialise(model.clip, model.num_frames, expected.keys() - given.keys(), seed)
+    params |= initialise(model.clip, model.num_frames, learned - given.keys(), seed)
     return dataclasses.replace(model, params=flax.traverse_util.unflatten_dict(params))

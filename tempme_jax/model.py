@@ -42,7 +42,7 @@ class Model:
     """
 
     clip: Clip
-    params: dict
+    params: dict = dataclasses.field(repr=False)
     method: str
     num_frames: int
     max_words: int
@@ -89,12 +89,13 @@ class Model:
         Raises:
             VideoError: if a file is not a video that can be read; it says why.
             ValueError: if frames have another shape or dtype.
+            TypeError: if `videos` is, or holds, something else.
         """
         size = self.arch.image_size
         if isinstance(videos, np.ndarray | jax.Array):
             frames, mask = inputs.fit_frames(np.asarray(videos), self.num_frames, size)
             return self._in_batches(self._embed_frames, video_batch(), frames, mask)
-        paths = [videos] if isinstance(videos, str | os.PathLike) else list(videos)
+        paths = inputs.as_paths(videos)
         vectors = [np.zeros((0, self.arch.embed_dim), np.float32)]
         for start in range(0, len(paths), video_batch()):  # the frames of all would not fit
             batch = paths[start : start + video_batch()]
@@ -189,11 +190,12 @@ class Model:
 
     @functools.cached_property
     def folded(self) -> tuple[Clip, dict]:
-        """What `embed_*` run: folded, matrices in the dtype of the activations."""
+        """What `embed_*` run: folded, kernels in the dtype of the activations."""
         model = self.fold()
-        cast = functools.partial(jnp.asarray, dtype=self.clip.dtype or jnp.float32)
-        params = jax.tree.map(lambda a: cast(a) if a.ndim == 2 else a, model.params)
-        return model.clip, {"params": params}
+        flat = flax.traverse_util.flatten_dict(model.params)
+        for path in [path for path in flat if path[-1] == "kernel"]:
+            flat[path] = jnp.asarray(flat[path], self.clip.dtype or jnp.float32)
+        return model.clip, {"params": flax.traverse_util.unflatten_dict(flat)}
 
     def _embed_frames(self, frames, mask):
         return encode_frames(*self.folded, frames, mask)

@@ -5,10 +5,12 @@ the adapter names. Only they are differentiated, optimised and saved in checkpoi
 """
 
 import functools
+import math
 
 import flax.traverse_util
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from tempme_jax.adapters.base import Path
 from tempme_jax.clip import Architecture, Clip
@@ -23,7 +25,7 @@ def shapes(clip: Clip, num_frames: int) -> dict[Path, tuple[int, ...]]:
 
 
 def initialise(clip: Clip, num_frames: int, paths: set[Path], seed: int) -> dict[Path, jax.Array]:
-    """Initial values, float32, of the parameters at some paths, and of no others."""
+    """Initial values, float32, of what is learned beside CLIP, at some paths and at no others."""
     if not paths:
         return {}
 
@@ -33,6 +35,44 @@ def initialise(clip: Clip, num_frames: int, paths: set[Path], seed: int) -> dict
         return {path: flat[path] for path in paths}
 
     return draw(jax.random.key(seed))
+
+
+def initial_backbone(
+    arch: Architecture, expected: dict[Path, tuple[int, ...]], seed: int
+) -> dict[Path, np.ndarray]:
+    """CLIP's own parameters, float32, as OpenAI's code draws them before pretraining.
+
+    Drawn by NumPy: compiling hundreds of draws would take longer than all else.
+
+    Args:
+        arch: of the model.
+        expected: the shapes of all its parameters.
+        seed: of the draws.
+    """
+    rng = np.random.default_rng(seed)
+    paths = sorted(pretrained_paths(arch))
+    return {path: initial_array(path, expected[path], arch, rng) for path in paths}
+
+
+def initial_array(
+    path: Path, shape: tuple[int, ...], arch: Architecture, rng: np.random.Generator
+) -> np.ndarray:
+    """One of them: normal, by the width of its input, less at the ends of residual branches."""
+    if path[-1] in ("scale", "bias", "logit_scale"):
+        value = {"scale": 1.0, "bias": 0.0, "logit_scale": math.log(1 / 0.07)}[path[-1]]
+        return np.full(shape, value, np.float32)
+    depth = arch.depth if path[0] == "video" else arch.text_depth
+    width = arch.width if path[0] == "video" else arch.text_width
+    scale = {
+        ("text", "token_embedding"): 0.02,
+        ("text", "position_embedding"): 0.01,
+        ("video", "patches", "kernel"): shape[0] ** -0.5,
+    }.get(path, width**-0.5)
+    if path[-3:-1] == ("mlp", "fc"):
+        scale *= 2**-0.5
+    if path[-3:-1] in (("attn", "out"), ("mlp", "proj")):
+        scale *= (2 * depth) ** -0.5
+    return rng.standard_normal(shape, np.float32) * np.float32(scale)
 
 
 def initial_tree(clip: Clip, num_frames: int, key: jax.Array) -> dict:

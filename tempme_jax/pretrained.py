@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 import numpy as np
 
 from tempme_jax.adapters.base import Path
+from tempme_jax.methods import known
 
 Arrays = dict[str, np.ndarray]
 
@@ -30,6 +31,9 @@ class Form:
 
 def patches_from_convolution(kernel: np.ndarray) -> np.ndarray:
     """[d, 3, p, p] -> [p * p * 3, d]: a convolution by whole patches is a matrix product."""
+    _, colours, height, width = kernel.shape
+    if colours != 3 or height != width:
+        raise ValueError(f"the patches of {kernel.shape} are not square or not RGB")
     return kernel.transpose(2, 3, 1, 0).reshape(-1, kernel.shape[0])
 
 
@@ -102,6 +106,7 @@ BLOCK_PREFIXES = {
     "openai": {"video": "visual.transformer.resblocks.", "text": "transformer.resblocks."},
     "huggingface": {"video": "vision_model.encoder.layers.", "text": "text_model.encoder.layers."},
 }
+TOWERS = ("video", "text")
 PUBLISHED_PREFIX = "clip."
 # Stored beside the weights by some, and known from the architecture.
 NOT_WEIGHTS = {
@@ -151,20 +156,21 @@ def read_layout(arrays: Arrays) -> tuple[str, dict[Path, np.ndarray]]:
     """
     layout = recognise(arrays)
     if layout == "tempme_jax":
-        return layout, {tuple(name.split("/")): np.asarray(a) for name, a in arrays.items()}
+        params = {tuple(n.split("/")): np.asarray(a, np.float32) for n, a in arrays.items()}
+        expected = entries("openai", {tower: depth_of(params, tower) for tower in TOWERS})
+        missing = {entry.path for entry in expected} - params.keys()
+        raise_problems({"missing": ["/".join(path) for path in missing]})
+        return layout, params
     expected = entries(layout, depths(layout, arrays))
     present = [e for e in expected if not e.optional or set(e.names) <= arrays.keys()]
     used = {name for entry in present for name in entry.names}
-    problems = {
-        "missing": used - arrays.keys(),
-        "unexpected": arrays.keys() - used - NOT_WEIGHTS,
-    }
-    raise_problems(problems)
+    extra = {n for n in arrays.keys() - used if n.removeprefix(PUBLISHED_PREFIX) not in NOT_WEIGHTS}
+    raise_problems({"missing": used - arrays.keys(), "unexpected": extra})
     params, misshapen = {}, []
     for entry in present:
         try:
             params[entry.path] = entry.read(arrays)
-        except (ValueError, IndexError):  # of the wrong number of dimensions
+        except (ValueError, IndexError):  # of sizes that the form cannot have
             misshapen += [f"{name} {arrays[name].shape}" for name in entry.names]
     raise_problems({"misshapen": misshapen})
     return layout, params
@@ -175,16 +181,18 @@ def write_layout(layout: str, params: dict[Path, np.ndarray]) -> Arrays:
 
     Raises:
         WeightsError: if the layout has no place for some of the parameters; it lists them.
+        ValueError: if the layout is unknown.
     """
+    known(layout, MARKS, "layout")
     if layout == "tempme_jax":
         return {"/".join(path): np.array(a, order="C") for path, a in params.items()}
-    depth = {tower: depth_of(params, tower) for tower in ("video", "text")}
-    known = {entry.path: entry for entry in entries(layout, depth)}
-    homeless = ["/".join(path) for path in params if path not in known]
+    depth = {tower: depth_of(params, tower) for tower in TOWERS}
+    places = {entry.path: entry for entry in entries(layout, depth)}
+    homeless = ["/".join(path) for path in params if path not in places]
     raise_problems({f"without a place in the layout {layout!r}": homeless})
     arrays = {}
     for path, parameter in params.items():
-        arrays.update(known[path].write(parameter))
+        arrays.update(places[path].write(parameter))
     return arrays
 
 
@@ -231,20 +239,21 @@ def entry(
 
 
 def depths(layout: str, names: Iterable[str]) -> dict[str, int]:
-    """Blocks of each tower, by the highest number among the names of a file."""
+    """Blocks of each tower in a file."""
     column = "huggingface" if layout == "huggingface" else "openai"
     prefix = PUBLISHED_PREFIX if layout == "published" else ""
-    found = {}
-    for tower, blocks in BLOCK_PREFIXES[column].items():
-        pattern = re.compile(re.escape(prefix + blocks) + r"(\d{1,3})\.")
-        numbers = [int(m[1]) for name in names if (m := pattern.match(name))]
-        found[tower] = max(numbers, default=-1) + 1
-    return found
+    return {t: count_blocks(prefix + b, names) for t, b in BLOCK_PREFIXES[column].items()}
 
 
 def depth_of(params: dict[Path, np.ndarray], tower: str) -> int:
     """Blocks of a tower of ours."""
-    return len({path[1] for path in params if path[0] == tower and path[1].startswith("block_")})
+    return count_blocks(f"{tower}/block_", map("/".join, params))
+
+
+def count_blocks(prefix: str, names: Iterable[str]) -> int:
+    """How many blocks there are, by the highest number behind `prefix`."""
+    pattern = re.compile(re.escape(prefix) + r"(\d{1,3})\b")
+    return max((int(m[1]) + 1 for name in names if (m := pattern.match(name))), default=0)
 
 
 def check_params(

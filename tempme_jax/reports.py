@@ -8,7 +8,8 @@ import rich.table
 from tempme_jax.benchmark import EncodeSpeed
 from tempme_jax.paper import Counted
 
-# Where the output is no terminal it has no width; tables then are as wide as they need.
+# Room for every table. A narrower terminal wraps the lines, which loses less than narrow columns;
+# what is no terminal has no width of its own.
 WIDE = 160
 
 
@@ -76,9 +77,8 @@ def new_table(title: str) -> rich.table.Table:
 
 
 def console() -> rich.console.Console:
-    """Standard output, wide enough where it is no terminal."""
-    terminal = rich.console.Console()
-    return terminal if terminal.is_terminal else rich.console.Console(width=WIDE)
+    """Standard output, wide enough for every table."""
+    return rich.console.Console(width=WIDE, highlight=False)
 
 
 def shown(value: float | None, spec: str) -> str:

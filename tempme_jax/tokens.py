@@ -53,7 +53,7 @@ class Tokens:
         source = self.source
         if source is not None:
             b, t, _ = position.shape
-            clip = jnp.arange(t)[:, None] * x.shape[2]
+            clip = np.arange(t)[None, :, None] * x.shape[2]
             moved = jnp.where(position < 0, -1, position + clip).reshape(b, -1)
             source = follow(source, moved)
         return self.replace(x=x, size=size, source=source)
@@ -88,7 +88,7 @@ def from_frames(
     b, f, n, _ = x.shape
     size = jnp.ones((b, f, n), jnp.float32)
     if frame_mask is not None:
-        size = size * frame_mask[:, :, None]
+        size = jnp.where(frame_mask[:, :, None], size, 0)
     source = None
     if trace:
         patches = np.arange(f * n, dtype=np.int32).reshape(f, n)[:, 1:].ravel()

@@ -2,21 +2,23 @@
 
 import dataclasses
 import json
+import math
 import os
 import pathlib
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import huggingface_hub
-import huggingface_hub.errors
 import numpy as np
 import safetensors
 import safetensors.numpy
+from huggingface_hub import errors
 
 from tempme_jax.adapters.base import Path
-from tempme_jax.clip import Architecture
-from tempme_jax.methods import nearest
-from tempme_jax.pretrained import WeightsError, depth_of, read_layout, write_layout
+from tempme_jax.clip import ACTIVATIONS, Architecture
+from tempme_jax.methods import known, nearest
+from tempme_jax.pretrained import WeightsError, depth_of, raise_problems, read_layout, write_layout
 
 # Backbones known to load, for hints; any other CLIP in one of the layouts loads as well.
 BACKBONES = (
@@ -31,11 +33,24 @@ BACKBONES = (
 # In a folder or repository, in this order: open_clip's repositories hold timm's arrays as
 # model.safetensors, which are only half of CLIP.
 FILE_NAMES = ("open_clip_model.safetensors", "model.safetensors")
+FILE_SUFFIXES = (".safetensors", ".pt", ".pth", ".bin")
 CONFIG_NAMES = ("open_clip_config.json", "config.json")
 # Trained with exact GELU, which nothing in the file says.
 GELU_FILES = ("laion400m_laclip_vitb16",)
 # CLIP's heads are this wide unless a config says otherwise.
 HEAD_WIDTH = 64
+WITHOUT_WEIGHTS = "tempme_jax.create() makes a model without weights"
+# What the hub says of a repository that is not there, or has a name that none can have.
+REFUSALS = (errors.RepositoryNotFoundError, errors.HFValidationError)
+# The arrays that show the sizes.
+DIMENSIONS = {
+    ("video", "class_embedding"): 1,
+    ("video", "patches", "kernel"): 2,
+    ("video", "position_embedding"): 2,
+    ("video", "projection"): 2,
+    ("text", "token_embedding"): 2,
+    ("text", "position_embedding"): 2,
+}
 # Where, in the metadata of a safetensors file, ours say what they are.
 METADATA = "tempme_jax"
 
@@ -66,7 +81,10 @@ def load_weights(source: str | os.PathLike, *, activation: str | None = None) ->
     Raises:
         FileNotFoundError: if there is no such file, folder or repository; it says what to do.
         WeightsError: if the file is damaged, or its arrays are not those of a CLIP.
+        ValueError: if the activation is unknown.
     """
+    if activation is not None:
+        known(activation, ACTIVATIONS, "activation")
     file, configs = locate(str(source))
     arrays, ours = read_safetensors(file)
     try:
@@ -91,7 +109,7 @@ def save_weights(
     """Writes a safetensors file, whole or not at all.
 
     Args:
-        file: where to; a file there is replaced.
+        file: where to, ending in .safetensors; a file there is replaced.
         params: parameters by path.
         arch: recorded in the file, so that reading it needs nothing beside it.
         layout: "tempme_jax", "openai", "published" or "huggingface".
@@ -99,14 +117,20 @@ def save_weights(
 
     Raises:
         WeightsError: if the layout has no place for some of the parameters.
+        ValueError: if the layout is unknown, or the name of the file ends otherwise.
     """
+    file = pathlib.Path(file)
+    if file.suffix != ".safetensors":
+        raise ValueError(f"weights go to a file that ends in .safetensors, not to {str(file)!r}")
     arrays = write_layout(layout, params)
     about = {"architecture": dataclasses.asdict(arch), "settings": settings or {}}
-    file = pathlib.Path(file)
     file.parent.mkdir(parents=True, exist_ok=True)
     unfinished = file.with_name(f".{file.name}.{os.getpid()}")
-    safetensors.numpy.save_file(arrays, unfinished, metadata={METADATA: json.dumps(about)})
-    os.replace(unfinished, file)
+    try:
+        safetensors.numpy.save_file(arrays, unfinished, metadata={METADATA: json.dumps(about)})
+        os.replace(unfinished, file)
+    finally:
+        unfinished.unlink(missing_ok=True)
 
 
 def read_safetensors(file: pathlib.Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
@@ -120,7 +144,8 @@ def read_safetensors(file: pathlib.Path) -> tuple[dict[str, np.ndarray], dict[st
         with safetensors.safe_open(file, "numpy") as opened:
             ours = json.loads((opened.metadata() or {}).get(METADATA, "{}"))
             return {name: opened.get_tensor(name) for name in opened.keys()}, ours
-    except (safetensors.SafetensorError, json.JSONDecodeError) as error:
+    # The last two: of numbers that NumPy does not have, such as those of 8 bits.
+    except (safetensors.SafetensorError, json.JSONDecodeError, AttributeError, TypeError) as error:
         raise WeightsError(f"{file} is not a readable safetensors file: {error}") from error
 
 
@@ -133,16 +158,15 @@ def locate(source: str) -> tuple[pathlib.Path, list[pathlib.Path]]:
         for name in FILE_NAMES:
             if (path / name).is_file():
                 return locate(str(path / name))
-        raise FileNotFoundError(f"the folder {path} holds none of {', '.join(FILE_NAMES)}")
-    if re.fullmatch(r"[\w.-]+/[\w.-]+", source) and path.suffix not in (
-        ".safetensors",
-        ".pt",
-        ".bin",
-    ):
+        raise FileNotFoundError(
+            f"the folder {path} holds none of {', '.join(FILE_NAMES)}; give the path of another "
+            ".safetensors file itself, and make one of a .pt or .bin file with `tempme convert`"
+        )
+    if re.fullmatch(r"[\w.-]+/[\w.-]+", source) and path.suffix not in FILE_SUFFIXES:
         return download(source)
     raise FileNotFoundError(
         f"{source!r} is no file, no folder and no name of a Hugging Face repository"
-        f"{nearest(source, BACKBONES)}; tempme_jax.create() makes a model without weights"
+        f"{nearest(source, BACKBONES)}; {WITHOUT_WEIGHTS}"
     )
 
 
@@ -153,29 +177,44 @@ def config_files(file: pathlib.Path) -> list[pathlib.Path]:
 
 def download(repository: str) -> tuple[pathlib.Path, list[pathlib.Path]]:
     """The weights file and the config files of a Hugging Face repository, in the local cache."""
+    hint = "" if repository in BACKBONES else nearest(repository, BACKBONES)
     try:
-        file = first_of(repository, FILE_NAMES)
-    except huggingface_hub.errors.RepositoryNotFoundError as error:
+        names = [name for name in FILE_NAMES if not absent(repository, name)]
+        file = first_of(repository, names or FILE_NAMES)  # it may have got one since
+    except REFUSALS as error:
         raise FileNotFoundError(
-            f"there is no Hugging Face repository {repository!r}{nearest(repository, BACKBONES)}"
+            f"there is no file or folder {repository!r}, and no Hugging Face repository of that "
+            f"name that you may read{hint}; {WITHOUT_WEIGHTS}"
         ) from error
     if file is None:
         raise FileNotFoundError(
-            f"cannot get {' or '.join(FILE_NAMES)} of the Hugging Face repository {repository!r}"
-            f"{nearest(repository, BACKBONES)}: not in the local cache, and not to be had. "
-            "Without a network, copy the file and load its path; if the repository holds only a "
-            ".bin or .pt file, get that and make a safetensors file of it with `tempme convert`"
+            f"there is no file or folder {repository!r}, and {' or '.join(FILE_NAMES)} of the "
+            f"Hugging Face repository of that name{hint} is not in the local cache and not to be "
+            "had. Without a network, copy the file and load its path; if the repository holds only "
+            "a .bin or .pt file, get that and make a safetensors file of it with `tempme convert`; "
+            f"{WITHOUT_WEIGHTS}"
         )
-    configs = [first_of(repository, (name,)) for name in CONFIG_NAMES]
+    names = [name for name in CONFIG_NAMES if not absent(repository, name)]
+    configs = [first_of(repository, [name]) for name in names]
     return file, [config for config in configs if config is not None]
 
 
-def first_of(repository: str, names: tuple[str, ...]) -> pathlib.Path | None:
+def absent(repository: str, name: str) -> bool:
+    """Whether the hub has said before that the repository has no such file."""
+    cached = huggingface_hub.try_to_load_from_cache(repository, name)
+    return cached is not None and not isinstance(cached, str)
+
+
+def first_of(repository: str, names: Sequence[str]) -> pathlib.Path | None:
     """The first of the files that the repository has; None if it has none, or is out of reach."""
     for name in names:
+        # Asked first: where there is no network, the hub is tried for half a minute.
+        cached = huggingface_hub.try_to_load_from_cache(repository, name)
+        if isinstance(cached, str):
+            return pathlib.Path(cached)
         try:
             return pathlib.Path(huggingface_hub.hf_hub_download(repository, name))
-        except huggingface_hub.errors.EntryNotFoundError:  # also: offline and not in the cache
+        except errors.EntryNotFoundError:  # also: offline and not in the cache
             continue
     return None
 
@@ -187,7 +226,10 @@ def architecture_hints(
     if "architecture" in ours:
         return {key: ours["architecture"][key] for key in ("heads", "text_heads", "activation")}
     for config in configs:
-        content = json.loads(config.read_text())
+        try:
+            content = json.loads(config.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise WeightsError(f"{config} is not readable as JSON: {error}") from error
         if "model_cfg" in content:
             return open_clip_hints(content["model_cfg"])
         if "vision_config" in content:
@@ -228,11 +270,17 @@ def architecture_of(
     Raises:
         WeightsError: if they are not those of a CLIP with a ViT on square images.
     """
+    misshapen = [
+        f"{'/'.join(path)} {params[path].shape}, not of {dimensions} dimensions"
+        for path, dimensions in DIMENSIONS.items()
+        if params[path].ndim != dimensions
+    ]
+    raise_problems({"misshapen": misshapen})
+    width = params["video", "class_embedding"].shape[0]
+    patch = math.isqrt(params["video", "patches", "kernel"].shape[0] // 3)
+    side = math.isqrt(max(params["video", "position_embedding"].shape[0] - 1, 0))
+    context_length, text_width = params["text", "position_embedding"].shape
     try:
-        width = params["video", "class_embedding"].shape[0]
-        patch = round((params["video", "patches", "kernel"].shape[0] / 3) ** 0.5)
-        side = round((params["video", "position_embedding"].shape[0] - 1) ** 0.5)
-        context_length, text_width = params["text", "position_embedding"].shape
         return Architecture(
             embed_dim=params["video", "projection"].shape[1],
             image_size=side * patch,
@@ -247,7 +295,5 @@ def architecture_of(
             context_length=context_length,
             activation=activation,
         )
-    except KeyError as error:
-        raise WeightsError(f"1 missing: {'/'.join(error.args[0])}") from error
-    except (ValueError, IndexError) as error:
-        raise WeightsError(f"the shapes are not those of a CLIP with a ViT: {error}") from error
+    except ValueError as error:
+        raise WeightsError(f"this CLIP cannot be built: {error}") from error
