@@ -11,8 +11,9 @@ import numpy as np
 
 from tempme_jax import costs
 from tempme_jax.loading import create
-from tempme_jax.methods import METHODS, known
+from tempme_jax.methods import METHODS
 from tempme_jax.model import encode_pixels
+from tempme_jax.options import known
 
 # The product against which the speed of the towers is held: the MLP of ViT-B on 24 frames.
 PRODUCT = (1200, 768, 3072)

@@ -7,6 +7,7 @@ import sys
 
 import click
 
+from tempme_jax.options import nearest
 from tempme_jax.version import __version__
 
 # What goes wrong by what the user gave: shown without a traceback.
@@ -19,8 +20,6 @@ class Group(click.Group):
     def resolve_command(self, ctx, args):
         """Finds the command, or names those most like it."""
         if args and self.get_command(ctx, args[0]) is None and not args[0].startswith("-"):
-            from tempme_jax.methods import nearest
-
             hint = nearest(args[0], self.list_commands(ctx))
             listed = ", ".join(self.list_commands(ctx))
             ctx.fail(f"there is no command {args[0]!r}{hint}; there are: {listed}")

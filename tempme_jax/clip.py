@@ -15,6 +15,8 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from tempme_jax.adapters.base import Adapter
+from tempme_jax.linear import Linear
+from tempme_jax.options import known, whole
 from tempme_jax.reducers.base import Reducer
 from tempme_jax.schedule import Step, schedule
 from tempme_jax.tokens import Evidence, Tokens, from_frames
@@ -56,17 +58,18 @@ class Architecture:
     activation: str = "quick_gelu"
 
     def __post_init__(self):
-        if self.activation not in ACTIVATIONS:
-            known = ", ".join(ACTIVATIONS)
-            raise ValueError(f"activation={self.activation!r} is unknown; there are: {known}")
+        known(self.activation, ACTIVATIONS, "activation")
+        for field in dataclasses.fields(self):
+            if field.type is int:
+                whole(field.name, getattr(self, field.name), least=1)
         divisions = {
             "image_size by patch": (self.image_size, self.patch),
             "width by heads": (self.width, self.heads),
             "text_width by text_heads": (self.text_width, self.text_heads),
         }
-        for name, (whole, part) in divisions.items():
-            if part < 1 or whole < 1 or whole % part:
-                raise ValueError(f"cannot divide {name}: {whole} by {part}")
+        for name, (total, part) in divisions.items():
+            if total % part:
+                raise ValueError(f"cannot divide {name}: {total} by {part}")
 
     @property
     def patches(self) -> int:
@@ -245,7 +248,7 @@ class VideoTower(nn.Module):
         side = arch.image_size // arch.patch
         x = pixels.reshape(b, f, side, arch.patch, side, arch.patch, 3)
         x = x.transpose(0, 1, 2, 4, 3, 5, 6).reshape(b, f, side * side, 3 * arch.patch**2)
-        x = nn.Dense(arch.width, use_bias=False, dtype=self.dtype, name="patches")(x)
+        x = Linear(arch.width, use_bias=False, dtype=self.dtype, name="patches")(x)
         scale = nn.initializers.normal(arch.width**-0.5)
         cls = self.param("class_embedding", scale, (arch.width,))
         position = self.param("position_embedding", scale, (1 + arch.patches, arch.width))

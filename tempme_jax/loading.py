@@ -12,6 +12,7 @@ from tempme_jax.adapters.base import Adapter
 from tempme_jax.clip import Architecture, Clip
 from tempme_jax.compilation import use_persistent_cache
 from tempme_jax.model import Model
+from tempme_jax.options import known, whole
 from tempme_jax.parameters import initial_backbone, initialise, pretrained_paths, shapes
 from tempme_jax.pretrained import WeightsError, check_params
 from tempme_jax.weights import load_weights
@@ -23,6 +24,8 @@ ARCHITECTURES = {
         embed_dim=768, patch=14, width=1024, depth=24, heads=16, text_width=768, text_heads=12
     ),
 }
+# Ids of a text where nobody says how many; fewer where the model has fewer positions.
+MAX_WORDS = 32
 DTYPES = {"float32": None, "bfloat16": jnp.bfloat16}
 
 
@@ -68,7 +71,7 @@ def load(
         weights.arch,
         method=method,
         num_frames=num_frames,
-        max_words=saved.get("max_words", 32) if max_words is None else max_words,
+        max_words=saved.get("max_words") if max_words is None else max_words,
         options=options,
         dtype=dtype,
     )
@@ -101,7 +104,7 @@ def create(
     *,
     method: str = "tempme",
     num_frames: int = 12,
-    max_words: int = 32,
+    max_words: int | None = None,
     method_options: dict[str, Any] | None = None,
     dtype: str = "float32",
     seed: int = 0,
@@ -118,11 +121,11 @@ def create(
     Raises:
         ValueError: if a name is unknown, or sizes or options do not fit; it says what does.
     """
-    if isinstance(arch, str):
-        arch = ARCHITECTURES[methods.known(arch, ARCHITECTURES, "backbone")]
+    if not isinstance(arch, Architecture):
+        arch = ARCHITECTURES[known(arch, ARCHITECTURES, "backbone")]
     names = {field.name for field in dataclasses.fields(Architecture)}
     for name in sizes:
-        methods.known(name, names, "size of an architecture")
+        known(name, names, "size of an architecture")
     arch = dataclasses.replace(arch, **sizes)
     model = assemble(
         arch,
@@ -140,14 +143,18 @@ def assemble(
     *,
     method: str,
     num_frames: int,
-    max_words: int,
+    max_words: int | None,
     options: dict[str, Any],
     dtype: str,
 ) -> Model:
     """A model that has no parameters yet."""
     use_persistent_cache()
     adapter, reducer = methods.build(method, arch, num_frames, options)
-    dtype = DTYPES[methods.known(dtype, DTYPES, "dtype")]
+    most = arch.context_length - adapter.context_tokens
+    if max_words is None:
+        max_words = min(MAX_WORDS, most)
+    whole("max_words", max_words, least=3, most=most)
+    dtype = DTYPES[known(dtype, DTYPES, "dtype")]
     return Model(Clip(arch, adapter, reducer, dtype), {}, method, num_frames, max_words)
 
 

@@ -1,8 +1,6 @@
 """The methods: what is learned, and what happens to the tokens."""
 
 import dataclasses
-import difflib
-from collections.abc import Iterable
 from typing import Any
 
 from tempme_jax.adapters.base import Adapter
@@ -11,6 +9,7 @@ from tempme_jax.adapters.full import Full
 from tempme_jax.adapters.lora import LoRA
 from tempme_jax.adapters.prompt import Prompt
 from tempme_jax.clip import Architecture
+from tempme_jax.options import known, whole
 from tempme_jax.reducers.base import Reducer
 from tempme_jax.reducers.tempme import TempMe
 from tempme_jax.reducers.tome import ToMe
@@ -49,8 +48,7 @@ def build(
         ValueError: if the method or an option is unknown, or an option does not fit the backbone
             and the number of frames; it says what does.
     """
-    if num_frames < 1:
-        raise ValueError(f"num_frames={num_frames} must be 1 or more")
+    num_frames = whole("num_frames", num_frames, least=1)
     adapter, reducer = METHODS[known(method, METHODS, "method")]
     adapter, reducer = with_options(method, adapter, reducer, options or {})
     reducer = reducer.resolve(patches=arch.patches, frames=num_frames, depth=arch.depth)
@@ -71,17 +69,3 @@ def with_options(
         dataclasses.replace(adapter, **pick(of_adapter)),
         dataclasses.replace(reducer, **pick(of_reducer)),
     )
-
-
-def known(name: str, names: Iterable[str], kind: str) -> str:
-    """`name`, if it is one of `names`; else a ValueError with the nearest of them."""
-    if name in names:
-        return name
-    listed = ", ".join(sorted(names)) or "none"
-    raise ValueError(f"unknown {kind} {name!r}{nearest(name, names)}; there are: {listed}")
-
-
-def nearest(name: str, names: Iterable[str]) -> str:
-    """A question with the names most like `name`, to go into an error; empty if there are none."""
-    near = difflib.get_close_matches(str(name), list(names), n=3, cutoff=0.5)
-    return f" (did you mean {' or '.join(map(repr, near))}?)" if near else ""

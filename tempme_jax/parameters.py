@@ -26,15 +26,16 @@ def shapes(clip: Clip, num_frames: int) -> dict[Path, tuple[int, ...]]:
 
 def initialise(clip: Clip, num_frames: int, paths: set[Path], seed: int) -> dict[Path, jax.Array]:
     """Initial values, float32, of what is learned beside CLIP, at some paths and at no others."""
-    if not paths:
-        return {}
+    return draw(clip, num_frames, frozenset(paths), jax.random.key(seed)) if paths else {}
 
-    @jax.jit  # drops the forward pass, and what is not asked for
-    def draw(key):
-        flat = flax.traverse_util.flatten_dict(initial_tree(clip, num_frames, key))
-        return {path: flat[path] for path in paths}
 
-    return draw(jax.random.key(seed))
+@functools.partial(jax.jit, static_argnums=(0, 1, 2))  # drops the forward pass, and all else
+def draw(
+    clip: Clip, num_frames: int, paths: frozenset[Path], key: jax.Array
+) -> dict[Path, jax.Array]:
+    """The initial values at some paths."""
+    flat = flax.traverse_util.flatten_dict(initial_tree(clip, num_frames, key))
+    return {path: flat[path] for path in paths}
 
 
 def initial_backbone(
@@ -66,7 +67,7 @@ def initial_array(
     scale = {
         ("text", "token_embedding"): 0.02,
         ("text", "position_embedding"): 0.01,
-        ("video", "patches", "kernel"): shape[0] ** -0.5,
+        ("video", "patches", "kernel"): shape[-1] ** -0.5,
     }.get(path, width**-0.5)
     if path[-3:-1] == ("mlp", "fc"):
         scale *= 2**-0.5

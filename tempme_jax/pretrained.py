@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 import numpy as np
 
 from tempme_jax.adapters.base import Path
-from tempme_jax.methods import known
+from tempme_jax.options import known
 
 Arrays = dict[str, np.ndarray]
 
@@ -30,17 +30,17 @@ class Form:
 
 
 def patches_from_convolution(kernel: np.ndarray) -> np.ndarray:
-    """[d, 3, p, p] -> [p * p * 3, d]: a convolution by whole patches is a matrix product."""
+    """[d, 3, p, p] -> [d, p * p * 3]: a convolution by whole patches is a matrix product."""
     _, colours, height, width = kernel.shape
     if colours != 3 or height != width:
         raise ValueError(f"the patches of {kernel.shape} are not square or not RGB")
-    return kernel.transpose(2, 3, 1, 0).reshape(-1, kernel.shape[0])
+    return kernel.transpose(0, 2, 3, 1).reshape(kernel.shape[0], -1)
 
 
 def convolution_from_patches(kernel: np.ndarray) -> np.ndarray:
-    """[p * p * 3, d] -> [d, 3, p, p]."""
-    patch = round((kernel.shape[0] / 3) ** 0.5)
-    return kernel.reshape(patch, patch, 3, -1).transpose(3, 2, 0, 1)
+    """[d, p * p * 3] -> [d, 3, p, p]."""
+    patch = round((kernel.shape[1] / 3) ** 0.5)
+    return kernel.reshape(-1, patch, patch, 3).transpose(0, 3, 1, 2)
 
 
 SAME = Form(lambda a: a, lambda a: a)
@@ -84,15 +84,15 @@ OUTSIDE_BLOCKS = [
 IN_BLOCKS = [
     Row("ln_1/scale", "ln_1.weight", "layer_norm1.weight"),
     Row("ln_1/bias", "ln_1.bias", "layer_norm1.bias"),
-    Row("attn/qkv/kernel", "attn.in_proj_weight", "self_attn.{q,k,v}_proj.weight", TURNED),
+    Row("attn/qkv/kernel", "attn.in_proj_weight", "self_attn.{q,k,v}_proj.weight"),
     Row("attn/qkv/bias", "attn.in_proj_bias", "self_attn.{q,k,v}_proj.bias"),
-    Row("attn/out/kernel", "attn.out_proj.weight", "self_attn.out_proj.weight", TURNED),
+    Row("attn/out/kernel", "attn.out_proj.weight", "self_attn.out_proj.weight"),
     Row("attn/out/bias", "attn.out_proj.bias", "self_attn.out_proj.bias"),
     Row("ln_2/scale", "ln_2.weight", "layer_norm2.weight"),
     Row("ln_2/bias", "ln_2.bias", "layer_norm2.bias"),
-    Row("mlp/fc/kernel", "mlp.c_fc.weight", "mlp.fc1.weight", TURNED),
+    Row("mlp/fc/kernel", "mlp.c_fc.weight", "mlp.fc1.weight"),
     Row("mlp/fc/bias", "mlp.c_fc.bias", "mlp.fc1.bias"),
-    Row("mlp/proj/kernel", "mlp.c_proj.weight", "mlp.fc2.weight", TURNED),
+    Row("mlp/proj/kernel", "mlp.c_proj.weight", "mlp.fc2.weight"),
     Row("mlp/proj/bias", "mlp.c_proj.bias", "mlp.fc2.bias"),
 ]
 # What the published TempMe code trains; a block may have them or not.

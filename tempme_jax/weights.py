@@ -17,7 +17,7 @@ from huggingface_hub import errors
 
 from tempme_jax.adapters.base import Path
 from tempme_jax.clip import ACTIVATIONS, Architecture
-from tempme_jax.methods import known, nearest
+from tempme_jax.options import known, nearest
 from tempme_jax.pretrained import WeightsError, depth_of, raise_problems, read_layout, write_layout
 
 # Backbones known to load, for hints; any other CLIP in one of the layouts loads as well.
@@ -277,7 +277,7 @@ def architecture_of(
     ]
     raise_problems({"misshapen": misshapen})
     width = params["video", "class_embedding"].shape[0]
-    patch = math.isqrt(params["video", "patches", "kernel"].shape[0] // 3)
+    patch = math.isqrt(params["video", "patches", "kernel"].shape[1] // 3)
     side = math.isqrt(max(params["video", "position_embedding"].shape[0] - 1, 0))
     context_length, text_width = params["text", "position_embedding"].shape
     try:

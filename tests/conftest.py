@@ -4,6 +4,8 @@ import os
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+# Tests neither read nor fill the user's cache.
+os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "0"
 
 import jax  # noqa: E402
 

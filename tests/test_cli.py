@@ -179,12 +179,12 @@ def test_encode_as_a_table(clock):
 
 def test_encode_knows_all_methods_before_it_starts(clock):
     result = run("bench", "encode", "--backbone", "toy", "--methods", "clip,temme", exit_code=1)
-    assert result.stderr.startswith("Error: unknown method 'temme' (did you mean 'tempme' or ")
+    assert result.stderr.startswith("Error: unknown method: 'temme' (did you mean 'tempme' or ")
 
 
 def test_encode_of_an_unknown_backbone():
     result = run("bench", "encode", "--backbone", "B32", exit_code=1)
-    assert "Error: unknown backbone 'B32' (did you mean 'ViT-B/32'?)" in result.stderr
+    assert "Error: unknown backbone: 'B32' (did you mean 'ViT-B/32'?)" in result.stderr
 
 
 def test_convert_of_no_file(tmp_path):

@@ -103,7 +103,7 @@ def test_positions_of_another_number_of_frames_are_refused(tempme, tmp_path):
 
 @pytest.mark.parametrize("wrong", [{"num_frames": 0}, {"num_frames": -1}])
 def test_no_frames_are_no_default(wrong, backbone):
-    with pytest.raises(ValueError, match="num_frames=.* must be 1 or more"):
+    with pytest.raises(ValueError, match="num_frames=.* must be a whole number of 1 or more"):
         load(backbone, **wrong)
 
 

@@ -59,7 +59,7 @@ def assert_close(ours, golden, what=""):
     assert error < TOLERANCE, f"{what}: {error:.2e} of the largest value"
 
 
-@pytest.mark.parametrize("stem", CASES)
+@pytest.mark.parametrize("stem", [stem for stem in CASES if stem != "tiny_b32_f12"])
 def test_features(stem):
     golden = np.load(FOLDER / f"{stem}.npz")
     clip, params, _ = published(stem)
@@ -69,27 +69,28 @@ def test_features(stem):
     )
     assert_close(video, golden["video_features"], "video features")
     assert tokens.x.shape[2] == golden["n_tokens"]
-    if "text_features" in golden:
-        text = clip.apply(tree(params), ids, mask, method="encode_text")
-        assert_close(text, golden["text_features"], "text features")
+    text = clip.apply(tree(params), ids, mask, method="encode_text")
+    assert_close(text, golden["text_features"], "text features")
 
 
-def test_tokens_after_every_block():
+def test_features_and_the_tokens_after_every_block():
     golden = np.load(FOLDER / "tiny_b32_f12.npz")
     clip, params, _ = published("tiny_b32_f12")
     pixels, _, _ = inputs("tiny_b32_f12")
 
     def run(params, pixels):
-        _, state = clip.apply(
+        (features, _), state = clip.apply(
             params,
-            pixels[:1],
+            pixels,
             method="encode_video",
             capture_intermediates=lambda module, _: isinstance(module, Block),
             mutable=["intermediates"],
         )
-        return state["intermediates"]["video"]
+        return features, state["intermediates"]["video"]
 
-    blocks = jax.jit(run)(tree(params), pixels)
+    features, blocks = jax.jit(run)(tree(params), pixels)
+    assert_close(features, golden["video_features"], "video features")
+    assert blocks["block_11"]["__call__"][0].x.shape[2] == golden["n_tokens"]
     for layer in range(12):
         tokens = blocks[f"block_{layer}"]["__call__"][0]
         assert_close(tokens.x[0], golden[f"tokens_{layer:02}"], f"tokens of block {layer}")
@@ -125,8 +126,11 @@ def test_loss_and_gradients():
     golden = np.load(FOLDER / "tiny_b32_f12.npz")
     clip, params, _ = published("tiny_b32_f12")
     trained, frozen = trained_and_frozen(params)
+    pixels, ids, mask = inputs("tiny_b32_f12")
+    text = clip.apply(tree(params), ids, mask, method="encode_text")
+    assert_close(text, golden["text_features"], "text features")
     loss, gradients = jax.jit(jax.value_and_grad(make_loss(clip, frozen)))(
-        trained, *inputs("tiny_b32_f12")
+        trained, pixels, ids, mask
     )
     assert_close(loss, golden["loss"], "loss")
     ours = published_names(gradients, params)

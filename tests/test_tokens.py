@@ -47,11 +47,15 @@ def test_source_map_follows_joining():
 def test_source_map_counts_are_the_sizes(group):
     """Each patch is where the map says: recomputing every token from its patches gives it back."""
     x = jax.random.normal(jax.random.key(0), (2, 4, 10, 6))
-    tokens = from_frames(x, None, trace=True)
     patches = np.asarray(x[:, :, 1:]).reshape(2, -1, 6)
-    tokens = merge_tokens(tokens, tokens.x, 7)
-    tokens = join_clips(tokens, group)
-    tokens = merge_tokens(tokens, tokens.x, tokens.x.shape[2] - 2)
+
+    @jax.jit
+    def reduce(x):
+        tokens = from_frames(x, None, trace=True)
+        tokens = join_clips(merge_tokens(tokens, tokens.x, 7), group)
+        return merge_tokens(tokens, tokens.x, tokens.x.shape[2] - 2)
+
+    tokens = reduce(x)
     size, merged = (np.asarray(a).reshape(2, -1, *a.shape[3:]) for a in (tokens.size, tokens.x))
     for video in range(2):
         source = np.asarray(tokens.source[video])

@@ -12,6 +12,7 @@ from typing import Any
 import flax.linen as nn
 import jax
 
+from tempme_jax.linear import Linear
 from tempme_jax.tokens import Tokens
 
 # The path of a parameter in the tree, for instance ("video", "block_0", "mlp", "fc", "kernel").
@@ -39,7 +40,7 @@ class Adapter:
 
     def linear(self, features: int, name: str, dtype: Any) -> nn.Module:
         """The linear layer `name`: "qkv" or "out" of an attention, "fc" or "proj" of an MLP."""
-        return nn.Dense(features, dtype=dtype, name=name)
+        return Linear(features, dtype=dtype, name=name)
 
     def branch(self, name: str, dtype: Any) -> Callable[[jax.Array, jax.Array], jax.Array]:
         """What the branch `name` of a block, "attn" or "mlp", adds to the residual stream.

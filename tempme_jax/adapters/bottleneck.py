@@ -14,6 +14,7 @@ import jax
 
 from tempme_jax.adapters.base import Adapter
 from tempme_jax.adapters.lora import uniform_by_width
+from tempme_jax.options import whole
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,6 +29,9 @@ class Bottleneck(Adapter):
 
     width: int = 8
     parallel: bool = False
+
+    def __post_init__(self):
+        whole("width", self.width, least=1)
 
     def branch(self, name: str, dtype: Any) -> Callable[[jax.Array, jax.Array], jax.Array]:
         if name != "mlp":

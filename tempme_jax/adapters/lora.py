@@ -14,6 +14,8 @@ import jax
 import jax.numpy as jnp
 
 from tempme_jax.adapters.base import Adapter
+from tempme_jax.linear import Linear
+from tempme_jax.options import whole
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,8 +32,7 @@ class LoRA(Adapter):
 
     def __post_init__(self):
         object.__setattr__(self, "targets", tuple(self.targets))
-        if self.rank < 1:
-            raise ValueError(f"rank={self.rank} must be 1 or more")
+        whole("rank", self.rank, least=1)
         if unknown := set(self.targets) - {"qkv", "out", "fc", "proj"}:
             raise ValueError(f"LoRA targets {sorted(unknown)} are none of qkv, out, fc, proj")
 
@@ -47,7 +48,7 @@ class LoRA(Adapter):
             layer = path[:-1]
             a, b = flat.pop(path), flat.pop((*layer, "lora_b"))
             delta = jnp.matmul(a, b, precision=jax.lax.Precision.HIGHEST)
-            flat[*layer, "kernel"] = flat[*layer, "kernel"] + delta
+            flat[*layer, "kernel"] = flat[*layer, "kernel"] + delta.T
         return Adapter(), flax.traverse_util.unflatten_dict(flat)
 
 
@@ -61,7 +62,7 @@ class LoRADense(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         """[..., d] -> [..., features]."""
-        frozen = nn.Dense(self.features, dtype=self.dtype)
+        frozen = Linear(self.features, dtype=self.dtype)
         nn.share_scope(self, frozen)
         a = self.param("lora_a", uniform_by_width, (x.shape[-1], self.rank))
         b = self.param("lora_b", nn.initializers.zeros, (self.rank, self.features))

@@ -14,6 +14,7 @@ import flax.linen as nn
 import jax
 
 from tempme_jax.adapters.base import Adapter
+from tempme_jax.options import whole
 from tempme_jax.tokens import Tokens
 
 
@@ -28,6 +29,9 @@ class Prompt(Adapter):
 
     count: int = 5
     std: float = 0.02
+
+    def __post_init__(self):
+        whole("count", self.count, least=1)
 
     @property
     def context_tokens(self) -> int:

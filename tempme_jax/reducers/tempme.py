@@ -9,12 +9,14 @@ merge again, compared by their keys.
 import dataclasses
 import itertools
 import math
+import numbers
 from collections.abc import Callable
 from fractions import Fraction
 
 import flax.linen as nn
 import jax
 
+from tempme_jax.options import wholes
 from tempme_jax.reducers.base import Reducer, merge_tokens
 from tempme_jax.reducers.merging import max_merged
 from tempme_jax.reducers.tome import ToMe
@@ -57,15 +59,14 @@ class TempMe(ToMe):
     round_kept: bool = False
 
     def __post_init__(self):
-        for name in ("layers", "groups"):  # lists, as configs and command lines give them
+        super().__post_init__()
+        for name, least in (("layers", 0), ("groups", 1)):  # lists, as configs give them
             if getattr(self, name) is not None:
-                object.__setattr__(self, name, tuple(getattr(self, name)))
+                object.__setattr__(self, name, wholes(name, getattr(self, name), least=least))
         for name in ("keep_cross", "keep_intra"):
             share = getattr(self, name)
-            if share is not None and not 0 < share <= 1:
-                raise ValueError(f"{name}={share} must be in (0, 1]: it is the share that is kept")
-        if self.groups is not None and min(self.groups, default=1) < 1:
-            raise ValueError(f"groups={self.groups} must be whole numbers of clips, 1 or more")
+            if share is not None and not (isinstance(share, numbers.Real) and 0 < share <= 1):
+                raise ValueError(f"{name}={share!r} must be in (0, 1]: the share that is kept")
         if self.layers is not None and list(self.layers) != sorted(set(self.layers)):
             raise ValueError(f"layers={self.layers} must be block numbers in ascending order")
 

@@ -7,6 +7,7 @@ it: matching by keys between attention and MLP, and attention in proportion to t
 import dataclasses
 from collections.abc import Callable
 
+from tempme_jax.options import whole
 from tempme_jax.reducers.base import Reducer, merge_tokens, require_mergeable
 from tempme_jax.schedule import Step
 from tempme_jax.tokens import Evidence, Tokens
@@ -25,6 +26,10 @@ class ToMe(Reducer):
     """
 
     r: int | None = None
+
+    def __post_init__(self):
+        if self.r is not None:
+            whole("r", self.r, least=0)
 
     @property
     def proportional(self) -> bool:
