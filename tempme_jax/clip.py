@@ -102,7 +102,7 @@ class Attention(nn.Module):
             return split.transpose(3, 0, 1, 4, 2, 5)
 
         q, k, v = heads(x)
-        keys = k.mean(axis=2)
+        keys = k.astype(jnp.float32).mean(axis=2)  # compared in full precision
         if context is not None:
             k, v = (beside(a, c) for a, c in zip((k, v), heads(context)[1:], strict=True))
         q = q * (d // self.heads) ** -0.5

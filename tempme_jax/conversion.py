@@ -9,11 +9,11 @@ from tempme_jax.adapters.base import Path
 from tempme_jax.clip import Architecture, Clip
 from tempme_jax.parameters import shapes
 from tempme_jax.pretrained import WeightsError, check_params, read_layout
+from tempme_jax.sources import config_files
 from tempme_jax.torch_files import read_torch_file
 from tempme_jax.weights import (
     architecture_hints,
     architecture_of,
-    config_files,
     read_safetensors,
     save_weights,
 )

@@ -67,7 +67,7 @@ class Evidence:
     """What an attention layer shows of its tokens, for those who choose among them.
 
     Attributes:
-        keys: float [b, t, n, d / h], the mean over heads of the keys.
+        keys: float32 [b, t, n, d / h], the mean over heads of the keys.
         class_attention: float32 [b, t, n], the mean over heads of what the first token attends to.
     """
 

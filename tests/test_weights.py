@@ -219,7 +219,7 @@ def test_a_backbone_out_of_reach_is_no_mistyped_one(cache):
         load_weights("openai/clip-vit-base-patch32")
     assert "did you mean" not in str(caught.value)
     assert "Without a network" in str(caught.value)
-    assert "tempme_jax.create() makes a model without weights" in str(caught.value)
+    assert "tempme_jax.create() makes a model with random weights" in str(caught.value)
 
 
 def test_a_repository_in_the_cache_opens_without_a_network(cache, params):
