@@ -45,7 +45,7 @@ def encode(
     *,
     backbone: str = "ViT-B/32",
     num_frames: int = 12,
-    batch: int = 4,
+    batch: int,
     rounds: int = 7,
     dtype: str = "float32",
     report: Callable[[str], None] = lambda message: None,

@@ -103,7 +103,7 @@ def bench_costs(tables, as_json):
 )
 @click.option("--frames", type=click.IntRange(1), default=12, show_default=True, help="Of a video.")
 @click.option(
-    "--batch", type=click.IntRange(1), default=4, show_default=True, help="Videos a call."
+    "--batch", type=click.IntRange(1), help="Videos a call. Default: as many as embedding takes."
 )
 @click.option(
     "--rounds", type=click.IntRange(1), default=7, show_default=True, help="Calls of a method."
@@ -122,7 +122,9 @@ def bench_encode(methods, backbone, frames, batch, rounds, dtype, as_json):
     In turns, in one run, with random weights; compared with the first of them.
     """
     from tempme_jax import benchmark, reports
+    from tempme_jax.model import video_batch
 
+    batch = batch or video_batch()
     speeds = benchmark.encode(
         [method.strip() for method in methods.split(",")],
         backbone=backbone,

@@ -205,4 +205,7 @@ def architecture_of(
             activation=activation,
         )
     except ValueError as error:
-        raise WeightsError(f"this CLIP cannot be built: {error}") from error
+        raise WeightsError(
+            f"this CLIP cannot be built: {error} (the arrays do not show the number of heads; a "
+            "config.json beside the file does)"
+        ) from error

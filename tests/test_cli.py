@@ -157,7 +157,7 @@ def test_speeds_and_ratios(clock):
     assert 1 < tempme.expected_ratio < 2
 
 
-TOY_ENCODE = ("bench", "encode", "--backbone", "toy", "--frames", "4", "--rounds", "3")
+TOY_ENCODE = tuple("bench encode --backbone toy --frames 4 --batch 4 --rounds 3".split())
 
 
 def test_encode_as_json(clock):

@@ -182,6 +182,6 @@ def test_the_config_says_what_the_arrays_do_not(folder, tmp_path):
     config = json.loads((folder / "config.json").read_text())
     assert config["vision_config"]["hidden_size"] == 48
     (tmp_path / "model.safetensors").write_bytes((folder / "model.safetensors").read_bytes())
-    with pytest.raises(tempme_jax.WeightsError, match="cannot divide width by heads: 48 by 0"):
+    with pytest.raises(tempme_jax.WeightsError, match="heads=0 must be .* config.json"):
         load_weights(tmp_path)
     assert dataclasses.asdict(load_weights(folder).arch)["heads"] == 4
