@@ -18,6 +18,7 @@ from tempme_jax.adapters.base import Adapter
 from tempme_jax.linear import Linear
 from tempme_jax.options import known, whole
 from tempme_jax.reducers.base import Reducer
+from tempme_jax.reducers.merging import HIGHEST
 from tempme_jax.schedule import Step, schedule
 from tempme_jax.tokens import Evidence, Tokens, from_frames
 
@@ -262,7 +263,7 @@ class VideoTower(nn.Module):
         frames = tokens.x[:, :, :c].reshape(tokens.x.shape[0], -1, arch.width)
         weight = tokens.size[:, :, :c].reshape(frames.shape[:2])
         frames = project(self, layer_norm("ln_post", self.dtype)(frames), arch.embed_dim)
-        total = jnp.einsum("bf,bfe->be", weight, unit_length(frames))
+        total = jnp.einsum("bf,bfe->be", weight, unit_length(frames), precision=HIGHEST)
         return total / jnp.maximum(weight.sum(axis=1, keepdims=True), 1)
 
 
@@ -356,7 +357,7 @@ def project(tower: nn.Module, x: Float[Array, "*b d"], embed_dim: int) -> Float[
     """The tower's last product, in float32 whatever the activations are in."""
     d = x.shape[-1]
     kernel = tower.param("projection", nn.initializers.normal(d**-0.5), (d, embed_dim))
-    return x.astype(jnp.float32) @ kernel
+    return jnp.matmul(x.astype(jnp.float32), kernel, precision=HIGHEST)
 
 
 def unit_length(x: Float[Array, "*b e"]) -> Float[Array, "*b e"]:

@@ -6,7 +6,7 @@ import rich.markup
 import rich.table
 
 from tempme_jax.benchmark import EncodeSpeed
-from tempme_jax.paper import Counted
+from tempme_jax.paper import WITHOUT_TABLE_8, Counted
 
 # Room for every table. A narrower terminal wraps the lines, which loses less than narrow columns;
 # what is no terminal has no width of its own.
@@ -47,6 +47,8 @@ def print_costs(rows: list[Counted]) -> None:
     out = console()
     out.print(table)
     out.print("GMAC: 1e9 multiply-accumulates computed here. GFLOPs: counted as the paper does.")
+    if len({counted.row.table for counted in rows}) > 1:
+        out.print(WITHOUT_TABLE_8)
     for number, note in enumerate(notes, start=1):
         out.print(f"[{number}] {note}", markup=False)
 

@@ -87,13 +87,18 @@ def absent(repository: str, name: str) -> bool:
 
 def first_of(repository: str, names: Sequence[str]) -> pathlib.Path | None:
     """The first of the files that the repository has; None if it has none, or is out of reach."""
+    within_reach = True
     for name in names:
         # Asked first: where there is no network, the hub is tried for half a minute.
         cached = huggingface_hub.try_to_load_from_cache(repository, name)
         if isinstance(cached, str):
             return pathlib.Path(cached)
+        if not within_reach:
+            continue
         try:
             return pathlib.Path(huggingface_hub.hf_hub_download(repository, name))
-        except errors.EntryNotFoundError:  # also: offline and not in the cache
+        except errors.LocalEntryNotFoundError:
+            within_reach = False
+        except errors.EntryNotFoundError:
             continue
     return None
