@@ -12,7 +12,7 @@ from tempme_jax.version import __version__
 
 _HOMES = {
     "METHODS": "tempme_jax.methods",
-    "Architecture": "tempme_jax.clip",
+    "Architecture": "tempme_jax.architecture",
     "Model": "tempme_jax.model",
     "VideoError": "tempme_jax.video",
     "WeightsError": "tempme_jax.pretrained",

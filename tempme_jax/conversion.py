@@ -6,7 +6,8 @@ import pathlib
 import numpy as np
 
 from tempme_jax.adapters.base import Path
-from tempme_jax.clip import Architecture, Clip
+from tempme_jax.architecture import Architecture
+from tempme_jax.clip import Clip
 from tempme_jax.parameters import shapes
 from tempme_jax.pretrained import WeightsError, check_params, read_layout
 from tempme_jax.sources import config_files

@@ -9,7 +9,8 @@ import jax.numpy as jnp
 
 from tempme_jax import methods
 from tempme_jax.adapters.base import Adapter
-from tempme_jax.clip import Architecture, Clip
+from tempme_jax.architecture import ARCHITECTURES, Architecture
+from tempme_jax.clip import Clip
 from tempme_jax.compilation import use_persistent_cache
 from tempme_jax.model import Model
 from tempme_jax.options import known, whole
@@ -17,13 +18,6 @@ from tempme_jax.parameters import initial_backbone, initialise, pretrained_paths
 from tempme_jax.pretrained import WeightsError, check_params
 from tempme_jax.weights import load_weights
 
-ARCHITECTURES = {
-    "ViT-B/32": Architecture(),
-    "ViT-B/16": Architecture(patch=16),
-    "ViT-L/14": Architecture(
-        embed_dim=768, patch=14, width=1024, depth=24, heads=16, text_width=768, text_heads=12
-    ),
-}
 # Ids of a text where nobody says how many; fewer where the model has fewer positions.
 MAX_WORDS = 32
 DTYPES = {"float32": None, "bfloat16": jnp.bfloat16}

@@ -8,7 +8,7 @@ from tempme_jax.adapters.bottleneck import Bottleneck
 from tempme_jax.adapters.full import Full
 from tempme_jax.adapters.lora import LoRA
 from tempme_jax.adapters.prompt import Prompt
-from tempme_jax.clip import Architecture
+from tempme_jax.architecture import Architecture
 from tempme_jax.options import known, whole
 from tempme_jax.reducers.base import Reducer
 from tempme_jax.reducers.tempme import TempMe

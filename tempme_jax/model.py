@@ -13,7 +13,8 @@ from jaxtyping import Bool, Float, Int, UInt8
 
 from tempme_jax import inputs
 from tempme_jax.adapters.base import Adapter
-from tempme_jax.clip import Architecture, Clip, unit_length
+from tempme_jax.architecture import Architecture
+from tempme_jax.clip import Clip, unit_length
 from tempme_jax.losses import similarity
 from tempme_jax.parameters import split
 from tempme_jax.reducers.base import Reducer

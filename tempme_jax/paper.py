@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from tempme_jax import costs, methods
+from tempme_jax.architecture import ARCHITECTURES
 from tempme_jax.clip import Clip
 from tempme_jax.costs import Cost
-from tempme_jax.loading import ARCHITECTURES
 
 WITHOUT_TABLE_8 = "Table 8 is not shown: what it prints of costs is not known here."
 A_SLIP_OF_64 = (

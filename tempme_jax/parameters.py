@@ -13,7 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from tempme_jax.adapters.base import Path
-from tempme_jax.clip import Architecture, Clip
+from tempme_jax.architecture import Architecture
+from tempme_jax.clip import Clip
 from tempme_jax.pretrained import entries
 
 

@@ -12,7 +12,7 @@ import safetensors
 import safetensors.numpy
 
 from tempme_jax.adapters.base import Path
-from tempme_jax.clip import ACTIVATIONS, Architecture
+from tempme_jax.architecture import ACTIVATIONS, Architecture
 from tempme_jax.options import known
 from tempme_jax.pretrained import WeightsError, depth_of, raise_problems, read_layout, write_layout
 from tempme_jax.sources import locate

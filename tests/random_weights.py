@@ -3,7 +3,7 @@
 import numpy as np
 import safetensors.numpy
 
-from tempme_jax.clip import Architecture
+from tempme_jax.architecture import Architecture
 from tempme_jax.parameters import shapes
 from tempme_jax.pretrained import write_layout
 

@@ -8,8 +8,8 @@ import pytest
 from click.testing import CliRunner
 
 from tempme_jax import benchmark, loading, paper
+from tempme_jax.architecture import Architecture
 from tempme_jax.cli import main
-from tempme_jax.clip import Architecture
 from tempme_jax.version import __version__
 
 TOY = Architecture(

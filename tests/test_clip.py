@@ -13,7 +13,8 @@ import pytest
 from tempme_jax.adapters.base import Adapter
 from tempme_jax.adapters.lora import LoRA
 from tempme_jax.adapters.prompt import Prompt
-from tempme_jax.clip import Architecture, Attention, Clip, causal_bias, key_bias
+from tempme_jax.architecture import Architecture
+from tempme_jax.clip import Attention, Clip, causal_bias, key_bias
 from tempme_jax.parameters import shapes
 from tempme_jax.reducers.base import Reducer
 from tempme_jax.reducers.tempme import TempMe

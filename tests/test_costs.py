@@ -3,8 +3,8 @@
 import pytest
 
 from tempme_jax import costs, methods, paper
-from tempme_jax.clip import Architecture, Clip
-from tempme_jax.loading import ARCHITECTURES
+from tempme_jax.architecture import ARCHITECTURES, Architecture
+from tempme_jax.clip import Clip
 
 # Of the specification's script: parameters that train, GFLOPs as the paper counts ("fit"), tokens.
 COUNTED = {

@@ -15,7 +15,8 @@ from tempme_jax.adapters.bottleneck import Bottleneck
 from tempme_jax.adapters.full import Full
 from tempme_jax.adapters.lora import LoRA
 from tempme_jax.adapters.prompt import Prompt
-from tempme_jax.clip import Architecture, Clip
+from tempme_jax.architecture import Architecture
+from tempme_jax.clip import Clip
 from tempme_jax.parameters import initialise, join, pretrained_paths, shapes, split
 from tempme_jax.reducers.base import Reducer
 from tempme_jax.reducers.tempme import TempMe

@@ -5,7 +5,8 @@ import pytest
 import random_weights
 
 from tempme_jax import methods
-from tempme_jax.clip import Architecture, Clip
+from tempme_jax.architecture import Architecture
+from tempme_jax.clip import Clip
 from tempme_jax.parameters import pretrained_paths
 from tempme_jax.pretrained import MARKS, WeightsError, check_params, read_layout, write_layout
 

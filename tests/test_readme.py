@@ -47,7 +47,7 @@ def test_python(tmp_path, monkeypatch, capsys):
     """As one program, from top to bottom."""
 
     def small(arch, **options):
-        return loading.create(loading.ARCHITECTURES["ViT-B/32"], **options, **SMALL)
+        return loading.create("ViT-B/32", **options, **SMALL)
 
     monkeypatch.setattr(tempme_jax, "load", small, raising=False)
     monkeypatch.setattr(tempme_jax, "create", small, raising=False)

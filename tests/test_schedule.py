@@ -3,7 +3,7 @@
 import pytest
 
 from tempme_jax import methods
-from tempme_jax.clip import Architecture
+from tempme_jax.architecture import Architecture
 from tempme_jax.reducers.tempme import TempMe, even_groups
 from tempme_jax.reducers.tome import ToMe
 from tempme_jax.schedule import schedule
