@@ -167,7 +167,8 @@ class Model:
                 "openai" and "huggingface" hold plain CLIP, "published" what TempMe trains, too.
 
         Raises:
-            WeightsError: if the layout has no place for what the method has learned.
+            WeightsError: if the layout has no place for what the method has learned; of LoRA
+                `fold().save(...)` leaves plain CLIP.
         """
         options = dataclasses.asdict(self.adapter) | dataclasses.asdict(self.reducer)
         settings = {
