@@ -9,15 +9,10 @@ from tempme_jax.adapters.base import Path
 from tempme_jax.architecture import Architecture
 from tempme_jax.clip import Clip
 from tempme_jax.parameters import shapes
-from tempme_jax.pretrained import WeightsError, check_params, read_layout
+from tempme_jax.pretrained import WeightsError, check_params
 from tempme_jax.sources import config_files
 from tempme_jax.torch_files import read_torch_file
-from tempme_jax.weights import (
-    architecture_hints,
-    architecture_of,
-    read_safetensors,
-    save_weights,
-)
+from tempme_jax.weights import interpret, read_safetensors, save_weights
 
 
 def convert_file(
@@ -52,19 +47,13 @@ def convert_file(
     if target.exists() and not overwrite:
         raise FileExistsError(f"{target} exists; give another name, or allow to overwrite it")
     if source.suffix == ".safetensors":
-        arrays, metadata = read_safetensors(source)
+        arrays, ours = read_safetensors(source)
     else:
-        arrays, metadata = read_torch_file(source), {}
+        arrays, ours = read_torch_file(source), {}
+    found, params, arch = interpret(source, arrays, ours, config_files(source), activation)
     try:
-        found, params = read_layout(arrays)
-        hints = architecture_hints(source, metadata, config_files(source))
-        if activation is not None:
-            hints["activation"] = activation
-        arch = architecture_of(params, **hints)
         check_backbone(params, arch)
-        save_weights(
-            target, params, arch, layout=layout or found, settings=metadata.get("settings")
-        )
+        save_weights(target, params, arch, layout=layout or found, settings=ours.get("settings"))
     except WeightsError as error:
         raise WeightsError(f"{source}: {error}") from error
 

@@ -62,19 +62,38 @@ def load_weights(source: str | os.PathLike, *, activation: str | None = None) ->
         WeightsError: if the file is damaged, or its arrays are not those of a CLIP.
         ValueError: if the activation is unknown.
     """
-    if activation is not None:
-        known(activation, ACTIVATIONS, "activation")
     file, configs = locate(str(source))
     arrays, ours = read_safetensors(file)
+    _, params, arch = interpret(file, arrays, ours, configs, activation)
+    return Weights(params, arch, ours.get("settings", {}))
+
+
+def interpret(
+    file: pathlib.Path,
+    arrays: dict[str, np.ndarray],
+    ours: dict[str, Any],
+    configs: list[pathlib.Path],
+    activation: str | None,
+) -> tuple[str, dict[Path, np.ndarray], Architecture]:
+    """What the arrays of a file are: their layout, the parameters, the architecture.
+
+    Args:
+        file: where they are from.
+        arrays: by their names in the file.
+        ours: what a file of ours says of itself.
+        configs: the config files beside it.
+        activation: in place of what these say; None: as they say.
+    """
+    if activation is not None:
+        known(activation, ACTIVATIONS, "activation")
     try:
-        _, params = read_layout(arrays)
+        layout, params = read_layout(arrays)
         hints = architecture_hints(file, ours, configs)
         if activation is not None:
             hints["activation"] = activation
-        arch = architecture_of(params, **hints)
+        return layout, params, architecture_of(params, **hints)
     except WeightsError as error:
         raise WeightsError(f"{file}: {error}") from error
-    return Weights(params, arch, ours.get("settings", {}))
 
 
 def save_weights(

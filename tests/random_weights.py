@@ -1,5 +1,7 @@
 """Random weights of a toy CLIP, in memory and in files, for tests of what reads and writes them."""
 
+import flax.traverse_util
+import jax.numpy as jnp
 import numpy as np
 import safetensors.numpy
 
@@ -14,13 +16,19 @@ TOY = Architecture(
 )  # fmt: skip
 
 
-def random_params(clip, num_frames=1):
+def random_params(clip, num_frames=1, scale=0.1):
     """Every parameter of a model by its path: also what would start as zero."""
     generator = np.random.default_rng(0)
     return {
-        path: 0.1 * generator.standard_normal(shape, dtype=np.float32)
+        path: scale * generator.standard_normal(shape, dtype=np.float32)
         for path, shape in shapes(clip, num_frames).items()
     }
+
+
+def random_tree(clip, num_frames, scale=0.3):
+    """The same as the tree that a module takes; far cheaper than initialising."""
+    flat = random_params(clip, num_frames, scale)
+    return flax.traverse_util.unflatten_dict({path: jnp.asarray(a) for path, a in flat.items()})
 
 
 def write_weights(file, params, layout):

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from random_weights import random_tree
 
 from tempme_jax import methods
 from tempme_jax.adapters.base import Adapter
@@ -64,16 +65,6 @@ def random_inputs(batch=2):
     return pixels, ids
 
 
-def random_params(clip, seed=0):
-    """Parameters of the right shapes, small and random; far cheaper than initialising."""
-    rng = np.random.default_rng(seed)
-    flat = {
-        path: jnp.asarray(0.3 * rng.standard_normal(shape, dtype=np.float32))
-        for path, shape in sorted(shapes(clip, FRAMES).items())
-    }
-    return flax.traverse_util.unflatten_dict(flat)
-
-
 @pytest.mark.parametrize(("adapter", "reducer"), list(itertools.product(ADAPTERS, REDUCERS)))
 def test_shapes_follow_the_schedule_of_every_pair(adapter, reducer):
     clip = build(adapter, reducer)
@@ -95,7 +86,7 @@ def test_shapes_follow_the_schedule_of_every_pair(adapter, reducer):
 @pytest.mark.parametrize("adapter", ADAPTERS)
 def test_what_trains_is_split_off_and_joined_again(adapter):
     clip = build(adapter, "tempme")
-    params = random_params(clip)
+    params = random_tree(clip, FRAMES)
     trainable, frozen = split(clip, params)
     chex.assert_trees_all_equal(join(trainable, frozen), params)
     names = {path[-1] for path in flax.traverse_util.flatten_dict(trainable)}
@@ -124,7 +115,7 @@ def test_what_trains_is_split_off_and_joined_again(adapter):
 def test_a_fresh_adapter_is_the_backbone(adapter):
     """LoRA's B, the bottleneck's up and the clip positions are zero at the start."""
     clip, plain = build(adapter, "tempme"), build("none", "without positions")
-    backbone = random_params(plain)
+    backbone = random_tree(plain, FRAMES)
     fresh = initialise(clip, FRAMES, shapes(clip, FRAMES).keys() - pretrained_paths(TOY), seed=1)
     params = flax.traverse_util.unflatten_dict(flax.traverse_util.flatten_dict(backbone) | fresh)
     pixels, ids = random_inputs()
@@ -136,7 +127,7 @@ def test_a_fresh_adapter_is_the_backbone(adapter):
 @pytest.mark.parametrize("adapter", ["lora everywhere"])
 def test_folded_is_unfolded(adapter):
     clip = build(adapter, "tempme")
-    params = random_params(clip)
+    params = random_tree(clip, FRAMES)
     folded_adapter, folded_params = clip.adapter.fold(params)
     folded = clip.copy(adapter=folded_adapter)
     assert shapes(folded, FRAMES).keys() == flax.traverse_util.flatten_dict(folded_params).keys()
@@ -149,7 +140,7 @@ def test_folded_is_unfolded(adapter):
 @pytest.mark.parametrize("adapter", ["full", "lora", "prompt", "bottleneck"])
 def test_gradients_reach_what_trains(adapter):
     clip = build(adapter, "tempme")
-    trainable, frozen = split(clip, random_params(clip))
+    trainable, frozen = split(clip, random_tree(clip, FRAMES))
     pixels, ids = random_inputs()
 
     def loss(trainable):

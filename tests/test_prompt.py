@@ -1,16 +1,15 @@
 """Prompts as keys and values are prompts in the sequence, as the specification has them."""
 
 import flax.linen as nn
-import flax.traverse_util
 import jax
 import jax.numpy as jnp
 import numpy as np
+from random_weights import random_tree
 
 from tempme_jax.adapters.base import Adapter
 from tempme_jax.adapters.prompt import Prompt
 from tempme_jax.architecture import Architecture
 from tempme_jax.clip import Block, Clip
-from tempme_jax.parameters import shapes
 from tempme_jax.reducers.base import Reducer
 from tempme_jax.schedule import Step
 from tempme_jax.tokens import Tokens
@@ -24,12 +23,7 @@ COUNT = 3
 
 def random_model():
     clip = Clip(TOY, Prompt(count=COUNT), Reducer())
-    rng = np.random.default_rng(0)
-    flat = {
-        path: jnp.asarray(0.3 * rng.standard_normal(shape, dtype=np.float32))
-        for path, shape in sorted(shapes(clip, 2).items())
-    }
-    return clip, flax.traverse_util.unflatten_dict(flat)
+    return clip, random_tree(clip, 2)
 
 
 def block_on_sequence(params, layer, x, heads, *, causal):

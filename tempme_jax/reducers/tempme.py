@@ -79,7 +79,8 @@ class TempMe(ToMe):
         end = depth - BLOCKS_AFTER_LAST_JOIN
         layers = tuple(range(end - len(groups), end)) if self.layers is None else self.layers
         few = patches < FEW_PATCHES
-        return resolved._with(
+        return dataclasses.replace(
+            resolved,
             layers=layers,
             groups=groups,
             keep_cross=self.keep_cross or (0.7 if few else 0.6),

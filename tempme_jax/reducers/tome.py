@@ -36,7 +36,9 @@ class ToMe(Reducer):
         return True
 
     def resolve(self, *, patches: int, frames: int, depth: int) -> "Reducer":
-        return self if self.r is not None else self._with(r=round(SHARE_OF_PATCHES * patches))
+        if self.r is not None:
+            return self
+        return dataclasses.replace(self, r=round(SHARE_OF_PATCHES * patches))
 
     def step(self, layer: int, before: Step) -> Step:
         require_mergeable(self.r, tokens=before.mlp, n_cls=before.n_cls, layer=layer)
@@ -45,6 +47,3 @@ class ToMe(Reducer):
     def after_attention(self, layer: int, step: Step) -> Callable[[Tokens, Evidence], Tokens]:
         """Merges by the keys of the attention just done."""
         return lambda tokens, evidence: merge_tokens(tokens, evidence.keys, step.mlp)
-
-    def _with(self, **changes) -> "ToMe":
-        return dataclasses.replace(self, **changes)
