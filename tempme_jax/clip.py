@@ -146,6 +146,11 @@ class Block(nn.Module):
         return tokens.replace(x=tokens.x + y)
 
 
+def block_type(*, remat: bool) -> type[Block]:
+    """`Block`, or one that computes itself again in the backward pass."""
+    return nn.remat(Block, static_argnums=(2,)) if remat else Block
+
+
 class VideoTower(nn.Module):
     """Frames to one vector of a video."""
 
@@ -153,6 +158,7 @@ class VideoTower(nn.Module):
     adapter: Adapter
     reducer: Reducer
     dtype: Any = None
+    remat: bool = False
 
     @nn.compact
     def __call__(
@@ -183,7 +189,7 @@ class VideoTower(nn.Module):
             context = self.adapter.context(layer, self.dtype)(tokens)
             if layer == 0 and context is not None:
                 context = ln_pre(context)  # as if it had been in the sequence from the start
-            block = Block(
+            block = block_type(remat=self.remat)(
                 layer, arch.heads, arch.activation, self.adapter, self.reducer,
                 dtype=self.dtype, name=f"block_{layer}",
             )  # fmt: skip
@@ -221,6 +227,7 @@ class TextTower(nn.Module):
     arch: Architecture
     adapter: Adapter
     dtype: Any = None
+    remat: bool = False
 
     @nn.compact
     def __call__(
@@ -260,7 +267,7 @@ class TextTower(nn.Module):
             context = self.adapter.context(layer, self.dtype)(tokens)
             if layer == 0 and context is not None:
                 context = context + position[1 : 1 + learned].astype(context.dtype)[None, None]
-            block = Block(
+            block = block_type(remat=self.remat)(
                 layer, arch.text_heads, arch.activation, self.adapter, Reducer(), causal=True,
                 dtype=self.dtype, name=f"block_{layer}",
             )  # fmt: skip
@@ -270,17 +277,22 @@ class TextTower(nn.Module):
 
 
 class Clip(nn.Module):
-    """Both towers and the temperature."""
+    """Both towers and the temperature.
+
+    With `remat` blocks are computed again in the backward pass, instead of kept from the forward
+    pass: a third more arithmetic, a fraction of the memory.
+    """
 
     arch: Architecture
     adapter: Adapter = Adapter()
     reducer: Reducer = Reducer()
     dtype: Any = None
+    remat: bool = False
 
     def setup(self):
         """Names the parts: video, text, logit_scale."""
-        self.video = VideoTower(self.arch, self.adapter, self.reducer, self.dtype)
-        self.text = TextTower(self.arch, self.adapter, self.dtype)
+        self.video = VideoTower(self.arch, self.adapter, self.reducer, self.dtype, self.remat)
+        self.text = TextTower(self.arch, self.adapter, self.dtype, self.remat)
         self.logit_scale = self.param("logit_scale", nn.initializers.constant(np.log(1 / 0.07)), ())
 
     def __call__(self, pixels, frame_mask, ids, mask):

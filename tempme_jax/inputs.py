@@ -23,6 +23,15 @@ def normalise(frames: UInt8[Array, "*b 3"]) -> Float[jax.Array, "*b 3"]:
     return frames.astype(jnp.float32) * scale + shift
 
 
+def to_pixels(frames: UInt8[Array, "b f h h 3"], image_size: int) -> Float[Array, "b f s s 3"]:
+    """uint8 square frames of any size to CLIP's pixels, resized (bicubic) where they must be."""
+    if frames.shape[2] == image_size:
+        return normalise(frames)
+    shape = (*frames.shape[:2], image_size, image_size, 3)
+    resized = jax.image.resize(frames.astype(jnp.float32), shape, "cubic")
+    return normalise(jnp.clip(jnp.round(resized), 0, 255).astype(jnp.uint8))
+
+
 def as_paths(videos: str | os.PathLike | Sequence[str | os.PathLike]) -> list[str | os.PathLike]:
     """A path, or some, as a list.
 

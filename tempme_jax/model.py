@@ -16,7 +16,9 @@ from tempme_jax.adapters.base import Adapter
 from tempme_jax.architecture import Architecture
 from tempme_jax.clip import Clip, unit_length
 from tempme_jax.losses import similarity
-from tempme_jax.parameters import split
+from tempme_jax.methods import METHODS
+from tempme_jax.parameters import shapes, split
+from tempme_jax.pretrained import check_params
 from tempme_jax.reducers.base import Reducer
 from tempme_jax.schedule import Step, schedule
 from tempme_jax.text import Tokenizer
@@ -128,12 +130,11 @@ class Model:
         return self._in_batches(self._embed_pixels, video_batch(), pixels, frame_mask)
 
     def embed_text(self, texts: str | Sequence[str]) -> Float[np.ndarray, "b e"]:
-        """Unit vectors, float32 [b, e], of a text or a list of texts."""
-        if self.arch.vocab_size < self.tokenizer.end_id + 1:
-            raise ValueError(
-                f"this model knows {self.arch.vocab_size} token ids, CLIP's vocabulary has "
-                f"{self.tokenizer.end_id + 1}; give it ids of its own with embed_tokens"
-            )
+        """Unit vectors, float32 [b, e], of a text or a list of texts.
+
+        Raises:
+            ValueError: if the model's vocabulary is too small for texts; `embed_tokens` takes ids.
+        """
         return self.embed_tokens(*self.tokenizer(texts))
 
     def embed_tokens(
@@ -158,22 +159,32 @@ class Model:
         scale = self.params["logit_scale"]
         return np.asarray(similarity(jnp.asarray(text), jnp.asarray(video), scale))
 
-    def save(self, file: str | os.PathLike, *, layout: str = "tempme_jax") -> None:
+    def save(
+        self, file: str | os.PathLike, *, layout: str = "tempme_jax", backbone: bool = False
+    ) -> None:
         """Writes all parameters to a safetensors file.
 
         Args:
             file: where to.
             layout: "tempme_jax" also records the method, so that `load(file)` opens it as it is.
                 "openai" and "huggingface" hold plain CLIP, "published" what TempMe trains, too.
+            backbone: whether the file is to be a plain CLIP, to be adapted by any method; what was
+                learned is folded in.
 
         Raises:
-            WeightsError: if the layout has no place for what the method has learned; of LoRA
-                `fold().save(...)` leaves plain CLIP.
+            WeightsError: if the layout, or a plain CLIP, has no place for what the method has
+                learned; of LoRA `fold().save(...)` leaves plain CLIP.
         """
+        if backbone:
+            plain = self.fold()
+            flat = flax.traverse_util.flatten_dict(jax.device_get(plain.params))
+            check_params(flat, shapes(Clip(self.arch), 1), may_lack=set())
+            return save_weights(file, flat, self.arch, layout=layout)
         options = dataclasses.asdict(self.adapter) | dataclasses.asdict(self.reducer)
         settings = {
             "method": self.method,
             "options": options,
+            "folded": type(self.adapter) is not type(METHODS[self.method][0]),
             "num_frames": self.num_frames,
             "max_words": self.max_words,
         }
@@ -188,7 +199,8 @@ class Model:
     @functools.cached_property
     def tokenizer(self) -> Tokenizer:
         """Texts to ids."""
-        return Tokenizer(self.max_words, self.arch.context_length)
+        arch = self.arch
+        return Tokenizer(self.max_words, arch.context_length, vocab_size=arch.vocab_size)
 
     @functools.cached_property
     def folded(self) -> tuple[Clip, dict]:

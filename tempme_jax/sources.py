@@ -3,6 +3,7 @@
 import pathlib
 import re
 from collections.abc import Sequence
+from importlib import resources
 
 import huggingface_hub
 from huggingface_hub import errors
@@ -19,6 +20,8 @@ BACKBONES = (
     "timm/vit_base_patch16_clip_224.metaclip_400m",
     "facebook/metaclip-b16-400m",
 )
+# What comes with the package: see `configs/tiny_clip.py`.
+BUILT_IN = {"tiny-clip": resources.files("tempme_jax") / "datasets" / "tiny_clip.safetensors"}
 # In a folder or repository, in this order: open_clip's repositories hold timm's arrays as
 # model.safetensors, which are only half of CLIP.
 FILE_NAMES = ("open_clip_model.safetensors", "model.safetensors")
@@ -31,6 +34,8 @@ REFUSALS = (errors.RepositoryNotFoundError, errors.HFValidationError)
 
 def locate(source: str) -> tuple[pathlib.Path, list[pathlib.Path]]:
     """The weights file and the config files beside it, on disk or from the hub."""
+    if source in BUILT_IN:
+        return pathlib.Path(str(BUILT_IN[source])), []
     path = pathlib.Path(source).expanduser()
     if path.is_file():
         return path, config_files(path)
@@ -46,7 +51,7 @@ def locate(source: str) -> tuple[pathlib.Path, list[pathlib.Path]]:
         return download(source)
     raise FileNotFoundError(
         f"{source!r} is no file, no folder and no name of a Hugging Face repository"
-        f"{nearest(source, BACKBONES)}; {WITHOUT_WEIGHTS}"
+        f"{nearest(source, (*BACKBONES, *BUILT_IN))}; {WITHOUT_WEIGHTS}"
     )
 
 

@@ -31,7 +31,8 @@ PAD_ID = 0
 _PACKAGED = resources.files("tempme_jax") / "vocabulary" / "bpe_simple_vocab_16e6.txt.gz"
 _SHA256 = "924691ac288e54409236115652ad4aa250f48203de50a9e4722a6ecd48d6804a"
 # The file lists more merges than CLIP uses: 49,408 ids are 2 * 256 bytes, merges, START and END.
-_MERGES = 49_408 - 2 * 256 - 2
+VOCAB_SIZE = 49_408
+SMALLEST_VOCAB = 2 * 256 + 2
 _WORD_END = "</w>"
 # U+0345 is a mark whose upper case is a letter. CLIP's pattern ignores case, so it takes U+0345 for
 # neither and leaves it out.
@@ -53,10 +54,13 @@ class Tokenizer:
     Args:
         max_words: length of a row of ids, with the start and the end token; longer texts are cut.
         context_length: number of positions of the text tower (77 for every published CLIP).
+        vocab_size: number of ids; fewer than OpenAI CLIP's are its first merges, so that rarer
+            words are spelt in more pieces. For small models.
         bpe: an encoder made by `build_bpe`; None for the vocabulary of OpenAI CLIP.
 
     Raises:
-        ValueError: `max_words` is below 3 or above `context_length`.
+        ValueError: `max_words` is below 3 or above `context_length`, or the vocabulary has no room
+            for all bytes.
         VocabularyError: the packaged vocabulary is damaged.
     """
 
@@ -65,6 +69,7 @@ class Tokenizer:
         max_words: int = 32,
         context_length: int = 77,
         *,
+        vocab_size: int = VOCAB_SIZE,
         bpe: tokenizers.Tokenizer | None = None,
     ):
         if not 3 <= max_words <= context_length:
@@ -74,7 +79,12 @@ class Tokenizer:
             )
         self.max_words = max_words
         self.context_length = context_length
-        self._bpe = packaged_bpe() if bpe is None else bpe
+        if vocab_size < SMALLEST_VOCAB:
+            raise ValueError(
+                f"vocab_size={vocab_size} has no room for all bytes, the start and the end: these "
+                f"alone are {SMALLEST_VOCAB} ids"
+            )
+        self._bpe = packaged_bpe(min(vocab_size, VOCAB_SIZE)) if bpe is None else bpe
         self.start_id = self._bpe.token_to_id(START)
         self.end_id = self._bpe.token_to_id(END)
 
@@ -172,8 +182,10 @@ def clean(text: str) -> str:
     return " ".join(text.split()).lower()
 
 
-def read_packaged(path: Traversable = _PACKAGED) -> tuple[dict[str, int], list[tuple[str, str]]]:
-    """Reads OpenAI's vocabulary file: `(token -> id, merges in order)`.
+def read_packaged(
+    path: Traversable = _PACKAGED, vocab_size: int = VOCAB_SIZE
+) -> tuple[dict[str, int], list[tuple[str, str]]]:
+    """Reads OpenAI's vocabulary file, or its first ids: `(token -> id, merges in order)`.
 
     Raises:
         VocabularyError: the file is not, byte for byte, the published one.
@@ -186,8 +198,8 @@ def read_packaged(path: Traversable = _PACKAGED) -> tuple[dict[str, int], list[t
             "Install tempme-jax again."
         )
     # The first line names the version of the format.
-    lines = gzip.decompress(data).decode("utf-8").split("\n")[1 : _MERGES + 1]
-    merges = [_pair(line) for line in lines]
+    lines = gzip.decompress(data).decode("utf-8").split("\n")[1:]
+    merges = [_pair(line) for line in lines[: vocab_size - SMALLEST_VOCAB]]
     tokens = [*_byte_tokens(), *(left + right for left, right in merges), START, END]
     return {token: number for number, token in enumerate(tokens)}, merges
 
@@ -233,9 +245,9 @@ def build_bpe(vocabulary: dict[str, int], merges: list[tuple[str, str]]) -> toke
 
 
 @functools.cache
-def packaged_bpe() -> tokenizers.Tokenizer:
+def packaged_bpe(vocab_size: int = VOCAB_SIZE) -> tokenizers.Tokenizer:
     """The encoder of the packaged vocabulary, built once for each process."""
-    return build_bpe(*read_packaged())
+    return build_bpe(*read_packaged(vocab_size=vocab_size))
 
 
 def _byte_tokens() -> list[str]:

@@ -276,10 +276,10 @@ def test_wrong_mask_of_ids(model, mask):
         model.embed_tokens(IDS, mask)
 
 
-def test_texts_need_the_vocabulary_of_clip(model):
-    arch = tempme_jax.Architecture(**TOY, vocab_size=512)
+def test_texts_need_a_vocabulary_with_all_bytes(model):
+    arch = tempme_jax.Architecture(**TOY, vocab_size=513)
     small = tempme_jax.Model(model.clip.copy(arch=arch), {}, "clip", FRAMES, 8)
-    with pytest.raises(ValueError, match="512 token ids, .* 49408; .* embed_tokens"):
+    with pytest.raises(ValueError, match="vocab_size=513 has no room .* are 514 ids"):
         small.embed_text("a cat")
 
 

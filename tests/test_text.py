@@ -167,6 +167,14 @@ def test_the_packaged_vocabulary_is_built_once():
     assert packaged_bpe().get_vocab_size() == 49408
 
 
+def test_a_small_vocabulary_spells_rare_words_in_pieces():
+    whole, small = Tokenizer(16), Tokenizer(16, vocab_size=1024)
+    text = "a triangle moves"
+    ids, mask = small(text)
+    assert ids.max() == small.end_id == 1023 and mask.sum() > whole(text)[1].sum()
+    assert small.decode(ids[0]) == text
+
+
 def test_a_damaged_vocabulary_is_refused(tmp_path):
     damaged = tmp_path / "bpe.txt.gz"
     damaged.write_bytes(gzip.compress(b"#version: 0.2\ni n\n"))

@@ -18,7 +18,13 @@ FROZEN = {
 
 @dataclasses.dataclass(frozen=True)
 class Full(Adapter):
-    """Everything behind the embeddings trains: 123,540,993 parameters of B/32, as in CLIP4Clip."""
+    """Everything behind the embeddings trains: 123,540,993 parameters of B/32, as in CLIP4Clip.
+
+    Attributes:
+        embeddings: whether the embeddings train, too: all there is, to pretrain from scratch.
+    """
+
+    embeddings: bool = False
 
     def tunes(self, path: Path) -> bool:
-        return path not in FROZEN
+        return self.embeddings or path not in FROZEN
