@@ -1,10 +1,13 @@
-"""Reading frames of a video file, evenly spread over its length, as CLIP wants them."""
+"""Reading frames of a video file, evenly spread or at chosen times, as CLIP wants them."""
 
+import contextlib
 import os
 import stat
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from fractions import Fraction
 from itertools import dropwhile
+from typing import NamedTuple
 
 import av
 import numpy as np
@@ -77,20 +80,45 @@ def read_frames(
     if num_frames < 1 or (image_size is not None and image_size < 1):
         raise ValueError(f"num_frames={num_frames} and image_size={image_size} must be at least 1")
     path = os.fsdecode(path)
-    _check_regular_file(path)
-    try:
+    with _video_errors(path):
         times, keyframes = _plan(path, num_frames)
-        frames = _decode(path, sorted(set(times)), keyframes, image_size)
-        missing = sorted(set(times) - frames.keys())
-        if missing:  # seeking does not work in every file; decoding from the start does
-            frames |= _decode(path, missing, [], image_size)
-        if not frames:
-            raise VideoError(path, "no decodable frame")
+        frames = _decode_all(path, sorted(set(times)), keyframes, image_size)
         return np.stack([frames[time] for time in times])
-    except MemoryError as error:
-        raise VideoError(path, "cannot allocate memory (frames too large, or damaged)") from error
-    except (FFmpegError, ValueError) as error:  # frames that cannot be turned into RGB
-        raise VideoError(path, "no decodable frame") from error
+
+
+def read_at(
+    path: str | os.PathLike[str],
+    moments: Callable[[Fraction], Iterable[Fraction]],
+    *,
+    image_size: int | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Read the frames that are on screen at chosen moments, each once.
+
+    Args:
+        path: the file, as for `read_frames`.
+        moments: gives, for the length of the video, the times to look at the screen. All are in
+            seconds, counted from the first frame.
+        image_size: as for `read_frames`.
+
+    Returns:
+        uint8 array [t, height, width, 3], RGB, and float32 [t], ascending: when each frame comes
+        on screen, in seconds. A frame that is on screen at several moments is there once.
+
+    Raises:
+        VideoError: as for `read_frames`.
+    """
+    path = os.fsdecode(path)
+    with _video_errors(path):
+        index = _scan(path)
+        times = sorted(set(index.shown(moments(index.length))))
+        frames = _decode_all(path, times, index.keyframes, image_size)
+        seconds = [float((time - index.times[0]) * index.unit) for time in times]
+        return np.stack([frames[time] for time in times]), np.array(seconds, np.float32)
+
+
+def middles(start: Fraction, end: Fraction, count: int) -> list[Fraction]:
+    """The middles of `count` equal spans of time."""
+    return [start + (end - start) * (2 * i + 1) / (2 * count) for i in range(count)]
 
 
 def resize_and_crop(frames: np.ndarray, image_size: int) -> np.ndarray:
@@ -121,6 +149,17 @@ def _resized_shape(height: int, width: int, image_size: int) -> tuple[int, int]:
     if width <= height:
         return int(image_size * height / width), image_size
     return image_size, int(image_size * width / height)
+
+
+@contextlib.contextmanager
+def _video_errors(path: str) -> Iterator[None]:
+    """What goes wrong within, as a VideoError."""
+    try:
+        yield
+    except MemoryError as error:
+        raise VideoError(path, "cannot allocate memory (frames too large, or damaged)") from error
+    except (FFmpegError, ValueError) as error:  # frames that cannot be turned into RGB
+        raise VideoError(path, "no decodable frame") from error
 
 
 def _check_regular_file(path: str) -> None:
@@ -201,11 +240,26 @@ def _frames(
         yield from (frame for frame in frames if frame.pts is not None)
 
 
-def _plan(path: str, num_frames: int) -> tuple[list[int], list[int]]:
-    """From the packets, undecoded: the timestamps of the wanted frames, and of all keyframes.
+class _Index(NamedTuple):
+    """When the frames and keyframes come on screen, ascending, in units of `unit` seconds."""
+
+    times: list[int]
+    keyframes: list[int]
+    length: Fraction
+    unit: Fraction
+
+    def shown(self, moments: Iterable[Fraction]) -> list[int]:
+        """Which frames are on screen at moments given in seconds from the first frame."""
+        ticks = (self.times[0] + moment // self.unit for moment in moments)
+        return [self.times[bisect_right(self.times, max(t, self.times[0])) - 1] for t in ticks]
+
+
+def _scan(path: str) -> _Index:
+    """From the packets, undecoded: the timestamps of all frames.
 
     What a file says of its length and its number of frames is absent or wrong too often.
     """
+    _check_regular_file(path)
     with _open(path) as container:
         stream = _video_stream(container, path)
         packets = np.fromiter(
@@ -217,6 +271,7 @@ def _plan(path: str, num_frames: int) -> tuple[list[int], list[int]]:
             ),
             dtype=[("time", np.int64), ("duration", np.int64), ("is_keyframe", np.bool)],
         )
+        unit = Fraction(stream.time_base.numerator, stream.time_base.denominator)
     if not packets.size:
         raise VideoError(path, "no decodable frame")
     packets.sort(order="time")
@@ -224,10 +279,27 @@ def _plan(path: str, num_frames: int) -> tuple[list[int], list[int]]:
     last = int(packets["duration"][-1])
     if last <= 0:
         last = int(np.median(np.diff(times))) if len(times) > 1 else 1
-    span = times[-1] + last - times[0]
-    middles = [times[0] + span * (2 * i + 1) // (2 * num_frames) for i in range(num_frames)]
-    wanted = [times[bisect_right(times, middle) - 1] for middle in middles]
-    return wanted, packets["time"][packets["is_keyframe"]].tolist()
+    keyframes = packets["time"][packets["is_keyframe"]].tolist()
+    return _Index(times, keyframes, (times[-1] + last - times[0]) * unit, unit)
+
+
+def _plan(path: str, num_frames: int) -> tuple[list[int], list[int]]:
+    """The timestamps of frames spread over the whole video, and of all keyframes."""
+    index = _scan(path)
+    return index.shown(middles(Fraction(0), index.length, num_frames)), index.keyframes
+
+
+def _decode_all(
+    path: str, times: Sequence[int], keyframes: Sequence[int], image_size: int | None
+) -> dict[int, np.ndarray]:
+    """The frame on screen at each of the ascending `times`."""
+    frames = _decode(path, times, keyframes, image_size)
+    missing = [time for time in times if time not in frames]
+    if missing:  # seeking does not work in every file; decoding from the start does
+        frames |= _decode(path, missing, [], image_size)
+    if not frames:
+        raise VideoError(path, "no decodable frame")
+    return frames
 
 
 def _decode(
