@@ -1,40 +1,76 @@
 #!/usr/bin/env bash
 # The whole story of tempme_jax, from an empty machine on:
 #
-#   bash run.sh setup     make the environment (.venv) and install what is needed
-#   bash run.sh test      the same, then run the fast tests; more words go to pytest
+#   bash run.sh                                        all of it, on the built-in data (minutes)
+#   bash run.sh --config=configs/msrvtt.py:tempme ...  train and evaluate on data of your own
+#   bash run.sh setup                                  only make the environment (.venv)
+#   bash run.sh test                                   run the fast tests; more words go to pytest
 #
-# PYTHON=python3.12 bash run.sh setup   takes another Python (3.11 or later).
+# PYTHON=python3.12 bash run.sh takes another Python (3.11 or later). What was done before is not
+# done again, and what was interrupted goes on.
 set -euo pipefail
 cd "$(dirname "$0")"
 
-# The environment: made once, and brought up to date when what is needed has changed.
+# The environment: the active one, or .venv, made once and brought up to date when what is needed
+# has changed. Its argument is what to install: "." to use tempme_jax, ".[test]" to test it, too.
 setup() {
-    local python=${PYTHON:-python3}
+    if [ -n "${VIRTUAL_ENV:-}" ]; then
+        PATH="$VIRTUAL_ENV/bin:$PATH"
+        command -v tempme > /dev/null || python -m pip install --quiet --editable "$1"
+        return
+    fi
+    local python=${PYTHON:-python3} ready=.venv/ready${1#.}
     if ! "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then
         echo "tempme_jax needs Python 3.11 or later; $python is $("$python" --version 2>&1)." >&2
-        echo "Name another one: PYTHON=python3.12 bash run.sh $*" >&2
+        echo "Name another one: PYTHON=python3.12 bash run.sh" >&2
         exit 1
     fi
-    if [ ! -f .venv/ready ] || [ requirements.txt -nt .venv/ready ] || [ pyproject.toml -nt .venv/ready ]; then
+    if [ ! -f "$ready" ] || [ requirements.txt -nt "$ready" ] || [ pyproject.toml -nt "$ready" ]; then
         [ -x .venv/bin/python ] || "$python" -m venv .venv
-        echo "Installing into .venv (about 1 GB, a minute or two) ..."
-        .venv/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
-        touch .venv/ready
+        echo "Installing into .venv (about 1.5 GB, a minute or two) ..."
+        .venv/bin/python -m pip install --quiet --disable-pip-version-check --editable "$1"
+        touch "$ready"
     fi
+    PATH="$PWD/.venv/bin:$PATH"
+}
+
+# The main job on the built-in set: short videos of moving shapes, in which the order matters. Its
+# arguments are settings of all that follows, such as --config.train.steps=50.
+story() {
+    local config=configs/moving_shapes.py
+
+    # Data: 1,152 videos are rendered, decoded once, and stored as frames.
+    tempme data prepare $config "$@"
+
+    # CLIP as it was pretrained, on single frames: it finds at best every second video.
+    python -m tempme_jax.main --config=$config:clip --evaluate_only --workdir=workdir/story/clip "$@"
+
+    # TempMe: LoRA and clip positions are trained, tokens merge; the best checkpoint is evaluated.
+    python -m tempme_jax.main --config=$config:tempme --workdir=workdir/story/tempme "$@"
+
+    # Both in one table. The model opens with tempme_jax.load("workdir/story/tempme").
+    tempme results workdir/story/clip workdir/story/tempme
 }
 
 case "${1:-}" in
+    "" | story)
+        setup .
+        story "${@:2}"
+        ;;
+    --config*)
+        setup .
+        python -m tempme_jax.main "$@"
+        ;;
     setup)
-        setup "$@"
+        setup .
         echo "Ready: . .venv/bin/activate, then: tempme --help"
         ;;
     test)
-        setup "$@"
-        .venv/bin/python -m pytest -n 2 "${@:2}"
+        setup '.[test]'
+        python -m pytest -n 2 "${@:2}"
         ;;
     *)
-        sed -n '2,7p' "$0" | sed 's/^# \{0,1\}//'
-        [ $# -eq 0 ] || { echo "There is no '$1'." >&2; exit 2; }
+        sed -n '2,10p' "$0" | sed 's/^# \{0,1\}//'
+        case "$1" in -h | --help) ;; *) echo "There is no '$1'." >&2; exit 2 ;; esac
         ;;
 esac

@@ -40,6 +40,29 @@ class EncodeSpeed:
     gmacs_per_second: float
 
 
+@dataclasses.dataclass(frozen=True)
+class DataSpeed:
+    """How fast training batches are read.
+
+    Attributes:
+        batch_size: videos of a step.
+        workers: processes that read; 0 = threads.
+        steps: how many were measured.
+        first_seconds: until the first batch was there.
+        read_videos_per_second: of reading alone, after the first batch.
+        train_videos_per_second: with the device at work.
+        waited: the share of that time in which the device waited for data.
+    """
+
+    batch_size: int
+    workers: int
+    steps: int
+    first_seconds: float
+    read_videos_per_second: float
+    train_videos_per_second: float
+    waited: float
+
+
 def encode(
     methods: list[str],
     *,

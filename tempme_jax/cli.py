@@ -66,6 +66,114 @@ def convert(source, target, activation, layout, overwrite):
     click.echo(f"{target}: open it with tempme_jax.load({target!r})")
 
 
+@main.command()
+@click.argument("workdir", type=click.Path(exists=True, file_okay=False))
+@click.argument("target", type=click.Path(dir_okay=False))
+@click.option(
+    "--backbone", is_flag=True, help="Write a plain CLIP, with what was learned folded in."
+)
+@click.option("--overwrite", is_flag=True, help="Replace TARGET if it exists.")
+def export(workdir, target, backbone, overwrite):
+    """Write what was trained in WORKDIR, with its backbone, to one .safetensors file."""
+    import os
+
+    from tempme_jax.loading import load
+
+    if os.path.exists(target) and not overwrite:
+        raise ValueError(f"{target} exists; give another name, or --overwrite")
+    load(workdir).save(target, backbone=backbone)
+    click.echo(f"{target}: open it with tempme_jax.load({target!r})")
+
+
+CONFIG = click.argument("config")
+OVERRIDES = click.argument("settings", nargs=-1, type=click.UNPROCESSED)
+PASSED_ON = {"ignore_unknown_options": True}
+
+
+@main.command(context_settings=PASSED_ON)
+@CONFIG
+@click.option("--methods", default="lora,tome,tempme", show_default=True, help="By commas.")
+@click.option("--seeds", type=click.IntRange(1), default=3, show_default=True, help="How many.")
+@click.option(
+    "--workdir", type=click.Path(file_okay=False), help="Default: workdir/compare-<config>."
+)
+@OVERRIDES
+def compare(config, methods, seeds, workdir, settings):
+    """Train and evaluate methods with several seeds, and print one table.
+
+    CONFIG is a file such as configs/moving_shapes.py; SETTINGS such as --config.train.steps=100
+    hold for all. What was finished before in the same workdir is not run again; what was
+    interrupted goes on.
+    """
+    import pathlib
+
+    from tempme_jax import compare as comparison
+
+    workdir = workdir or f"workdir/compare-{pathlib.Path(config).stem}"
+    names = [method.strip() for method in methods.split(",")]
+    sys.exit(comparison.run(config, names, seeds, workdir=workdir, overrides=settings))
+
+
+@main.command("results")
+@click.argument("workdirs", nargs=-1, required=True, type=click.Path())
+def show_results(workdirs):
+    """Print the results of finished runs in one table."""
+    from tempme_jax.results import print_results, read_results
+
+    print_results([read_results(workdir) for workdir in workdirs])
+
+
+@main.group(cls=Group)
+def data():
+    """Data sets: what is there, and what is missing."""
+
+
+@data.command("doctor")
+@click.argument("name")
+@click.option(
+    "--root", type=click.Path(file_okay=False), help="annotations/ and videos/. Default: data/NAME."
+)
+@click.option("--variant", default="", help="Of the data set, such as 7k of msrvtt.")
+@click.option("--workers", type=click.IntRange(1), help="Processes. Default: one for every core.")
+@click.option("--quick", is_flag=True, help="Only look for the files, do not decode any.")
+def data_doctor(name, root, variant, workers, quick):
+    """List what of data set NAME is expected, found, missing or corrupt, and what to do."""
+    from tempme_jax.datasets import doctor
+
+    report = doctor.examine(
+        name, root or f"data/{name}", variant, deep=not quick, workers=workers, progress=True
+    )
+    doctor.print_report(report)
+    sys.exit(1 if report.advice else 0)
+
+
+@data.command("download")
+@click.argument("name", type=click.Choice(["msrvtt"]))
+@click.option("--root", type=click.Path(file_okay=False), help="Where to. Default: data/NAME.")
+def data_download(name, root):
+    """Fetch the public files of data set NAME: annotations and videos."""
+    import pathlib
+
+    from tempme_jax.datasets import msrvtt
+
+    msrvtt.download(pathlib.Path(root or f"data/{name}"))
+
+
+@data.command("prepare", context_settings=PASSED_ON)
+@CONFIG
+@OVERRIDES
+def data_prepare(config, settings):
+    """Decode the videos of a data set once, as CONFIG (configs/msrvtt.py) says.
+
+    Training does so, too. SETTINGS are such as --config.data.root=FOLDER. When it is interrupted,
+    the same command goes on.
+    """
+    from tempme_jax.config import from_flags
+    from tempme_jax.data import prepare
+
+    prepare(from_flags([f"--config={config}", *settings]).data)
+
+
 @main.group(cls=Group)
 def bench():
     """Costs and speeds, measured here or counted."""
@@ -94,6 +202,27 @@ def bench_costs(tables, as_json):
         click.echo(json.dumps([row.as_json() for row in counted], indent=1))
     else:
         reports.print_costs(counted)
+
+
+@bench.command("data", context_settings=PASSED_ON)
+@CONFIG
+@click.option("--steps", type=click.IntRange(1), default=20, show_default=True, help="To measure.")
+@click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
+@OVERRIDES
+def bench_data(config, steps, as_json, settings):
+    """Measure how fast training batches are read, alone and with the device at work.
+
+    CONFIG and SETTINGS are those of a training, such as configs/moving_shapes.py:tempme
+    --config.data.workers=2.
+    """
+    from tempme_jax import benchmark_data, reports
+    from tempme_jax.config import from_flags
+
+    speed = benchmark_data.measure(from_flags([f"--config={config}", *settings]), steps)
+    if as_json:
+        click.echo(json.dumps(dataclasses.asdict(speed), indent=1))
+    else:
+        reports.print_data_speed(speed)
 
 
 @bench.command("encode")

@@ -12,9 +12,18 @@ from tempme_jax.adapters.base import Adapter
 from tempme_jax.architecture import ARCHITECTURES, Architecture
 from tempme_jax.clip import Clip
 from tempme_jax.compilation import use_persistent_cache
+from tempme_jax.config import Model as ModelSettings
+from tempme_jax.config import build, is_workdir
 from tempme_jax.model import Model
 from tempme_jax.options import known, whole
-from tempme_jax.parameters import initial_backbone, initialise, pretrained_paths, shapes
+from tempme_jax.parameters import (
+    initial_backbone,
+    initialise,
+    join,
+    pretrained_paths,
+    shapes,
+    split,
+)
 from tempme_jax.pretrained import WeightsError, check_params
 from tempme_jax.weights import load_weights
 
@@ -40,6 +49,8 @@ def load(
         source: a Hugging Face repository ("openai/clip-vit-base-patch32"), a folder or a
             `.safetensors` file, of OpenAI, open_clip, transformers, the published TempMe code or
             of ours. Ours know their method and settings; they are used where none are given.
+            "tiny-clip" comes with the package. The workdir of a training opens as it was trained,
+            with the best checkpoint; of what is below only `dtype` can be given then.
         method: a name of `METHODS`; "tempme" where the file does not say.
         num_frames: frames of every video; 12 where the file does not say.
         max_words: ids of every text; 32 where the file does not say.
@@ -54,6 +65,9 @@ def load(
         WeightsError: if the arrays are not those of the model; it lists them.
         ValueError: if a name is unknown, or options do not fit; it says what does.
     """
+    if is_workdir(source):
+        given = (method, num_frames, max_words, method_options, activation)
+        return load_run(source, dtype, only_dtype=all(g is None for g in given))
     weights = load_weights(source, activation=activation)
     saved = weights.settings
     method = method or saved.get("method", "tempme")
@@ -69,7 +83,7 @@ def load(
         options=options,
         dtype=dtype,
     )
-    if method == saved.get("method") and was_folded(method, options):
+    if method == saved.get("method") and saved.get("folded"):
         model = dataclasses.replace(model, clip=model.clip.copy(adapter=Adapter()))
     try:
         return with_params(model, weights.params, seed=seed)
@@ -79,18 +93,47 @@ def load(
         ) from error
 
 
+def load_run(workdir: str | os.PathLike, dtype: str, *, only_dtype: bool) -> Model:
+    """The model that was trained in a workdir."""
+    from tempme_jax.checkpoint import read_config, selected  # Orbax takes a second to import
+
+    if not only_dtype:
+        raise ValueError(
+            f"{workdir} is the workdir of a training, whose method and settings are known; give "
+            "none but dtype, or load the weights that it began with"
+        )
+    config = build(read_config(workdir))
+    model = model_of(dataclasses.replace(config.model, dtype=dtype), config.seed)
+    trainable, frozen = split(model.clip, model.params)
+    found = selected(workdir, trainable)
+    if found is None:
+        raise WeightsError(f"{workdir} holds no checkpoint yet; train with it first")
+    return dataclasses.replace(model, params=join(found[0], frozen))
+
+
+def model_of(settings: ModelSettings, seed: int) -> Model:
+    """The model of a run, as training begins with it."""
+    shared = {
+        "method": settings.method,
+        "num_frames": settings.num_frames,
+        "max_words": settings.max_words,
+        "method_options": {k: v for k, v in settings.options.items() if v is not None},
+        "dtype": settings.dtype,
+        "seed": seed,
+    }
+    if settings.weights:
+        model = load(settings.weights, activation=settings.activation, **shared)
+    else:
+        model = create(**settings.architecture, **shared)
+    return dataclasses.replace(model, clip=model.clip.copy(remat=settings.remat))
+
+
 def as_saved(saved: dict[str, Any], num_frames: int | None) -> dict[str, Any]:
     """The saved options; without those that follow the number of frames, if that is another."""
     options = saved["options"]
     if num_frames in (None, saved["num_frames"]):
         return options
     return {name: value for name, value in options.items() if name not in ("layers", "groups")}
-
-
-def was_folded(method: str, options: dict[str, Any]) -> bool:
-    """Whether a file of a method was saved without an adapter: it has none of its options."""
-    fields = {field.name for field in dataclasses.fields(methods.METHODS[method][0])}
-    return bool(fields) and not fields & options.keys()
 
 
 def create(

@@ -1,11 +1,13 @@
 """Tables on the screen."""
 
+import flax.traverse_util
 import rich.box
 import rich.console
 import rich.markup
 import rich.table
 
-from tempme_jax.benchmark import EncodeSpeed
+from tempme_jax.benchmark import DataSpeed, EncodeSpeed
+from tempme_jax.model import Model
 from tempme_jax.paper import WITHOUT_TABLE_8, Counted
 
 # Room for every table. A narrower terminal wraps the lines, which loses less than narrow columns;
@@ -71,6 +73,46 @@ def print_encode_speeds(speeds: list[EncodeSpeed], title: str, product: float) -
     out = console()
     out.print(table)
     out.print(f"A plain float32 matrix product runs at {product:.0f} GMAC/s here.")
+
+
+def print_data_speed(speed: DataSpeed) -> None:
+    """How fast batches are read."""
+    table = new_table(f"Reading batches of {speed.batch_size} videos, {speed.workers} workers")
+    for name in ("First batch (s)", "Videos/s alone", "Videos/s training", "Waited for data"):
+        table.add_column(name, justify="right")
+    table.add_row(
+        f"{speed.first_seconds:.1f}",
+        f"{speed.read_videos_per_second:.1f}",
+        f"{speed.train_videos_per_second:.1f}",
+        f"{speed.waited:.0%}",
+    )
+    console().print(table)
+
+
+def print_parameters(model: Model, trainable: dict) -> None:
+    """Which parameters there are, and which of them train; blocks are summed up."""
+    counts: dict[str, list[int]] = {}
+    trains = flax.traverse_util.flatten_dict(trainable).keys()
+    for path, array in flax.traverse_util.flatten_dict(model.params).items():
+        name = "/".join("block_*" if part.startswith("block_") else part for part in path)
+        row = counts.setdefault(f"{name}{' (trains)' if path in trains else ''}", [0, 0, 0])
+        row[0] += 1
+        row[1] += array.size
+        row[2] += array.size * (path in trains)
+    table = new_table(f"{model.method}: what trains")
+    table.add_column("Parameters")
+    for name in ("Arrays", "Numbers", "of which train"):
+        table.add_column(name, justify="right")
+    for name, (arrays, numbers, training) in counts.items():
+        if training:
+            name = name.removesuffix(" (trains)")
+            table.add_row(name, str(arrays), f"{numbers:,}", f"{training:,}")
+    frozen = [row for row in counts.values() if not row[2]]
+    table.add_row("frozen", str(sum(r[0] for r in frozen)), f"{sum(r[1] for r in frozen):,}", "0")
+    table.add_section()
+    total = [sum(row[i] for row in counts.values()) for i in range(3)]
+    table.add_row("all", *(f"{number:,}" for number in total))
+    console().print(table)
 
 
 def new_table(title: str) -> rich.table.Table:

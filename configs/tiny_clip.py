@@ -1,0 +1,44 @@
+"""The tiny CLIP of the built-in set, pretrained from random weights on single frames.
+
+    python -m tempme_jax.main --config=configs/tiny_clip.py --workdir=workdir/tiny-clip
+    tempme export workdir/tiny-clip tempme_jax/datasets/tiny_clip.safetensors
+
+made the weights that come with the package. A single frame shows colour, shape and place, never
+which move came first.
+"""
+
+from configs import common
+
+
+def get_config(method: str = "full"):
+    """Pretraining from scratch."""
+    config = common.get_config(method)
+
+    config.data.name = "moving_shapes"
+    config.data.size = 64
+    config.data.fps = None
+    config.data.least = 8
+    config.data.most = 8
+
+    config.model.weights = ""
+    config.model.architecture = dict(
+        embed_dim=64, image_size=64, patch=16, width=64, depth=6, heads=4,
+        text_width=64, text_depth=4, text_heads=4, vocab_size=8192,
+    )  # fmt: skip
+    config.model.options.embeddings = True
+    config.model.num_frames = 1
+    config.model.max_words = 12
+
+    config.train.batch_size = 96
+    config.train.batches = "distinct"
+    config.train.epochs = 0
+    config.train.steps = 1000
+    config.train.frame_sampling = "random_segment"  # of one segment: a frame at random
+    config.train.augmentation = "none"
+    config.train.learning_rate = 2e-3
+    config.train.weight_decay = 0.05
+    config.train.clip_norm = 0.0
+
+    config.evaluate.frame_sampling = "uniform"
+    config.evaluate.select_on = "last"
+    return config

@@ -1,0 +1,49 @@
+"""The data of a run: prepared once, and opened split by split."""
+
+import pathlib
+
+import jax
+from jax.experimental import multihost_utils
+
+from tempme_jax.config import Data
+from tempme_jax.datasets import DATASETS
+from tempme_jax.datasets.base import Storage, VideoText
+from tempme_jax.datasets.prepared import Prepared
+from tempme_jax.options import known
+
+
+def builder_of(data: Data) -> VideoText:
+    """The data set, as it is to be stored.
+
+    Raises:
+        ValueError: if there is no such data set or variant; it says which there are.
+    """
+    kind = DATASETS[known(data.name, DATASETS, "data set")]
+    storage = Storage(
+        variant=data.variant or kind.VARIANTS[0],
+        size=data.size,
+        fps=data.fps,
+        least=data.least,
+        most=max(data.least, data.most),
+    )
+    root = data.root or pathlib.Path("data") / data.name
+    return kind(data_dir=data.prepared, root=root, config=storage)
+
+
+def prepare(data: Data) -> None:
+    """Decodes the videos once, if they were not; in one process, while the others wait.
+
+    Raises:
+        AnnotationError, PreparationError: see `preparation.prepare`.
+    """
+    if jax.process_index() == 0:
+        builder_of(data).download_and_prepare(
+            workers=data.decoders or None, max_bad=data.max_bad, missing=data.missing
+        )
+    if jax.process_count() > 1:
+        multihost_utils.sync_global_devices("prepared")
+
+
+def open_split(data: Data, splits: str) -> Prepared:
+    """A split of the prepared data, or several, joined by "+"."""
+    return Prepared(builder_of(data).data_dir, tuple(splits.split("+")))
