@@ -12,6 +12,10 @@ BACKBONES = {
     "laclip-b16": "laion400m_laclip_vitb16.safetensors",
 }
 
+# What is learned otherwise than by the recipe below, by the first word of the method: the row of
+# full fine-tuning is CLIP4Clip's.
+RECIPES = {"full": {"learning_rate": 1e-7, "b2": 0.98}}
+
 
 def get_config(words: str = "tempme"):
     """The recipe of TempMe (the paper, section 4.1); every setting is in `tempme_jax.config`.
@@ -32,11 +36,7 @@ def get_config(words: str = "tempme"):
     config.train.learning_rate = 6e-4
     config.train.warmup = 0.1
     config.train.weight_decay = 0.2
-    if method.startswith("full"):
-        # CLIP4Clip's, as the paper's row of full fine-tuning.
-        config.train.learning_rate = 1e-7
-        config.train.b2 = 0.98
-        config.train.weight_decay = 0.2
+    config.train.update(RECIPES.get(method.split("+")[0], {}))
 
     config.seed = 42
     return config

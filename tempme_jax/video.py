@@ -1,56 +1,28 @@
 """Reading frames of a video file, evenly spread or at chosen times, as CLIP wants them."""
 
-import contextlib
 import os
-import stat
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from fractions import Fraction
 from itertools import dropwhile
-from typing import NamedTuple
 
-import av
 import numpy as np
 from av.container import InputContainer
 from av.error import FFmpegError
-from av.packet import Packet
-from av.stream import Disposition
 from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 from PIL import Image
 
-# Containers that hold their own data. Without the list a play list (ffconcat, HLS, DASH) that is
-# named .mp4 makes libav open whatever files and addresses it names.
-FORMAT_WHITELIST = "mov,matroska,avi,mpegts,mpeg,flv,asf,ogg"
-
-# Only local files: a name such as "http:..." or "concat:..." must not become a request.
-PROTOCOL_WHITELIST = "file"
-
-# The largest frame of the 8k formats (8192 x 4320). A file of a few kilobytes can declare frames
-# that take gigabytes to decode, so that larger ones are refused before they are allocated.
-MAX_PIXELS = 8192 * 4320
-
-# libav writes about every damaged packet to stderr; what matters is in the VideoError.
-av.logging.set_level(av.logging.PANIC)
-
-
-class VideoError(Exception):
-    """A file from which no frames can be read.
-
-    Attributes:
-        path: the file.
-        reason: why, in a few words.
-    """
-
-    def __init__(self, path: str, reason: str):
-        # Both go to Exception, so that the error can be pickled from process to process.
-        super().__init__(path, reason)
-        self.path = path
-        self.reason = reason
-
-    def __str__(self) -> str:
-        return f"{self.path}: {self.reason}"
+from tempme_jax.container import (
+    VideoError,
+    check_pixels,
+    open_video,
+    packets_of,
+    scan,
+    video_errors,
+    video_stream,
+)
 
 
 def read_frames(
@@ -80,7 +52,7 @@ def read_frames(
     if num_frames < 1 or (image_size is not None and image_size < 1):
         raise ValueError(f"num_frames={num_frames} and image_size={image_size} must be at least 1")
     path = os.fsdecode(path)
-    with _video_errors(path):
+    with video_errors(path):
         times, keyframes = _plan(path, num_frames)
         frames = _decode_all(path, sorted(set(times)), keyframes, image_size)
         return np.stack([frames[time] for time in times])
@@ -108,8 +80,8 @@ def read_at(
         VideoError: as for `read_frames`.
     """
     path = os.fsdecode(path)
-    with _video_errors(path):
-        index = _scan(path)
+    with video_errors(path):
+        index = scan(path)
         times = sorted(set(index.shown(moments(index.length))))
         frames = _decode_all(path, times, index.keyframes, image_size)
         seconds = [float((time - index.times[0]) * index.unit) for time in times]
@@ -151,83 +123,11 @@ def _resized_shape(height: int, width: int, image_size: int) -> tuple[int, int]:
     return image_size, int(image_size * width / height)
 
 
-@contextlib.contextmanager
-def _video_errors(path: str) -> Iterator[None]:
-    """What goes wrong within, as a VideoError."""
-    try:
-        yield
-    except MemoryError as error:
-        raise VideoError(path, "cannot allocate memory (frames too large, or damaged)") from error
-    except (FFmpegError, ValueError) as error:  # frames that cannot be turned into RGB
-        raise VideoError(path, "no decodable frame") from error
-
-
-def _check_regular_file(path: str) -> None:
-    """Refuse what blocks or never ends when it is opened: a fifo, a device, a folder."""
-    try:
-        mode = os.stat(path).st_mode
-    except (FileNotFoundError, NotADirectoryError, ValueError) as error:
-        raise VideoError(path, "no such file") from error
-    except OSError as error:
-        raise VideoError(path, f"cannot be opened ({error.strerror})") from error
-    if not stat.S_ISREG(mode):
-        raise VideoError(path, "not a regular file")
-    if not os.access(path, os.R_OK):
-        raise VideoError(path, "no permission to read it")
-
-
-def _check_pixels(path: str, height: int, width: int) -> None:
-    if height * width > MAX_PIXELS:
-        raise VideoError(path, f"frame larger than {MAX_PIXELS} pixels ({width} x {height})")
-
-
-def _open(path: str) -> InputContainer:
-    options = {
-        "format_whitelist": FORMAT_WHITELIST,
-        "protocol_whitelist": PROTOCOL_WHITELIST,
-        "max_pixels": str(MAX_PIXELS),
-    }
-    # Up to PyAV 18 a tag that is not UTF-8 is an error unless asked otherwise; 19 has no such
-    # argument and needs none.
-    tolerant = {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) < 19 else {}
-    try:
-        # An absolute path, since libav reads the start of "a:b" as the name of a protocol.
-        return av.open(os.path.abspath(path), options=options, **tolerant)
-    except FFmpegError as error:
-        raise VideoError(path, f"not a video ({error.strerror})") from error
-
-
-def _video_stream(container: InputContainer, path: str) -> VideoStream:
-    """The first stream of moving pictures; the cover of a song is a video stream to libav."""
-    for stream in container.streams.video:
-        if not stream.disposition & Disposition.attached_pic:
-            break
-    else:
-        raise VideoError(path, "no video stream")
-    if stream.codec_context is None:
-        raise VideoError(path, "no decodable frame")
-    _check_pixels(path, stream.codec_context.height, stream.codec_context.width)
-    # Whoever reads many videos gains more from one process per video than from threads in each.
-    stream.codec_context.thread_count = 1
-    stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}
-    return stream
-
-
-def _packets(container: InputContainer, stream: VideoStream) -> Iterator[Packet]:
-    """The packets up to where the file cannot be read any further, as when it was cut short."""
-    try:
-        yield from container.demux(stream)
-    except MemoryError:
-        raise
-    except (FFmpegError, IndexError):  # PyAV 18: IndexError when a stream appeared on the way
-        return
-
-
 def _frames(
     container: InputContainer, stream: VideoStream, *, from_keyframe: bool = False
 ) -> Iterator[VideoFrame]:
     """The frames in the order of showing; what damaged packets would have held is left out."""
-    packets = _packets(container, stream)
+    packets = packets_of(container, stream)
     if from_keyframe:  # not every seek ends at one, and what hangs on a frame unseen is garbage
         packets = dropwhile(lambda packet: not packet.is_keyframe, packets)
     for packet in packets:
@@ -240,52 +140,9 @@ def _frames(
         yield from (frame for frame in frames if frame.pts is not None)
 
 
-class _Index(NamedTuple):
-    """When the frames and keyframes come on screen, ascending, in units of `unit` seconds."""
-
-    times: list[int]
-    keyframes: list[int]
-    length: Fraction
-    unit: Fraction
-
-    def shown(self, moments: Iterable[Fraction]) -> list[int]:
-        """Which frames are on screen at moments given in seconds from the first frame."""
-        ticks = (self.times[0] + moment // self.unit for moment in moments)
-        return [self.times[bisect_right(self.times, max(t, self.times[0])) - 1] for t in ticks]
-
-
-def _scan(path: str) -> _Index:
-    """From the packets, undecoded: the timestamps of all frames.
-
-    What a file says of its length and its number of frames is absent or wrong too often.
-    """
-    _check_regular_file(path)
-    with _open(path) as container:
-        stream = _video_stream(container, path)
-        packets = np.fromiter(
-            (
-                (packet.pts, packet.duration or 0, packet.is_keyframe)
-                for packet in _packets(container, stream)
-                # Discarded packets are what an edit list cuts away.
-                if packet.pts is not None and packet.size and not packet.is_discard
-            ),
-            dtype=[("time", np.int64), ("duration", np.int64), ("is_keyframe", np.bool)],
-        )
-        unit = Fraction(stream.time_base.numerator, stream.time_base.denominator)
-    if not packets.size:
-        raise VideoError(path, "no decodable frame")
-    packets.sort(order="time")
-    times = packets["time"].tolist()
-    last = int(packets["duration"][-1])
-    if last <= 0:
-        last = int(np.median(np.diff(times))) if len(times) > 1 else 1
-    keyframes = packets["time"][packets["is_keyframe"]].tolist()
-    return _Index(times, keyframes, (times[-1] + last - times[0]) * unit, unit)
-
-
 def _plan(path: str, num_frames: int) -> tuple[list[int], list[int]]:
     """The timestamps of frames spread over the whole video, and of all keyframes."""
-    index = _scan(path)
+    index = scan(path)
     return index.shown(middles(Fraction(0), index.length, num_frames)), index.keyframes
 
 
@@ -312,8 +169,8 @@ def _decode(
     unless none can be decoded.
     """
     pictures = {}
-    with _open(path) as container:
-        stream = _video_stream(container, path)
+    with open_video(path) as container:
+        stream = video_stream(container, path)
         reformatter = VideoReformatter()
         # The size may change within a stream; whole frames are brought to the declared one.
         declared = stream.codec_context.width or None, stream.codec_context.height or None
@@ -354,5 +211,5 @@ def _upright(frame: VideoFrame, rgb: VideoFrame) -> np.ndarray:
 
 def _crop(path: str, pixels: np.ndarray, image_size: int) -> np.ndarray:
     # A frame of 65535 x 1 is small, and takes gigabytes once its short side is resized.
-    _check_pixels(path, *_resized_shape(*pixels.shape[:2], image_size))
+    check_pixels(path, *_resized_shape(*pixels.shape[:2], image_size))
     return resize_and_crop(pixels[None], image_size)[0]

@@ -223,9 +223,9 @@ def test_name_that_looks_like_an_address(clip, tmp_path, monkeypatch):
 
 def test_large_frames_are_refused(clip, monkeypatch):
     path = clip("one.mp4", count=1)
-    monkeypatch.setattr(video, "MAX_PIXELS", WIDTH * HEIGHT - 1)
+    monkeypatch.setattr("tempme_jax.container.MAX_PIXELS", WIDTH * HEIGHT - 1)
     assert reason_of(path) == "frame larger than 3071 pixels (64 x 48)"
-    monkeypatch.setattr(video, "MAX_PIXELS", WIDTH * HEIGHT)
+    monkeypatch.setattr("tempme_jax.container.MAX_PIXELS", WIDTH * HEIGHT)
     with pytest.raises(VideoError, match=r"frame larger than 3072 pixels \(298 x 224\)"):
         read_frames(path, 1, image_size=224)
 
