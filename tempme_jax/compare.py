@@ -1,22 +1,17 @@
 """Methods against each other: each is trained with several seeds, each run in its own process."""
 
-import codecs
 import csv
-import errno
 import io
 import json
 import os
 import pathlib
-import re
-import select
 import shlex
-import shutil
-import subprocess
 import sys
-import termios
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from tempme_jax.config import from_flags
+from tempme_jax.launching import launch_process
 from tempme_jax.methods import METHODS
 from tempme_jax.options import known, whole
 from tempme_jax.results import protocols, read_results, replace_text, summaries
@@ -28,8 +23,6 @@ OWN = {
     "config.model.method": "the methods",
     "workdir": "the workdir",
 }
-LAST_LINES = 15
-CONTROL = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
 COLUMNS = (
     *("Method", "Runs", "Trains (M)", "GFLOPs", "Tokens"),
     *("R@1", "R-Sum", "MnR", "Seconds", "Memory (GiB)"),
@@ -67,7 +60,7 @@ def run(
     """
     runs = checked(config_file, methods, seeds, overrides)
     flags = {one: flags_of(config_file, *one, overrides) for one in runs}
-    configs = {one: config_of(flags[one]) for one in runs}
+    configs = {one: from_flags(flags[one]).as_json() for one in runs}
     results, failed = [], []
     for number, (method, seed) in enumerate(runs, start=1):
         name = f"{method}, seed {seed} (run {number} of {len(runs)})"
@@ -124,23 +117,6 @@ def flags_of(
     return [f"--config={os.fspath(config_file)}:{method}", f"--config.seed={seed}", *overrides]
 
 
-def config_of(flags: list[str]) -> dict[str, Any]:
-    """The settings that a run with these flags has, in the form of its results."""
-    import absl.flags
-    from ml_collections import config_flags
-
-    from tempme_jax.config import build
-
-    flags = ["compare", *flags]
-    values = absl.flags.FlagValues()
-    config_flags.DEFINE_config_file("config", flag_values=values, sys_argv=flags)
-    try:
-        values(flags, known_only=True)
-    except (absl.flags.Error, AttributeError, KeyError, TypeError) as error:
-        raise ValueError(f"the settings of {shlex.join(flags[1:])}: {error}") from error
-    return build(values.config).as_json()
-
-
 def outcome(folder: pathlib.Path, config: dict[str, Any]) -> tuple[dict[str, Any] | None, str]:
     """The results in a folder, if they are of these settings; else None and why not."""
     try:
@@ -150,56 +126,6 @@ def outcome(folder: pathlib.Path, config: dict[str, Any]) -> tuple[dict[str, Any
     if results["config"] != config:
         return None, f"{folder} holds results of other settings; choose another workdir"
     return results, ""
-
-
-def launch_process(command: list[str]) -> tuple[int, list[str]]:
-    """Runs a command, shows what it prints as it comes, and returns its exit code and last lines.
-
-    On a terminal the command has one of the same size, too, so that its progress moves.
-    """
-    reader, writer = os.openpty() if sys.stdout.isatty() else os.pipe()
-    if os.isatty(writer):
-        columns, lines = shutil.get_terminal_size()
-        termios.tcsetwinsize(writer, (lines, columns))
-    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=writer, stderr=writer)
-    os.close(writer)
-    try:
-        tail = show(reader, process)
-    except BaseException:
-        # It saves what it has, and says so.
-        process.terminate()
-        show(reader, process)
-        process.wait()
-        raise
-    finally:
-        os.close(reader)
-    lines = CONTROL.sub("", tail).replace("\r\n", "\n").split("\n")
-    # Of a line that was written over and over, its end.
-    lines = [line.split("\r")[-1].rstrip() for line in lines]
-    return process.wait(), [line for line in lines if line][-LAST_LINES:]
-
-
-def show(reader: int, process: subprocess.Popen) -> str:
-    """Prints what a process writes until it ends, and returns the last of it."""
-    decode, tail = codecs.getincrementaldecoder("utf-8")("replace").decode, ""
-    while True:
-        if not select.select([reader], [], [], 0.5)[0]:
-            # Processes that outlive this one may hold the other end open.
-            if process.poll() is not None:
-                return tail
-            continue
-        try:
-            chunk = os.read(reader, 65536)
-        except OSError as error:
-            # So a terminal says that nobody writes to it any more.
-            if error.errno != errno.EIO:
-                raise
-            chunk = b""
-        if not chunk:
-            return tail
-        text = decode(chunk)
-        print(text, end="", flush=True)
-        tail = (tail + text)[-20_000:]
 
 
 def report(
