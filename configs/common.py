@@ -18,7 +18,7 @@ RECIPES = {"full": {"learning_rate": 1e-7, "b2": 0.98}}
 
 
 def get_config(words: str = "tempme"):
-    """The recipe of TempMe (the paper, section 4.1); every setting is in `tempme_jax.config`.
+    """The recipe of TempMe (the paper, section 4.1); every setting is in `tempme_jax.settings`.
 
     Args:
         words: what stands behind the colon of --config: a method, and behind a comma a backbone,

@@ -6,13 +6,13 @@ import jax
 import numpy as np
 
 from tempme_jax.benchmark import DataSpeed
-from tempme_jax.config import Config
 from tempme_jax.data import prepare
 from tempme_jax.loading import model_of
 from tempme_jax.optim import learning_rate
 from tempme_jax.parameters import split
 from tempme_jax.pipeline import batches
 from tempme_jax.run import optimizer_of, training_batches
+from tempme_jax.settings import Config
 from tempme_jax.sharding import make_mesh, place, place_batch, place_params, replicated
 from tempme_jax.step import Objective, TrainState, train_step, unchanged
 

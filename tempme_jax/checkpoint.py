@@ -24,8 +24,8 @@ import numpy as np
 import orbax.checkpoint as ocp
 from jax.experimental import multihost_utils
 
-from tempme_jax.config import CONFIG, Config
 from tempme_jax.results import NAME, replace_text
+from tempme_jax.settings import CONFIG, Config
 from tempme_jax.sharding import place
 from tempme_jax.step import TrainState
 

@@ -5,11 +5,11 @@ import pathlib
 import jax
 from jax.experimental import multihost_utils
 
-from tempme_jax.config import Data
 from tempme_jax.datasets import DATASETS
 from tempme_jax.datasets.base import Storage, VideoText
 from tempme_jax.datasets.prepared import Prepared
 from tempme_jax.options import known
+from tempme_jax.settings import Data
 
 
 def builder_of(data: Data) -> VideoText:

@@ -8,13 +8,13 @@ import numpy as np
 from jax.sharding import Mesh
 
 from tempme_jax.clip import Clip, unit_length
-from tempme_jax.config import Config
 from tempme_jax.datasets.prepared import Prepared
 from tempme_jax.inputs import to_pixels
 from tempme_jax.metrics import Bootstrap, QueryBank, retrieval_metrics
 from tempme_jax.model import TEXT_BATCH, Model
 from tempme_jax.order import Pairs, pairs_of
 from tempme_jax.pipeline import Reading, Videos, batches
+from tempme_jax.settings import Config
 from tempme_jax.sharding import place_batch, replicated
 
 # Training texts whose similarities make the query bank of QB-Norm.

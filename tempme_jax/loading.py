@@ -12,8 +12,7 @@ from tempme_jax.adapters.base import Adapter
 from tempme_jax.architecture import ARCHITECTURES, Architecture
 from tempme_jax.clip import Clip
 from tempme_jax.compilation import use_persistent_cache
-from tempme_jax.config import Model as ModelSettings
-from tempme_jax.config import build, is_workdir
+from tempme_jax.config import build
 from tempme_jax.model import Model
 from tempme_jax.options import known, whole
 from tempme_jax.parameters import (
@@ -25,6 +24,8 @@ from tempme_jax.parameters import (
     split,
 )
 from tempme_jax.pretrained import WeightsError, check_params
+from tempme_jax.settings import Model as ModelSettings
+from tempme_jax.settings import is_workdir
 from tempme_jax.weights import load_weights
 
 # Ids of a text where nobody says how many; fewer where the model has fewer positions.

@@ -32,7 +32,7 @@ class Log:
             keep_until(file, step)
         self.lines = file.open("a", encoding="utf-8")
         self.curves = tensorboardX.SummaryWriter(
-            str(folder), purge_step=step + 1, write_to_disk=writes
+            str(folder), purge_step=step + 1, write_to_disk=writes, flush_secs=10
         )
         # On a terminal a bar; elsewhere, as in a file, lines.
         self.bar = tqdm.tqdm(
@@ -74,10 +74,6 @@ class Log:
         """A line on the screen."""
         if self.writes:
             self.bar.write(text, file=sys.stderr)
-
-    def flush(self) -> None:
-        """Writes the curves so far; the lines are written at once."""
-        self.curves.flush()
 
     def close(self) -> None:
         """Ends the bar and the files."""

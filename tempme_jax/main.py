@@ -4,11 +4,13 @@ Every setting of the config can be given on the command line: --config.train.bat
 --config.model.options.rank=16. The same command goes on where an earlier one was stopped.
 """
 
+import pathlib
 import sys
 
 from absl import app, flags, logging
 
 from tempme_jax.config import SETTING, from_flags
+from tempme_jax.options import nearest
 from tempme_jax.preparation import PreparationError
 from tempme_jax.run import run
 from tempme_jax.sharding import join_processes
@@ -48,6 +50,10 @@ def parse(words: list[str]) -> list[str]:
         sys.exit(f"Error: unknown words: {' '.join(rest[1:])}; write --name=value")
     if not CONFIG.value:
         sys.exit("Error: --config is missing; name a file such as configs/msrvtt.py:tempme")
+    file = pathlib.Path(CONFIG.value.partition(":")[0])
+    if not file.is_file():
+        hint = nearest(file, map(str, file.parent.glob("*.py")))
+        sys.exit(f"Error: --config={CONFIG.value}: there is no file {file}{hint}")
     return [f"--config={CONFIG.value}", *settings]
 
 

@@ -18,9 +18,8 @@ from tempme_jax.datasets.prepared import Prepared
 from tempme_jax.order import Order
 from tempme_jax.text import Tokenizer
 
-# Batches that are kept ready.
-AHEAD = 2
-THREADS = 4
+# Batches that are kept ready, and threads that each read one of them.
+AHEAD = THREADS = 2
 
 
 def uniform(stored: int, num_frames: int, rng: np.random.Generator) -> np.ndarray:

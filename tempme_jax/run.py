@@ -15,7 +15,6 @@ from jax.sharding import Mesh
 
 from tempme_jax import costs, reports, results
 from tempme_jax.checkpoint import Checkpoints, Progress, open_workdir, reached, selected
-from tempme_jax.config import Config
 from tempme_jax.data import builder_of, open_split, prepare
 from tempme_jax.datasets.prepared import Prepared
 from tempme_jax.evaluate import evaluate_split
@@ -26,6 +25,7 @@ from tempme_jax.optim import learning_rate, optimizer
 from tempme_jax.order import Order, pairs_of
 from tempme_jax.parameters import join, split
 from tempme_jax.pipeline import Reading, TrainingBatches
+from tempme_jax.settings import Config
 from tempme_jax.sharding import check_divides, make_mesh, place, place_params, replicated
 from tempme_jax.step import Objective, RandAugment, TrainState, unchanged
 from tempme_jax.train import Plan, train

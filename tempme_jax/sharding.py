@@ -62,6 +62,11 @@ def make_mesh(data: int = -1, model: int = 1) -> Mesh:
             f"mesh.data={given[0]} cannot be shared by {jax.process_count()} processes; set "
             f"mesh.model to at most the {jax.local_device_count()} devices of a process"
         )
+    if jax.local_device_count() % given[1]:
+        raise ValueError(
+            f"mesh.model={given[1]} must divide the {jax.local_device_count()} devices of a "
+            "process: kernels are not split over processes"
+        )
     # Not jax.make_mesh: its axes are explicit, and products of two split arrays then errors.
     return Mesh(np.array(devices).reshape(given), ("data", "model"))
 

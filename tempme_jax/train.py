@@ -15,9 +15,9 @@ import optax
 from jax.experimental import multihost_utils
 
 from tempme_jax.checkpoint import Checkpoints, Progress
-from tempme_jax.config import Config
 from tempme_jax.logs import Log
 from tempme_jax.pipeline import TrainingBatches, batches
+from tempme_jax.settings import Config
 from tempme_jax.sharding import place_batch
 from tempme_jax.step import Batch, Objective, TrainState, train_step
 
@@ -82,14 +82,17 @@ def train(
     meter = Meter(plan, log, progress)
     if progress.step < steps:
         log.say("compiling the first step ...")
-    with stop_signal() as stopped, reading(plan, progress.step) as reader:
+    with (
+        stop_signal() as stopped,
+        reading(plan, progress.step) as reader,
+        profiler(plan) as trace,
+    ):
         for step in range(progress.step + 1, steps + 1):
-            with profiled(plan, step - progress.step):
-                rows = meter.wait(reader)
-                batch = place_batch(plan.mesh, rows)
-                state, measured = train_step(
-                    plan.objective, plan.optimizer, plan.augment, state, plan.frozen, batch
-                )
+            trace(step - progress.step)
+            batch = place_batch(plan.mesh, meter.wait(reader))
+            state, measured = train_step(
+                plan.objective, plan.optimizer, plan.augment, state, plan.frozen, batch
+            )
             meter.made(step, measured)
             stop = stopped(step)
             evaluates = plan.evaluate and due(step, settings.evaluate_every, steps)
@@ -98,7 +101,6 @@ def train(
                 check_finite(step, state)
                 if evaluates:
                     meter.judge(step, state)
-                log.flush()
                 plan.last.save(state, meter.progress(step))
             if stop and step < steps:
                 log.say(f"stopped after step {step} of {steps}, which is saved")
@@ -234,11 +236,22 @@ def stop_signal() -> Iterator[Callable[[int], bool]]:
 
 
 @contextlib.contextmanager
-def profiled(plan: Plan, number: int) -> Iterator[None]:
-    """Writes a trace of the profiler around the steps that the settings name."""
-    begins = number == PROFILE_FROM and plan.config.profile > 0
-    if begins:
-        jax.profiler.start_trace(str(plan.folder))
-    yield
-    if PROFILE_FROM <= number == PROFILE_FROM + plan.config.profile - 1:
-        jax.profiler.stop_trace()
+def profiler(plan: Plan) -> Iterator[Callable[[int], None]]:
+    """Traces the steps that the settings name; is told which one comes next, counted from 1."""
+    first, last = PROFILE_FROM, PROFILE_FROM + plan.config.profile - 1
+    tracing = False
+
+    def coming(number: int) -> None:
+        nonlocal tracing
+        if tracing and number > last:
+            jax.profiler.stop_trace()
+            tracing = False
+        elif number == first <= last:
+            jax.profiler.start_trace(str(plan.folder))
+            tracing = True
+
+    try:
+        yield coming
+    finally:
+        if tracing:
+            jax.profiler.stop_trace()

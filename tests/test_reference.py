@@ -1,5 +1,6 @@
 """What the published PyTorch code computes, on weights that anyone can draw, we compute too."""
 
+import dataclasses
 import pathlib
 
 import flax.traverse_util
@@ -12,7 +13,10 @@ import reference_weights
 from tempme_jax import methods
 from tempme_jax.clip import Block, Clip
 from tempme_jax.losses import contrastive_loss, similarity
+from tempme_jax.optim import learning_rate, optimizer
+from tempme_jax.parameters import split
 from tempme_jax.pretrained import read_layout, write_layout
+from tempme_jax.step import Objective, TrainState, train_step, unchanged
 from tempme_jax.weights import architecture_of
 
 FOLDER = pathlib.Path(__file__).parent / "reference"
@@ -98,6 +102,15 @@ def test_features_and_the_tokens_after_every_block():
         np.testing.assert_array_equal(tokens.size[0], sizes)
 
 
+@dataclasses.dataclass(frozen=True)
+class PixelObjective(Objective):
+    """Takes pixels that are normalised already, as those of the reference are."""
+
+    def encode(self, params, batch):
+        names = ("frames", "frame_mask", "ids", "text_mask")
+        return self.clip.apply({"params": params}, *(batch[name] for name in names))
+
+
 def trained_and_frozen(params):
     """TempMe's parameters, and CLIP's."""
     params = {path: jnp.asarray(a) for path, a in params.items()}
@@ -144,45 +157,27 @@ def test_loss_and_gradients():
             assert_close(gradient, golden[f"grad/{name}"], f"gradient of {name}")
 
 
-def adamw(params, gradients, state, rate, *, b1=0.9, b2=0.999, eps=1e-6, decay=0.2):
-    """AdamW as published: eps is added before the bias correction; decay comes last, on all."""
-    first, second, count = state
-    count = count + 1
-    first = jax.tree.map(lambda m, g: b1 * m + (1 - b1) * g, first, gradients)
-    second = jax.tree.map(lambda v, g: b2 * v + (1 - b2) * g * g, second, gradients)
-    size = rate * jnp.sqrt(1 - b2**count) / (1 - b1**count)
-    params = jax.tree.map(
-        lambda p, m, v: (p - size * m / (jnp.sqrt(v) + eps)) * (1 - rate * decay),
-        params, first, second,
-    )  # fmt: skip
-    return params, (first, second, count)
-
-
 def test_training_for_eight_steps():
     """Warm-up of 2 steps to 6e-4, then half a cosine; gradients clipped to a global norm of 1."""
     golden = np.load(FOLDER / "tiny_training.npz")
     clip, params, _ = published("tiny_b32_f12")
-    trained, frozen = trained_and_frozen(params)
-    rates = [6e-4 * (i / 2 if i < 2 else (1 + np.cos(np.pi * (i - 2) / 6)) / 2) for i in range(8)]
-    np.testing.assert_allclose(rates, golden["learning_rate"], rtol=1e-6)
-    loss = make_loss(clip, frozen)
-
-    @jax.jit
-    def step(trained, state, rate, *batch):
-        value, gradients = jax.value_and_grad(loss)(trained, *batch)
-        norm = jnp.sqrt(sum(jnp.sum(g * g) for g in jax.tree.leaves(gradients)))
-        gradients = jax.tree.map(lambda g: g / jnp.maximum(norm, 1.0), gradients)
-        return *adamw(trained, gradients, state, rate), value, norm
-
+    trainable, frozen = split(clip, tree(params)["params"])
+    rate = learning_rate(6e-4, 8, 0.25)
+    update = optimizer(rate)
+    state = TrainState(jnp.int32(0), jax.tree.map(jnp.asarray, trainable), update.init(trainable))
+    objective = PixelObjective(clip)
     ids, mask = reference_weights.token_ids(4, 32, 512)
-    ids, mask = jnp.asarray(ids, jnp.int32), jnp.asarray(mask, bool)
-    zeros = jax.tree.map(jnp.zeros_like, trained)
-    state = (zeros, zeros, jnp.float32(0))
-    for i, rate in enumerate(rates):
-        pixels = jnp.asarray(reference_weights.video(f"train.{i}", 4, 12).transpose(0, 1, 3, 4, 2))
-        trained, state, value, norm = step(trained, state, jnp.float32(rate), pixels, ids, mask)
-        assert_close(value, golden["loss"][i], f"loss of step {i}")
-        assert_close(norm, golden["grad_norm"][i], f"gradient norm of step {i}")
-    ours = published_names(trained, params)
-    for name in (name for name in golden if name.startswith("param/")):
+    batch = {"ids": jnp.asarray(ids, jnp.int32), "text_mask": jnp.asarray(mask, bool)}
+    for i in range(8):
+        np.testing.assert_allclose(rate(i), golden["learning_rate"][i], rtol=1e-6, atol=1e-12)
+        pixels = reference_weights.video(f"train.{i}", 4, 12).transpose(0, 1, 3, 4, 2)
+        given = batch | {"frames": jnp.asarray(pixels), "frame_mask": jnp.ones((4, 12), bool)}
+        state, measured = train_step(objective, update, unchanged, state, frozen, given)
+        assert_close(measured["loss"], golden["loss"][i], f"loss of step {i}")
+        assert_close(measured["gradient_norm"], golden["grad_norm"][i], f"gradient norm of {i}")
+    assert int(state.step) == 8
+    ours = published_names(flax.traverse_util.flatten_dict(state.trainable), params)
+    names = {name for name in golden if name.startswith("param/")}
+    assert {name.removeprefix("param/") for name in names} <= ours.keys()
+    for name in names:
         assert_close(ours[name.removeprefix("param/")], golden[name], name)

@@ -49,9 +49,7 @@ class Motion:
     @property
     def reverse(self) -> "Motion":
         """The motion that shows the same frames backwards."""
-        return dataclasses.replace(
-            self, first=OPPOSITE[self.second], second=OPPOSITE[self.first]
-        )
+        return dataclasses.replace(self, first=OPPOSITE[self.second], second=OPPOSITE[self.first])
 
 
 def all_motions() -> list[Motion]:
