@@ -1,7 +1,7 @@
 """The tiny CLIP of the built-in set, pretrained from random weights on single frames.
 
     python -m tempme_jax.main --config=configs/tiny_clip.py --workdir=workdir/tiny-clip
-    tempme export workdir/tiny-clip tempme_jax/datasets/tiny_clip.safetensors
+    tempme export workdir/tiny-clip tempme_jax/datasets/tiny_clip.safetensors --backbone --overwrite
 
 made the weights that come with the package. A single frame shows colour, shape and place, never
 which move came first.

@@ -3,11 +3,12 @@
 import pathlib
 
 import jax
+import numpy as np
 from jax.experimental import multihost_utils
 
 from tempme_jax.datasets import DATASETS
 from tempme_jax.datasets.base import Storage, VideoText
-from tempme_jax.datasets.prepared import Prepared
+from tempme_jax.datasets.prepared import PreparationError, Prepared
 from tempme_jax.options import known
 from tempme_jax.settings import Data
 
@@ -34,14 +35,22 @@ def prepare(data: Data) -> None:
     """Decodes the videos once, if they were not; in one process, while the others wait.
 
     Raises:
-        AnnotationError, PreparationError: see `preparation.prepare`.
+        AnnotationError, PreparationError: see `preparation.prepare`; in all processes.
     """
+    problem = None
     if jax.process_index() == 0:
-        builder_of(data).download_and_prepare(
-            workers=data.decoders or None, max_bad=data.max_bad, missing=data.missing
-        )
+        try:
+            builder_of(data).download_and_prepare(
+                workers=data.decoders or None, max_bad=data.max_bad, missing=data.missing
+            )
+        except (ValueError, OSError, PreparationError) as error:
+            problem = error  # the others must hear of it, or they would wait in vain
     if jax.process_count() > 1:
-        multihost_utils.sync_global_devices("prepared")
+        failed = multihost_utils.broadcast_one_to_all(np.bool_(problem is not None))
+        if failed and not problem:
+            problem = PreparationError("the data are not prepared; the first process says why")
+    if problem:
+        raise problem
 
 
 def open_split(data: Data, splits: str) -> Prepared:

@@ -41,9 +41,8 @@ def random_segment(stored: int, num_frames: int, rng: np.random.Generator) -> np
     """One at random of each of equal spans; all, if there are no more."""
     if stored <= num_frames:
         return np.arange(stored)
-    edges = np.linspace(0, stored, num_frames + 1)
-    drawn = edges[:-1] + rng.random(num_frames) * np.diff(edges)
-    return np.minimum(drawn.astype(int), stored - 1)
+    edges = np.linspace(0, stored, num_frames + 1).astype(int)
+    return rng.integers(edges[:-1], edges[1:])
 
 
 FRAME_SAMPLING = {"uniform": uniform, "repeat": repeat, "random_segment": random_segment}
