@@ -37,19 +37,19 @@ setup() {
 # The main job on the built-in set: short videos of moving shapes, in which the order matters. Its
 # arguments are settings of all that follows, such as --config.train.steps=50.
 story() {
-    local config=configs/moving_shapes.py
+    local config=configs/moving_shapes.py workdir=${WORKDIR:-workdir/story}
 
     # Data: 1,152 videos are rendered, decoded once, and stored as frames.
     tempme data prepare $config "$@"
 
     # CLIP as it was pretrained, on single frames: it finds at best every second video.
-    python -m tempme_jax.main --config=$config:clip --evaluate_only --workdir=workdir/story/clip "$@"
+    python -m tempme_jax.main --config=$config:clip --evaluate_only --workdir="$workdir/clip" "$@"
 
     # TempMe: LoRA and clip positions are trained, tokens merge; the best checkpoint is evaluated.
-    python -m tempme_jax.main --config=$config:tempme --workdir=workdir/story/tempme "$@"
+    python -m tempme_jax.main --config=$config:tempme --workdir="$workdir/tempme" "$@"
 
     # Both in one table. The model opens with tempme_jax.load("workdir/story/tempme").
-    tempme results workdir/story/clip workdir/story/tempme
+    tempme results "$workdir/clip" "$workdir/tempme"
 }
 
 case "${1:-}" in

@@ -49,3 +49,14 @@ def long_videos(config):
     config.model.num_frames = 64
     config.model.max_words = 64
     return config
+
+
+def moving_shapes(config):
+    """The built-in set: of each video the 8 frames whose places do not tell its direction."""
+    config.data.name = "moving_shapes"
+    config.data.size = 64
+    config.data.fps = None  # evenly spread
+    config.data.least = 8
+    config.data.most = 8
+    config.model.max_words = 12
+    return config

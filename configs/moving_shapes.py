@@ -8,20 +8,16 @@ with the package. A method that averages frames finds at best every second video
 
 from configs import common
 
+# By the first word of the method; all parameters of CLIP take smaller steps.
+LEARNING_RATES = {"full": 1e-3}
+
 
 def get_config(method: str = "tempme"):
     """Adaptation to videos of 8 frames."""
-    config = common.get_config(method)
-
-    config.data.name = "moving_shapes"
-    config.data.size = 64
-    config.data.fps = None  # 8 frames evenly spread: the ones that do not tell the direction
-    config.data.least = 8
-    config.data.most = 8
+    config = common.moving_shapes(common.get_config(method))
 
     config.model.weights = "tiny-clip"
     config.model.num_frames = 8
-    config.model.max_words = 12
 
     options = config.model.options
     if "rank" in options:
@@ -40,7 +36,7 @@ def get_config(method: str = "tempme"):
     config.train.steps = 200
     config.train.frame_sampling = "uniform"
     config.train.augmentation = "none"
-    config.train.learning_rate = 1e-2
+    config.train.learning_rate = LEARNING_RATES.get(method.split("+")[0], 1e-2)
     config.train.evaluate_every = 50
     config.train.checkpoint_every = 50
 

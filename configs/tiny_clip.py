@@ -12,13 +12,7 @@ from configs import common
 
 def get_config(method: str = "full"):
     """Pretraining from scratch."""
-    config = common.get_config(method)
-
-    config.data.name = "moving_shapes"
-    config.data.size = 64
-    config.data.fps = None
-    config.data.least = 8
-    config.data.most = 8
+    config = common.moving_shapes(common.get_config(method))
 
     config.model.weights = ""
     config.model.architecture = dict(
@@ -27,7 +21,6 @@ def get_config(method: str = "full"):
     )  # fmt: skip
     config.model.options.embeddings = True
     config.model.num_frames = 1
-    config.model.max_words = 12
 
     config.train.batch_size = 96
     config.train.batches = "distinct"

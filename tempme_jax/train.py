@@ -82,26 +82,19 @@ def train(
     meter = Meter(plan, log, progress)
     if progress.step < steps:
         log.say("compiling the first step ...")
-    with (
-        stop_signal() as stopped,
-        reading(plan, progress.step) as reader,
-        profiler(plan) as trace,
-    ):
+    reader = reading(plan, progress.step)
+    with stop_signal() as stopped, reader as rows, profiler(plan) as trace:
         for step in range(progress.step + 1, steps + 1):
             trace(step - progress.step)
-            batch = place_batch(plan.mesh, meter.wait(reader))
+            batch = place_batch(plan.mesh, meter.wait(rows))
             state, measured = train_step(
                 plan.objective, plan.optimizer, plan.augment, state, plan.frozen, batch
             )
             meter.made(step, measured)
             stop = stopped(step)
-            evaluates = plan.evaluate and due(step, settings.evaluate_every, steps)
+            evaluates = plan.evaluate is not None and due(step, settings.evaluate_every, steps)
             if evaluates or stop or due(step, settings.checkpoint_every, steps):
-                meter.settle()
-                check_finite(step, state)
-                if evaluates:
-                    meter.judge(step, state)
-                plan.last.save(state, meter.progress(step))
+                meter.keep(step, state, evaluates)
             if stop and step < steps:
                 log.say(f"stopped after step {step} of {steps}, which is saved")
                 return state, meter.progress(step), False
@@ -157,6 +150,14 @@ class Meter:
         taken = max(time.monotonic() - self.since, 1e-9)
         videos = self.seen * self.plan.config.train.batch_size
         return {"videos_per_second": videos / taken, "waited": self.waited / taken}
+
+    def keep(self, step: int, state: TrainState, evaluates: bool) -> None:
+        """Saves a state, after it was found sound, and perhaps evaluated."""
+        self.settle()
+        check_finite(step, state)
+        if evaluates:
+            self.judge(step, state)
+        self.plan.last.save(state, self.progress(step))
 
     def judge(self, step: int, state: TrainState) -> None:
         """Evaluates a state, and keeps it if it is the best so far."""

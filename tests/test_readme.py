@@ -3,7 +3,6 @@
 import pathlib
 import re
 import shlex
-import subprocess
 
 import av
 import click.testing
@@ -62,11 +61,3 @@ def test_python(tmp_path, monkeypatch, capsys):
     exec(compile("\n".join(blocks("python")), "README.md", "exec"), names)
     assert names["tokens"].shape == (42, 768)
     assert "TempMe(" in capsys.readouterr().out
-
-
-def test_run_sh_says_what_it_can_do():
-    script = ["bash", str(ROOT / "run.sh")]
-    usage = subprocess.run(script, capture_output=True, text=True, check=True)
-    assert "bash run.sh test" in usage.stdout
-    unknown = subprocess.run([*script, "tset"], capture_output=True, text=True)
-    assert unknown.returncode == 2 and "There is no 'tset'" in unknown.stderr
