@@ -44,7 +44,7 @@ class Data:
     size: int = 224
     fps: float | None = 1.0
     least: int = 12
-    most: int = 12
+    most: int = 64
     train: str = "train"
     validation: str = "validation"
     test: str = "test"
