@@ -17,9 +17,12 @@ def builder_of(data: Data) -> VideoText:
     """The data set, as it is to be stored.
 
     Raises:
-        ValueError: if there is no such data set or variant; it says which there are.
+        ValueError: if there is no such data set, variant or split; it says which there are.
     """
     kind = DATASETS[known(data.name, DATASETS, "data set")]
+    for splits in (data.train, data.validation, data.test):
+        for split in splits.split("+"):
+            known(split, kind.SPLITS, f"split of {data.name}")
     storage = Storage(
         variant=data.variant or kind.VARIANTS[0],
         size=data.size,

@@ -75,8 +75,8 @@ def run(
     check_divides("train.batch_size", config.train.batch_size, mesh)
     check_divides("train.gradient_cache", config.train.gradient_cache, mesh)
     folder = open_workdir(workdir, config)
-    model = model_of(config.model, config.seed)  # before what may take hours
     prepare(config.data)
+    model = model_of(config.model, config.seed)
     trainable, frozen = split(model.clip, model.params)
     if main_process():
         reports.print_parameters(model, trainable)
