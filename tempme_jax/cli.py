@@ -74,7 +74,10 @@ def convert(source, target, activation, layout, overwrite):
 )
 @click.option("--overwrite", is_flag=True, help="Replace TARGET if it exists.")
 def export(workdir, target, backbone, overwrite):
-    """Write what was trained in WORKDIR, with its backbone, to one .safetensors file."""
+    """Write what was trained to one .safetensors file.
+
+    With its backbone; WORKDIR is the folder of the run.
+    """
     import os
 
     from tempme_jax.loading import load
@@ -99,11 +102,11 @@ PASSED_ON = {"ignore_unknown_options": True}
 )
 @OVERRIDES
 def compare(config, methods, seeds, workdir, settings):
-    """Train and evaluate methods with several seeds, and print one table.
+    """Train methods with several seeds; print one table.
 
-    CONFIG is a file such as configs/moving_shapes.py; SETTINGS such as --config.train.steps=100
-    hold for all. What was finished before in the same workdir is not run again; what was
-    interrupted goes on.
+    Each is trained and evaluated in a process of its own, and a plot is saved, too. CONFIG is a
+    file such as configs/moving_shapes.py; SETTINGS such as --config.train.steps=100 hold for all.
+    What was finished before in the same workdir is not run again; what was interrupted goes on.
     """
     import pathlib
 
@@ -137,7 +140,10 @@ def data():
 @click.option("--workers", type=click.IntRange(1), help="Processes. Default: one for every core.")
 @click.option("--quick", is_flag=True, help="Only look for the files, do not decode any.")
 def data_doctor(name, root, variant, workers, quick):
-    """List what of data set NAME is expected, found, missing or corrupt, and what to do."""
+    """List what of data set NAME is missing or corrupt.
+
+    Beside what is expected and found, and with what to do.
+    """
     from tempme_jax.datasets import doctor
 
     report = doctor.examine(
@@ -151,7 +157,7 @@ def data_doctor(name, root, variant, workers, quick):
 @click.argument("name", type=click.Choice(["msrvtt"]))
 @click.option("--root", type=click.Path(file_okay=False), help="Where to. Default: data/NAME.")
 def data_download(name, root):
-    """Fetch the public files of data set NAME: annotations and videos."""
+    """Fetch the public files of data set NAME."""
     import pathlib
 
     from tempme_jax.datasets import msrvtt
@@ -163,10 +169,10 @@ def data_download(name, root):
 @CONFIG
 @OVERRIDES
 def data_prepare(config, settings):
-    """Decode the videos of a data set once, as CONFIG (configs/msrvtt.py) says.
+    """Decode the videos of a data set once.
 
-    Training does so, too. SETTINGS are such as --config.data.root=FOLDER. When it is interrupted,
-    the same command goes on.
+    As CONFIG says, such as configs/msrvtt.py; training does so, too. SETTINGS are such as
+    --config.data.root=FOLDER. When it is interrupted, the same command goes on.
     """
     from tempme_jax.config import from_flags
     from tempme_jax.data import prepare
@@ -210,10 +216,10 @@ def bench_costs(tables, as_json):
 @click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
 @OVERRIDES
 def bench_data(config, steps, as_json, settings):
-    """Measure how fast training batches are read, alone and with the device at work.
+    """Measure how fast training batches are read.
 
-    CONFIG and SETTINGS are those of a training, such as configs/moving_shapes.py:tempme
-    --config.data.workers=2.
+    Alone, and with the device at work. CONFIG and SETTINGS are those of a training, such as
+    configs/moving_shapes.py:tempme --config.data.workers=2.
     """
     from tempme_jax import benchmark_data, reports
     from tempme_jax.config import from_flags

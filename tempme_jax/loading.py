@@ -84,7 +84,8 @@ def load(
         options=options,
         dtype=dtype,
     )
-    if method == saved.get("method") and saved.get("folded"):
+    anew = (method_options or {}).keys() & adapter_options(method)
+    if method == saved.get("method") and saved.get("folded") and not anew:
         model = dataclasses.replace(model, clip=model.clip.copy(adapter=Adapter()))
     try:
         return with_params(model, weights.params, seed=seed)
@@ -92,6 +93,12 @@ def load(
         raise WeightsError(
             f"{source} does not fit method {method!r} with {num_frames} frames: {error}"
         ) from error
+
+
+def adapter_options(method: str) -> set[str]:
+    """The options of a method that are of its adapter."""
+    known(method, methods.METHODS, "method")
+    return {field.name for field in dataclasses.fields(methods.METHODS[method][0])}
 
 
 def load_run(workdir: str | os.PathLike, dtype: str, *, only_dtype: bool) -> Model:

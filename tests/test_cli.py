@@ -31,8 +31,10 @@ def rows_of(*arguments):
 @pytest.mark.parametrize(
     ("command", "shown"),
     [
-        ((), ["bench", "convert", "--version", "--help"]),
-        (("bench",), ["costs", "encode"]),
+        ((), ["bench", "compare", "convert", "data", "export", "results", "--version", "--help"]),
+        (("bench",), ["costs", "data", "encode"]),
+        (("data",), ["doctor", "download", "prepare"]),
+        (("compare",), ["CONFIG", "SETTINGS", "--methods", "--seeds", "--workdir"]),
         (("bench", "costs"), ["--table", "--json"]),
         (
             ("bench", "encode"),
@@ -50,9 +52,10 @@ def test_help(command, shown):
 
 
 def test_every_option_has_a_help():
-    commands = [main.commands["convert"], *main.commands["bench"].commands.values()]
+    groups = [main, main.commands["bench"], main.commands["data"]]
+    commands = [command for group in groups for command in group.commands.values()]
     options = [o for c in commands for o in c.params if isinstance(o, click.Option)]
-    assert len(options) == 12
+    assert len(options) == 24
     assert [option.name for option in options if not option.help] == []
 
 
@@ -65,7 +68,7 @@ def test_version():
     [
         (
             ("bnch",),
-            "there is no command 'bnch' (did you mean 'bench'?); there are: bench, convert",
+            "there is no command 'bnch' (did you mean 'bench'?); there are: bench, compare",
         ),
         (("bench", "cost"), "there is no command 'cost' (did you mean 'costs'?)"),
         (("bench", "costs", "--jsn"), "No such option '--jsn'. Did you mean '--json'?"),

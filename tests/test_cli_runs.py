@@ -8,6 +8,8 @@ import pytest
 import toy_run
 
 import tempme_jax
+from tempme_jax import reports
+from tempme_jax.benchmark import DataSpeed
 from tempme_jax.cli import main
 
 # ml_collections reads config files in a way that Python means to drop.
@@ -41,12 +43,13 @@ def test_prepare_and_doctor(home, tmp_path):
     assert "none.mp4" in told
 
 
-def test_bench_data(home):
+def test_bench_data(home, capsys):
     words = ["bench", "data", toy_run.FILE, "--steps", "2", *settings(home)]
     speed = json.loads(tempme(*words, "--json"))
     assert speed["batch_size"] == 8 and speed["read_videos_per_second"] > 0
     assert 0 <= speed["waited"] <= 1
-    assert "Videos/s" in tempme(*words)
+    reports.print_data_speed(DataSpeed(**speed))
+    assert "Videos/s" in capsys.readouterr().out
     assert "choose fewer" in tempme(*words[:4], "500", *settings(home), code=1)
 
 

@@ -16,6 +16,8 @@ import tempme_jax
 from tempme_jax.checkpoint import reached
 from tempme_jax.results import DIRECTIONS
 
+pytestmark = pytest.mark.processes
+
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory):

@@ -12,6 +12,9 @@ from toy_run import arrays_of, finish, lines_of, start
 STEPS = 12
 
 
+pytestmark = pytest.mark.processes
+
+
 @pytest.fixture(scope="module")
 def home(tmp_path_factory):
     return toy_run.home_of(tmp_path_factory)

@@ -206,6 +206,7 @@ def test_what_augmentation_makes_of_a_row_depends_on_its_place_alone():
     assert (augmented(np.arange(4), moved) != frames).any()
 
 
+@pytest.mark.processes
 def test_eight_devices_train_as_one():
     """The same losses over ten steps, in parts, too, and with kernels split over two devices."""
     here = pathlib.Path(__file__).parent
@@ -217,4 +218,4 @@ def test_eight_devices_train_as_one():
         [sys.executable, here / "many_devices.py"], env=environment, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.split() == ["1x1", "8x1", "4x2", "augmented"]
+    assert done.stdout.split() == ["1x1", "4x2", "augmented"]
