@@ -16,7 +16,9 @@ cd "$(dirname "$0")"
 setup() {
     if [ -n "${VIRTUAL_ENV:-}" ]; then
         PATH="$VIRTUAL_ENV/bin:$PATH"
-        command -v tempme > /dev/null || python -m pip install --quiet --editable "$1"
+        if ! command -v tempme > /dev/null || { [ "$1" != . ] && ! python -c 'import pytest, xdist'; }; then
+            python -m pip install --quiet --editable "$1"
+        fi
         return
     fi
     local python=${PYTHON:-python3} ready=.venv/ready${1#.}
