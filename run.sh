@@ -30,8 +30,7 @@ setup() {
     if [ ! -f "$ready" ] || [ requirements.txt -nt "$ready" ] || [ pyproject.toml -nt "$ready" ]; then
         [ -x .venv/bin/python ] || "$python" -m venv .venv
         echo "Installing into .venv (about 1.5 GB, a minute or two) ..."
-        # Python compiles what is used when it is used; compiling all of it takes half a minute.
-        .venv/bin/python -m pip install --quiet --no-compile --disable-pip-version-check --editable "$1"
+        .venv/bin/python -m pip install --quiet --disable-pip-version-check --editable "$1"
         touch "$ready"
     fi
     PATH="$PWD/.venv/bin:$PATH"
