@@ -211,7 +211,7 @@ def test_eight_devices_train_as_one():
     """The same losses over ten steps, in parts, too, and with kernels split over two devices."""
     here = pathlib.Path(__file__).parent
     environment = os.environ | {
-        "XLA_FLAGS": "--xla_force_host_platform_device_count=8",
+        "XLA_FLAGS": f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count=8",
         "PYTHONPATH": os.pathsep.join([str(here.parent), str(here)]),
     }
     done = subprocess.run(
