@@ -69,7 +69,8 @@ class Prepared:
         name = self.folder.parent.parent.name
         if not (self.folder / INFO).exists():
             raise NotPreparedError(
-                f"{self.folder} holds no complete data set; run `tempme data prepare {name}`"
+                f"{self.folder} holds no complete data set; run `tempme data prepare CONFIG` with "
+                f"the config file of the run, such as configs/{name}.py"
             )
         self.report: dict[str, Any] = json.loads((self.folder / REPORT).read_text())
         for split in self.splits:
