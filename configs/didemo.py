@@ -7,7 +7,7 @@ from configs import common
 
 
 def get_config(words: str = "tempme"):
-    """64 frames, 64 words."""
-    config = common.long_videos(common.get_config(words))
+    """64 frames, 64 words, where the method does not say otherwise."""
+    config = common.get_config(words, long=True)
     config.data.name = "didemo"
     return config

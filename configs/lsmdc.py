@@ -7,7 +7,7 @@ from configs import common
 
 
 def get_config(words: str = "tempme"):
-    """12 frames, 32 words."""
+    """12 frames, 32 words, where the method does not say otherwise."""
     config = common.get_config(words)
     config.data.name = "lsmdc"
     return config

@@ -10,9 +10,9 @@ which move came first.
 from configs import common
 
 
-def get_config(method: str = "full"):
+def get_config(words: str = "full"):
     """Pretraining from scratch."""
-    config = common.moving_shapes(common.get_config(method))
+    config = common.moving_shapes(common.get_config(words, recipe="shared"))
 
     config.model.weights = ""
     config.model.architecture = dict(
@@ -30,6 +30,7 @@ def get_config(method: str = "full"):
     config.train.augmentation = "none"
     config.train.learning_rate = 2e-3
     config.train.weight_decay = 0.05
+    config.train.b2 = 0.98
     config.train.clip_norm = 0.0
 
     config.evaluate.frame_sampling = "uniform"

@@ -1,6 +1,7 @@
 """Speeds measured side by side, in one run, so that ratios mean something."""
 
 import dataclasses
+import functools
 import statistics
 import time
 from collections.abc import Callable
@@ -11,9 +12,8 @@ import numpy as np
 
 from tempme_jax import costs
 from tempme_jax.loading import create
-from tempme_jax.methods import METHODS
-from tempme_jax.model import encode_pixels
-from tempme_jax.options import known
+from tempme_jax.methods import parts
+from tempme_jax.model import Model, encode_pixels
 
 # The product against which the speed of the towers is held: the MLP of ViT-B on 24 frames.
 PRODUCT = (1200, 768, 3072)
@@ -24,7 +24,7 @@ class EncodeSpeed:
     """How fast a method encodes videos.
 
     Attributes:
-        method: its name.
+        method: its name, or that of the model.
         first_seconds: of the first call, compilation (or reading the compiled program) included.
         videos_per_second: median over the rounds.
         ratio: to the first method, median over the rounds of the ratio within a round.
@@ -88,34 +88,52 @@ def encode(
         ValueError: if a name is unknown; it says what is known.
     """
     for method in methods:  # before the first of them has taken its time
-        known(method, METHODS, "method")
+        parts(method)
+    make = functools.partial(create, backbone, num_frames=num_frames, dtype=dtype)
+    models = {method: functools.partial(make, method=method) for method in methods}
+    return encode_models(models, batch=batch, rounds=rounds, report=report)
+
+
+def encode_models(
+    models: dict[str, Callable[[], Model]],
+    *,
+    batch: int,
+    rounds: int = 7,
+    report: Callable[[str], None] = lambda message: None,
+) -> list[EncodeSpeed]:
+    """Measures the video towers of models, with what was learned folded in, in turns.
+
+    Args:
+        models: what makes each, by its name; the first is what the others are compared with.
+        batch, rounds, report: as for `encode`.
+    """
     calls, first, macs = {}, {}, {}
-    for method in methods:
-        report(f"preparing {method}")
-        model = create(backbone, method=method, num_frames=num_frames, dtype=dtype)
-        macs[method] = costs.count(model.clip, num_frames).mac * batch
-        calls[method] = encode_call(model, batch)
-        first[method] = seconds(calls[method])
-    taken = {method: [] for method in methods}
+    for name, make in models.items():
+        report(f"preparing {name}")
+        model = make()
+        macs[name] = costs.count(model.clip, model.num_frames).mac * batch
+        calls[name] = encode_call(model, batch)
+        first[name] = seconds(calls[name])
+    taken = {name: [] for name in models}
     for turn in range(rounds):
         report(f"round {turn + 1} of {rounds}")
-        for method in methods:
-            taken[method].append(seconds(calls[method]))
-    base = methods[0]
+        for name in models:
+            taken[name].append(seconds(calls[name]))
+    base = next(iter(models))
     return [
         EncodeSpeed(
-            method=method,
-            first_seconds=first[method],
-            videos_per_second=batch / statistics.median(taken[method]),
-            ratio=statistics.median(b / s for b, s in zip(taken[base], taken[method], strict=True)),
-            expected_ratio=macs[base] / macs[method],
-            gmacs_per_second=macs[method] / statistics.median(taken[method]),
+            method=name,
+            first_seconds=first[name],
+            videos_per_second=batch / statistics.median(taken[name]),
+            ratio=statistics.median(b / s for b, s in zip(taken[base], taken[name], strict=True)),
+            expected_ratio=macs[base] / macs[name],
+            gmacs_per_second=macs[name] / statistics.median(taken[name]),
         )
-        for method in methods
+        for name in models
     ]
 
 
-def encode_call(model, batch: int) -> Callable[[], jax.Array]:
+def encode_call(model: Model, batch: int) -> Callable[[], jax.Array]:
     """A call that encodes the same random videos again."""
     clip, params = model.folded
     size = model.arch.image_size

@@ -95,26 +95,43 @@ PASSED_ON = {"ignore_unknown_options": True}
 
 @main.command(context_settings=PASSED_ON)
 @CONFIG
-@click.option("--methods", default="lora,tome,tempme", show_default=True, help="By commas.")
+@click.option(
+    "--methods", help="By commas, or all. Default: lora,tome,tempme; of a table: its own."
+)
 @click.option("--seeds", type=click.IntRange(1), default=3, show_default=True, help="How many.")
+@click.option(
+    "--data",
+    type=click.Path(dir_okay=False),
+    help="For a table: config of the data set. Default: the built-in set.",
+)
+@click.option(
+    "--recipe",
+    type=click.Choice(["own", "shared"]),
+    help="Every method's own, or one for all. Default: as the config of the data set does.",
+)
 @click.option(
     "--workdir", type=click.Path(file_okay=False), help="Default: workdir/compare-<config>."
 )
+@click.option("--speeds/--no-speeds", default=True, help="Measure encoding, too. Default: yes.")
 @OVERRIDES
-def compare(config, methods, seeds, workdir, settings):
+def compare(config, methods, seeds, data, recipe, workdir, speeds, settings):
     """Train methods with several seeds; print one table.
 
-    Each is trained and evaluated in a process of its own, and a plot is saved, too. CONFIG is a
-    file such as configs/moving_shapes.py; SETTINGS such as --config.train.steps=100 hold for all.
-    What was finished before in the same workdir is not run again; what was interrupted goes on.
+    Each is trained and evaluated in a process of its own, and a plot is saved, too. CONFIG is that
+    of a data set, such as configs/moving_shapes.py, or a table of the paper, such as
+    configs/tables/table2.py, whose figures are printed beside. SETTINGS such as
+    --config.train.steps=100 hold for all. What was finished before in the same workdir is not run
+    again; what was interrupted goes on.
     """
-    import pathlib
-
     from tempme_jax import compare as comparison
+    from tempme_jax import tables
 
-    workdir = workdir or f"workdir/compare-{pathlib.Path(config).stem}"
-    names = [method.strip() for method in methods.split(",")]
-    sys.exit(comparison.run(config, names, seeds, workdir=workdir, overrides=settings))
+    config, entries, name = tables.chosen(config, methods, data, recipe)
+    workdir = workdir or f"workdir/compare-{name}"
+    code = comparison.run(
+        config, entries, seeds, workdir=workdir, overrides=settings, speeds=speeds
+    )
+    sys.exit(code)
 
 
 @main.command("results")
@@ -124,6 +141,52 @@ def show_results(workdirs):
     from tempme_jax.results import print_results, read_results
 
     print_results([read_results(workdir) for workdir in workdirs])
+
+
+@main.command()
+@click.argument("video", type=click.Path(exists=True, dir_okay=False))
+@click.option(
+    "--weights",
+    default="openai/clip-vit-base-patch32",
+    show_default=True,
+    help="File, workdir or Hugging Face repository; tiny-clip comes with the package.",
+)
+@click.option("--methods", help="By commas. Default: that of the weights, else tempme.")
+@click.option(
+    "--frames", type=click.IntRange(1), help="Of the video. Default: as the weights say, else 12."
+)
+@click.option(
+    "--out",
+    "files",
+    multiple=True,
+    type=click.Path(dir_okay=False),
+    help="A .png, .mp4 or .html file; may be given several times. Default: NAME.merged.png here.",
+)
+@click.option("--overwrite", is_flag=True, help="Replace files that exist.")
+def visualize(video, weights, methods, frames, files, overwrite):
+    """Show which patches of VIDEO methods merge.
+
+    Patches that end up in one token have one colour, in all frames: as a picture, as a film, or
+    as a page to click on.
+    """
+    import pathlib
+
+    from tempme_jax import visualize as merged
+    from tempme_jax.container import VideoError
+
+    path = pathlib.Path(video)
+    files = files or (f"{path.stem}.merged.png",)
+    merged.check_files(files, overwrite=overwrite)
+    names = [method.strip() for method in methods.split(",")] if methods else None
+    try:
+        shown = merged.compare(weights, path, methods=names, num_frames=frames)
+    except VideoError as error:
+        raise click.ClickException(str(error)) from error
+    for one in shown:
+        click.echo(one.summary)
+    for file in files:
+        merged.write(shown, file, title=path.name)
+        click.echo(f"{click.format_filename(file)}: written")
 
 
 @main.group(cls=Group)
@@ -231,6 +294,35 @@ def bench_data(config, steps, as_json, settings):
         reports.print_data_speed(speed)
 
 
+@bench.command("runs")
+@click.argument("workdirs", nargs=-1, required=True, type=click.Path())
+@click.option("--batch", type=click.IntRange(1), help="Videos a call. Default: as embedding does.")
+@click.option("--rounds", type=click.IntRange(1), default=7, show_default=True, help="Calls each.")
+@click.option("--out", type=click.Path(dir_okay=False), help="Write the rows as JSON here.")
+def bench_runs(workdirs, batch, rounds, out):
+    """Measure how many videos a second trained models encode.
+
+    In turns, in one run; compared with the first of WORKDIRS.
+    """
+    import pathlib
+
+    from tempme_jax import benchmark, reports
+    from tempme_jax.loading import load
+    from tempme_jax.model import video_batch
+
+    batch = batch or video_batch()
+    speeds = benchmark.encode_models(
+        {workdir: functools.partial(load, workdir) for workdir in workdirs},
+        batch=batch,
+        rounds=rounds,
+        report=functools.partial(click.echo, err=True),
+    )
+    reports.print_encode_speeds(speeds, f"{batch} videos a call", benchmark.product_speed())
+    if out:
+        rows = [dataclasses.asdict(speed) for speed in speeds]
+        pathlib.Path(out).write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+
+
 @bench.command("encode")
 @click.option("--methods", default="clip,tempme", show_default=True, help="Separated by commas.")
 @click.option(
@@ -274,3 +366,7 @@ def bench_encode(methods, backbone, frames, batch, rounds, dtype, as_json):
     else:
         title = f"{backbone}, {frames} frames, {batch} videos a call, {dtype}"
         reports.print_encode_speeds(speeds, title, benchmark.product_speed())
+
+
+if __name__ == "__main__":
+    main()

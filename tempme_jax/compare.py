@@ -1,19 +1,20 @@
 """Methods against each other: each is trained with several seeds, each run in its own process."""
 
 import csv
+import dataclasses
 import io
 import json
 import os
 import pathlib
 import shlex
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from tempme_jax.config import from_flags
 from tempme_jax.launching import launch_process
-from tempme_jax.methods import METHODS
-from tempme_jax.options import known, whole
+from tempme_jax.methods import parts
+from tempme_jax.options import whole
 from tempme_jax.results import protocols, read_results, replace_text, summaries
 
 # What a run is told by compare itself, and what to say instead.
@@ -25,31 +26,56 @@ OWN = {
 }
 COLUMNS = (
     *("Method", "Runs", "Trains (M)", "GFLOPs", "Tokens"),
-    *("R@1", "R-Sum", "MnR", "Seconds", "Memory (GiB)"),
+    *("R@1", "R-Sum", "MnR", "Videos/s", "Seconds", "Memory (GiB)"),
 )
+PRINTED = {"trainable": ".2f", "gflops": ".1f", "tokens": "d", "R@1": ".1f", "R-Sum": ".1f"}
 TITLE = "Text to video: mean ± standard deviation over seeds"
+APART = (
+    "Columns of the paper are what it prints for its own backbone and data set, as far as known: "
+    "hold the order of rows against them, not single numbers, unless both are of the same."
+)
+SPEEDS = "speeds.json"
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """A row of a comparison.
+
+    Attributes:
+        name: of the row, and of the folder of its runs.
+        words: what stands behind the colon of --config, a method first: "tempme" or "dgl,b16".
+        flags: more flags of its runs.
+        printed: what the paper prints of it, by the names of `PRINTED`; None where it is not known.
+    """
+
+    name: str
+    words: str
+    flags: tuple[str, ...] = ()
+    printed: Mapping[str, float | None] = dataclasses.field(default_factory=dict)
 
 
 def run(
     config_file: str | os.PathLike,
-    methods: Sequence[str],
+    entries: Sequence[Entry | str],
     seeds: int | Sequence[int] = 3,
     *,
     workdir: str | os.PathLike,
     overrides: Sequence[str] = (),
+    speeds: bool = True,
     launch: Callable[[list[str]], tuple[int, list[str]]] | None = None,
 ) -> int:
-    """Trains and evaluates each method with each seed, then prints one table and saves it.
+    """Trains and evaluates each entry with each seed, then prints one table and saves it.
 
-    Runs lie in WORKDIR/METHOD/seed_S. Those with results of the same settings are not run again,
+    Runs lie in WORKDIR/NAME/seed_S. Those with results of the same settings are not run again,
     unfinished ones go on. WORKDIR gets compare.csv, compare.json, compare.md and compare.png.
 
     Args:
-        config_file: such as configs/msrvtt.py; its `get_config` takes the method.
-        methods: names of `METHODS`.
+        config_file: such as configs/msrvtt.py; its `get_config` takes the words of an entry.
+        entries: rows, or just names of `METHODS`.
         seeds: how many (3 = 0, 1, 2), or which.
         workdir: where all goes.
         overrides: more flags of every run, such as --config.train.steps=100.
+        speeds: whether to measure, when all are trained, how fast they encode videos, in turns.
         launch: runs a command, shows what it prints, and returns its exit code and last lines.
 
     Returns:
@@ -58,42 +84,62 @@ def run(
     Raises:
         ValueError, OSError: if a method, a seed, the file or a flag cannot be; nothing ran then.
     """
-    runs = checked(config_file, methods, seeds, overrides)
-    flags = {one: flags_of(config_file, *one, overrides) for one in runs}
-    configs = {one: from_flags(flags[one]).as_json() for one in runs}
+    launch = launch or launch_process
+    runs = checked(config_file, entries, seeds, overrides)
+    flags = {(e.name, s): flags_of(config_file, e, s, overrides) for e, s in runs}
+    configs = {one: from_flags(flags[one]).as_json() for one in flags}
     results, failed = [], []
-    for number, (method, seed) in enumerate(runs, start=1):
-        name = f"{method}, seed {seed} (run {number} of {len(runs)})"
-        folder = pathlib.Path(workdir) / method / f"seed_{seed}"
-        found, _ = outcome(folder, configs[method, seed])
+    for number, (entry, seed) in enumerate(runs, start=1):
+        name = f"{entry.name}, seed {seed} (run {number} of {len(runs)})"
+        config = configs[entry.name, seed]
+        folder = folder_of(workdir, entry, seed)
+        found, _ = outcome(folder, config)
         print(f"{name}: {folder}{', already finished' if found else ''}", flush=True)
         if not found:
-            command = ["-m", "tempme_jax.main", *flags[method, seed], f"--workdir={folder}"]
-            code, lines = (launch or launch_process)([sys.executable, *command])
-            found, problem = outcome(folder, configs[method, seed])
+            command = ["-m", "tempme_jax.main", *flags[entry.name, seed], f"--workdir={folder}"]
+            code, lines = launch([sys.executable, *command])
+            found, problem = outcome(folder, config)
             if code:
                 found, problem = None, f"exit code {code}"
         if found:
-            results.append(found)
+            results.append({"name": entry.name, "folder": str(folder), **found})
         else:
             print(f"{name}: FAILED, {problem}; the others go on", flush=True)
             again = shlex.join(["python", *command])
             failed.append({"run": name, "problem": problem, "last_lines": lines, "command": again})
-    report(sorted(results, key=lambda found: methods.index(found["method"])), failed, workdir)
+    order = {entry.name: number for number, (entry, _) in enumerate(runs)}
+    results.sort(key=lambda found: order[found["name"]])
+    rows = summaries(results)
+    measured = measure_speeds(results, workdir, launch) if speeds and results else {}
+    printed = {entry.name: entry.printed for entry, _ in runs}
+    for row in rows:
+        row["videos_per_second"] = measured.get(row["name"])
+        row["printed"] = dict(printed[row["name"]])
+    report(rows, results, failed, workdir)
     return 1 if failed else 0
+
+
+def folder_of(workdir: str | os.PathLike, entry: Entry, seed: int) -> pathlib.Path:
+    """Where a run lies; its name may hold what no file name should."""
+    name = "".join(c if c.isalnum() or c in "+-_.," else "_" for c in entry.name)
+    return pathlib.Path(workdir) / name / f"seed_{seed}"
 
 
 def checked(
     config_file: str | os.PathLike,
-    methods: Sequence[str],
+    entries: Sequence[Entry | str],
     seeds: int | Sequence[int],
     overrides: Sequence[str],
-) -> list[tuple[str, int]]:
-    """The runs, all methods with one seed before the next, if everything asked for can be."""
-    if isinstance(methods, str) or not methods or len(set(methods)) < len(methods):
-        raise ValueError(f"methods={methods!r} must be a list of different names, one or more")
-    for method in methods:
-        known(method, METHODS, "method")
+) -> list[tuple[Entry, int]]:
+    """The runs, all entries with one seed before the next, if everything asked for can be."""
+    if isinstance(entries, str):
+        raise ValueError(f"methods={entries!r} must be a list of different names, one or more")
+    entries = [Entry(one, one) if isinstance(one, str) else one for one in entries]
+    names = [entry.name for entry in entries]
+    if not names or len(set(names)) < len(names):
+        raise ValueError(f"methods={names!r} must be a list of different names, one or more")
+    for entry in entries:
+        parts(entry.words.split(",")[0])
     seeds = range(whole("seeds", seeds, least=1)) if isinstance(seeds, int) else seeds
     seeds = [whole("one of seeds", seed, least=0) for seed in seeds]
     if not seeds or len(set(seeds)) < len(seeds):
@@ -107,14 +153,33 @@ def checked(
         name = flag.lstrip("-").split("=")[0]
         if name in OWN:
             raise ValueError(f"{flag} is set by compare for every run; choose {OWN[name]} instead")
-    return [(method, seed) for seed in seeds for method in methods]
+    return [(entry, seed) for seed in seeds for entry in entries]
 
 
 def flags_of(
-    config_file: str | os.PathLike, method: str, seed: int, overrides: Sequence[str]
+    config_file: str | os.PathLike, entry: Entry, seed: int, overrides: Sequence[str]
 ) -> list[str]:
-    """The flags of a run, but for its workdir."""
-    return [f"--config={os.fspath(config_file)}:{method}", f"--config.seed={seed}", *overrides]
+    """The flags of a run, but for its workdir; what the user gives comes last, and wins."""
+    config = f"--config={os.fspath(config_file)}:{entry.words}"
+    return [config, f"--config.seed={seed}", *entry.flags, *overrides]
+
+
+def measure_speeds(
+    results: list[dict[str, Any]],
+    workdir: str | os.PathLike,
+    launch: Callable[[list[str]], tuple[int, list[str]]],
+) -> dict[str, float]:
+    """Videos a second of each row, in a process of its own: this one shall hold no device."""
+    file = pathlib.Path(workdir) / SPEEDS
+    folders = {result["name"]: result["folder"] for result in results}
+    print("How fast they encode videos, in turns:", flush=True)
+    command = [sys.executable, "-m", "tempme_jax.cli", "bench", "runs", *folders.values()]
+    code, _ = launch([*command, f"--out={file}"])
+    if code or not file.is_file():
+        print(f"speeds: FAILED, exit code {code}", flush=True)
+        return {}
+    measured = {one["method"]: one for one in json.loads(file.read_text(encoding="utf-8"))}
+    return {name: measured[folder]["videos_per_second"] for name, folder in folders.items()}
 
 
 def outcome(folder: pathlib.Path, config: dict[str, Any]) -> tuple[dict[str, Any] | None, str]:
@@ -129,15 +194,18 @@ def outcome(folder: pathlib.Path, config: dict[str, Any]) -> tuple[dict[str, Any
 
 
 def report(
-    results: list[dict[str, Any]], failed: list[dict[str, Any]], workdir: str | os.PathLike
+    rows: list[dict[str, Any]],
+    results: list[dict[str, Any]],
+    failed: list[dict[str, Any]],
+    workdir: str | os.PathLike,
 ) -> None:
     """Prints the table and what failed, and saves all of it."""
     from tempme_jax import plots
     from tempme_jax.reports import console, new_table
 
     folder, out = pathlib.Path(workdir), console()
-    rows = summaries(results)
     lines = protocols(results)
+    lines += [APART] if any(row["printed"] for row in rows) else []
     folder.mkdir(parents=True, exist_ok=True)
     found = {"rows": rows, "protocols": lines, "failed": failed, "results": results}
     replace_text(folder / "compare.json", json.dumps(found, indent=1) + "\n")
@@ -146,10 +214,10 @@ def report(
         replace_text(folder / "compare.md", as_markdown(rows, lines))
         plots.accuracy_and_cost(rows, folder / "compare.png")
         table = new_table(TITLE)
-        for name in COLUMNS:
+        for name in columns(rows):
             table.add_column(name, justify="left" if name == "Method" else "right")
         for row in rows:
-            table.add_row(*cells(row))
+            table.add_row(*cells(row, rows))
         out.print(table)
     for line in [*lines, f"Saved: {folder}/compare.{{{'csv,json,md,png' if rows else 'json'}}}"]:
         out.print(line, markup=False)
@@ -158,20 +226,42 @@ def report(
         out.print(f"\n{told}\nTo run it alone: {one['command']}", markup=False)
 
 
-def cells(row: dict[str, Any]) -> list[str]:
-    """A row under `COLUMNS`."""
-    memory = row["peak_memory_bytes"]
-    measured = row["text_to_video"]
-    return [
-        row["method"],
+def columns(rows: list[dict[str, Any]]) -> list[str]:
+    """The heads of the columns: ours, and behind them those of the paper, if it has any."""
+    return [*COLUMNS, *(f"paper: {name}" for name in printed_columns(rows))]
+
+
+def printed_columns(rows: list[dict[str, Any]]) -> list[str]:
+    """Which columns of the paper are known for a row at least."""
+    return [name for name in PRINTED if any(known(row, name) for row in rows)]
+
+
+def known(row: dict[str, Any], name: str) -> bool:
+    """Whether it is known what the paper prints of a row."""
+    return row["printed"].get(name) is not None
+
+
+def cells(row: dict[str, Any], rows: list[dict[str, Any]]) -> list[str]:
+    """A row under its `columns`."""
+    memory, speed, measured = (
+        row["peak_memory_bytes"], row["videos_per_second"], row["text_to_video"],
+    )  # fmt: skip
+    ours = [
+        row["name"],
         str(len(row["seeds"])),
         f"{row['trainable'] / 1e6:.3f}",
         f"{row['paper']:.4g}",
         str(row["tokens"]),
         *(shown_spread(measured[name], ".1f") for name in ("R@1", "R-Sum", "MnR")),
+        "-" if speed is None else f"{speed:.3g}",
         shown_spread(row["seconds"], ".0f"),
         "-" if memory is None else f"{memory / 2**30:.2f}",
     ]
+    theirs = [
+        format(row["printed"][name], PRINTED[name]) if known(row, name) else "-"
+        for name in printed_columns(rows)
+    ]
+    return ours + theirs
 
 
 def shown_spread(value: dict[str, float | None], spec: str) -> str:
@@ -183,7 +273,8 @@ def shown_spread(value: dict[str, float | None], spec: str) -> str:
 
 def as_markdown(rows: list[dict[str, Any]], lines: list[str]) -> str:
     """The table on the screen, for a README."""
-    table = [COLUMNS, ("---", *["---:"] * (len(COLUMNS) - 1)), *map(cells, rows)]
+    heads = columns(rows)
+    table = [heads, ["---", *["---:"] * (len(heads) - 1)], *(cells(row, rows) for row in rows)]
     text = [f"| {' | '.join(one)} |" for one in table]
     return "\n".join([f"{TITLE}.", "", *text, "", *lines, ""])
 

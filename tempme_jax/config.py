@@ -5,6 +5,7 @@ from the command line, and `build` checks what they give.
 """
 
 import dataclasses
+import math
 import pathlib
 import re
 import shlex
@@ -18,7 +19,8 @@ import ml_collections
 from ml_collections import config_dict, config_flags
 
 from tempme_jax.architecture import ARCHITECTURES, Architecture
-from tempme_jax.methods import METHODS, with_options
+from tempme_jax.methods import parts as parts_of_method
+from tempme_jax.methods import with_options
 from tempme_jax.metrics import TIES
 from tempme_jax.options import known, whole
 from tempme_jax.settings import (
@@ -27,8 +29,10 @@ from tempme_jax.settings import (
     DTYPES,
     PARTS,
     SAMPLING,
+    SCHEDULES,
     SELECTION,
     Config,
+    Train,
 )
 
 # A flag that gives a single setting.
@@ -102,9 +106,9 @@ def defaults(method: str = "tempme") -> ml_collections.ConfigDict:
     initial = Config()
     parts = {name: overridable(getattr(initial, name)) for name in PARTS}
     config = ml_collections.ConfigDict(overridable(initial) | parts, type_safe=False)
-    config.model.method = known(method, METHODS, "method")
-    for recipe in METHODS[method]:
-        config.model.options.update(overridable(recipe))
+    config.model.method = method
+    for part_of_method in parts_of_method(method):
+        config.model.options.update(overridable(part_of_method))
     for field in dataclasses.fields(Architecture):
         config.model.architecture[field.name] = config_dict.placeholder(object)
     return config
@@ -164,33 +168,20 @@ def typed(name: str, value: Any, kind: Any) -> Any:
 
 def check(config: Config) -> None:
     """Raises a ValueError for settings that cannot be."""
-    data, model, train, evaluate = config.data, config.model, config.train, config.evaluate
-    recipe = METHODS[known(model.method, METHODS, "method")]
+    data, model, evaluate = config.data, config.model, config.evaluate
+    recipe = parts_of_method(model.method)
     options = {name: value for name, value in model.options.items() if value is not None}
     with_options(model.method, *recipe, options)
     for name in model.architecture:
         known(name, {field.name for field in dataclasses.fields(Architecture)}, "size of a model")
     known(model.dtype, DTYPES, "dtype")
-    known(train.batches, BATCHES, "kind of batches")
-    known(train.frame_sampling, SAMPLING, "frame sampling")
-    known(train.augmentation, AUGMENTATION, "augmentation")
+    check_training(config.train)
     known(evaluate.frame_sampling, SAMPLING[:2], "frame sampling of the evaluation")
     known(evaluate.ties, TIES, "rule for ties")
     known(evaluate.select_on, SELECTION, "way to select a checkpoint")
     for name in ("size", "least", "most"):
         whole(f"data.{name}", getattr(data, name), least=1)
-    whole("train.batch_size", train.batch_size, least=2)
     whole("evaluate.batch_size", evaluate.batch_size, least=1)
-    for name in ("steps", "gradient_cache", "log_every", "evaluate_every", "checkpoint_every"):
-        whole(f"train.{name}", getattr(train, name), least=0)
-    whole("train.epochs", train.epochs, least=0 if train.steps else 1)
-    if not 0 <= train.warmup < 1:
-        raise ValueError(f"train.warmup={train.warmup} must be a share of the steps, 0 to below 1")
-    if train.gradient_cache and train.batch_size % train.gradient_cache:
-        raise ValueError(
-            f"train.batch_size={train.batch_size} cannot be cut into parts of "
-            f"train.gradient_cache={train.gradient_cache}; choose one that divides it"
-        )
     if evaluate.dual_softmax and evaluate.qb_norm:
         raise ValueError("evaluate.dual_softmax and evaluate.qb_norm are both on; choose one")
     if not model.weights and not model.architecture:
@@ -198,4 +189,34 @@ def check(config: Config) -> None:
             "config.model.weights is empty: name pretrained weights "
             f"(such as 'openai/clip-vit-base-patch32'), or give the sizes of "
             f"config.model.architecture (a field or more of {sorted(ARCHITECTURES)[0]}'s)"
+        )
+
+
+def check_training(train: Train) -> None:
+    """Raises a ValueError for settings of training that cannot be."""
+    known(train.batches, BATCHES, "kind of batches")
+    known(train.frame_sampling, SAMPLING, "frame sampling")
+    known(train.augmentation, AUGMENTATION, "augmentation")
+    known(train.schedule, SCHEDULES, "schedule of the learning rate")
+    whole("train.batch_size", train.batch_size, least=2)
+    for name in ("steps", "gradient_cache", "log_every", "evaluate_every", "checkpoint_every"):
+        whole(f"train.{name}", getattr(train, name), least=0)
+    whole("train.epochs", train.epochs, least=0 if train.steps else 1)
+    if not 0 <= train.warmup < 1:
+        raise ValueError(f"train.warmup={train.warmup} must be a share of the steps, 0 to below 1")
+    if not 0 <= train.final_rate <= 1:
+        raise ValueError(f"train.final_rate={train.final_rate} must be a share of the peak, 0 to 1")
+    if train.final_rate and train.schedule == "constant":
+        raise ValueError(
+            f"train.final_rate={train.final_rate} is where a cosine ends; set it to 0, or choose "
+            "train.schedule='cosine'"
+        )
+    if not 0 <= train.temperature < math.inf:
+        raise ValueError(
+            f"train.temperature={train.temperature} must be a positive number, or 0 for CLIP's own"
+        )
+    if train.gradient_cache and train.batch_size % train.gradient_cache:
+        raise ValueError(
+            f"train.batch_size={train.batch_size} cannot be cut into parts of "
+            f"train.gradient_cache={train.gradient_cache}; choose one that divides it"
         )

@@ -46,9 +46,16 @@ def count(clip: Clip, num_frames: int) -> Cost:
         trainable=count_trainable(clip, num_frames),
         mac=mac / 1e9,
         paper=paper / 1e9,
-        tokens=steps[-1].clips * (steps[-1].mlp + clip.adapter.context_tokens),
+        tokens=tokens_left(clip, steps),
         steps=steps,
     )
+
+
+def tokens_left(clip: Clip, steps: tuple[Step, ...]) -> int:
+    """All tokens at the output, over all clips, learned ones included."""
+    adapter, last = clip.adapter, steps[-1]
+    context = adapter.context_tokens("video", len(steps) - 1)
+    return last.clips * (last.out + context) + adapter.summary_tokens
 
 
 def steps_of(clip: Clip, num_frames: int) -> tuple[Step, ...]:
@@ -59,11 +66,16 @@ def steps_of(clip: Clip, num_frames: int) -> tuple[Step, ...]:
 
 def multiply_accumulates(clip: Clip, num_frames: int) -> tuple[int, int]:
     """Of one video, counted in the two ways: `mac` and `paper`."""
-    arch, steps = clip.arch, steps_of(clip, num_frames)
-    outside = num_frames * arch.width * (3 * arch.patch**2 * arch.patches + arch.embed_dim)
-    mac = outside + sum(products(clip, step) for step in steps)
+    arch, adapter, steps = clip.arch, clip.adapter, steps_of(clip, num_frames)
+    read = 1 if adapter.summary_tokens else steps[-1].clips * steps[-1].n_cls
+    outside = num_frames * arch.patches * arch.width * 3 * arch.patch**2
+    outside += adapter.pool_macs(num_frames, arch)
+    mac = outside + read * arch.width * arch.embed_dim
     paper = outside + paper_outside(clip, num_frames)
-    paper += sum(paper_products(clip, step) + paper_elements(clip, step) for step in steps)
+    for layer, step in enumerate(steps):
+        both = adapter.block_macs(layer, step, arch) + temporal_products(clip, step)
+        mac += both + products(clip, layer, step)
+        paper += both + paper_products(clip, layer, step) + paper_elements(clip, layer, step)
     return mac, paper
 
 
@@ -77,35 +89,51 @@ def count_trainable(clip: Clip, num_frames: int) -> int:
     )
 
 
-def products(clip: Clip, step: Step) -> int:
+def products(clip: Clip, layer: int, step: Step) -> int:
     """Multiply-accumulates of the matrix products of a block, as this package computes it."""
-    d, m = clip.arch.width, clip.adapter.context_tokens
-    a = step.attention
-    attention = 4 * a * d * d + 2 * a * (a + m) * d
-    mlp = step.mlp * (2 * MLP_RATIO * d * d + clip.adapter.macs_per_token(d))
-    # The learned tokens are the same for all clips, which share their keys and values.
-    return step.clips * (attention + mlp) + 3 * m * d * d
+    d, s = clip.arch.width, clip.adapter.summary_tokens
+    m = clip.adapter.context_tokens("video", layer)
+    tokens, seen = step.clips * step.attention, step.attention + m + s
+    of_clips = 4 * tokens * d * d + 2 * tokens * seen * d
+    of_summary = 4 * s * d * d + 2 * s * (step.clips * (step.attention + m) + s) * d
+    mlp = (step.clips * step.mlp + s) * 2 * MLP_RATIO * d * d
+    return of_clips + of_summary + mlp + clip.adapter.context_macs(layer, step, clip.arch)
 
 
-def paper_products(clip: Clip, step: Step) -> int:
+def temporal_products(clip: Clip, step: Step) -> int:
+    """The same of the attention across clips, which each token of a clip has by itself."""
+    d, t, n = clip.arch.width, step.temporal, step.attention
+    return 4 * t * n * d * d + 2 * n * t * t * d
+
+
+def paper_products(clip: Clip, layer: int, step: Step) -> int:
     """The same as the paper counts: learned tokens are in the sequence, and through the MLP."""
-    d, m = clip.arch.width, clip.adapter.context_tokens
-    a = step.attention + m
-    attention = 4 * a * d * d + 2 * a * a * d
-    mlp = (step.mlp + m) * 2 * MLP_RATIO * d * d + step.mlp * clip.adapter.macs_per_token(d)
-    return step.clips * (attention + mlp)
+    d, s = clip.arch.width, clip.adapter.summary_tokens
+    m = clip.adapter.context_tokens("video", layer)
+    in_clip, in_mlp = step.attention + m, step.mlp + m
+    in_video = step.clips * in_clip + s
+    projected = 4 * in_video * d * d
+    if clip.adapter.published_keys_twice:
+        projected += 2 * step.clips * (in_clip + s) * d * d
+    pairs = step.clips * in_clip * (in_clip + s) + s * in_video
+    return projected + 2 * pairs * d + (step.clips * in_mlp + s) * 2 * MLP_RATIO * d * d
 
 
-def paper_elements(clip: Clip, step: Step) -> int:
+def paper_elements(clip: Clip, layer: int, step: Step) -> int:
     """What the paper counts of a block beside matrix products."""
-    d, m = clip.arch.width, clip.adapter.context_tokens
-    a, tokens = step.attention + m, step.mlp + m
-    norms = 5 * (a + tokens) * d
-    softmax = clip.arch.heads * a * a
-    multiplications = a * d + 2 * MLP_RATIO * tokens * d
-    return step.clips * (norms + softmax + multiplications)
+    d, s = clip.arch.width, clip.adapter.summary_tokens
+    m = clip.adapter.context_tokens("video", layer)
+    in_clip = step.attention + m
+    in_video, in_mlp = step.clips * in_clip + s, step.clips * (step.mlp + m) + s
+    across, t = step.temporal * step.attention, step.temporal
+    norms = 5 * (in_video + in_mlp + across) * d
+    softmax = step.clips * in_clip * (in_clip + s) + s * in_video + across * t
+    multiplications = (in_video + across) * d + 2 * MLP_RATIO * in_mlp * d
+    return norms + clip.arch.heads * softmax + multiplications
 
 
 def paper_outside(clip: Clip, num_frames: int) -> int:
-    """What the paper counts outside the blocks beside matrix products: the two layer norms."""
-    return 5 * num_frames * clip.arch.width * (1 + clip.arch.patches + 1)
+    """What the paper counts outside the blocks beside patches: two layer norms, the projection."""
+    width = clip.arch.width
+    read = 1 if clip.adapter.summary_tokens else num_frames
+    return 5 * num_frames * width * (1 + clip.arch.patches + 1) + read * width * clip.arch.embed_dim

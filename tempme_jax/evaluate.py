@@ -7,7 +7,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from tempme_jax.clip import Clip, unit_length
+from tempme_jax.clip import Clip
 from tempme_jax.datasets.prepared import Prepared
 from tempme_jax.inputs import to_pixels
 from tempme_jax.metrics import Bootstrap, QueryBank, retrieval_metrics
@@ -16,6 +16,7 @@ from tempme_jax.order import Pairs, pairs_of
 from tempme_jax.pipeline import Reading, Videos, batches
 from tempme_jax.settings import Config
 from tempme_jax.sharding import place_batch, replicated
+from tempme_jax.vectors import unit_length
 
 # Training texts whose similarities make the query bank of QB-Norm.
 LARGEST_BANK = 10_000

@@ -1,6 +1,7 @@
 """Models made: from pretrained weights, from what was trained, or with random weights."""
 
 import dataclasses
+import json
 import os
 from typing import Any
 
@@ -28,8 +29,8 @@ from tempme_jax.settings import Model as ModelSettings
 from tempme_jax.settings import is_workdir
 from tempme_jax.weights import load_weights
 
-# Ids of a text where nobody says how many; fewer where the model has fewer positions.
-MAX_WORDS = 32
+# Ids: the start, one word, the end.
+SHORTEST_TEXT = 3
 DTYPES = {"float32": None, "bfloat16": jnp.bfloat16}
 
 
@@ -74,7 +75,7 @@ def load(
     method = method or saved.get("method", "tempme")
     options = dict(method_options or {})
     if method == saved.get("method"):
-        options = as_saved(saved, num_frames) | options
+        options = as_saved(saved, weights.arch, num_frames, max_words) | options
     num_frames = saved.get("num_frames", 12) if num_frames is None else num_frames
     model = assemble(
         weights.arch,
@@ -97,8 +98,7 @@ def load(
 
 def adapter_options(method: str) -> set[str]:
     """The options of a method that are of its adapter."""
-    known(method, methods.METHODS, "method")
-    return {field.name for field in dataclasses.fields(methods.METHODS[method][0])}
+    return {field.name for field in dataclasses.fields(methods.parts(method)[0])}
 
 
 def load_run(workdir: str | os.PathLike, dtype: str, *, only_dtype: bool) -> Model:
@@ -136,12 +136,17 @@ def model_of(settings: ModelSettings, seed: int) -> Model:
     return dataclasses.replace(model, clip=model.clip.copy(remat=settings.remat))
 
 
-def as_saved(saved: dict[str, Any], num_frames: int | None) -> dict[str, Any]:
-    """The saved options; without those that follow the number of frames, if that is another."""
-    options = saved["options"]
-    if num_frames in (None, saved["num_frames"]):
+def as_saved(
+    saved: dict[str, Any], arch: Architecture, num_frames: int | None, max_words: int | None
+) -> dict[str, Any]:
+    """The saved options; of another number of frames or words only those that do not follow it."""
+    options, frames, words = saved["options"], saved["num_frames"], saved["max_words"]
+    if num_frames in (None, frames) and max_words in (None, words):
         return options
-    return {name: value for name, value in options.items() if name not in ("layers", "groups")}
+    settled = methods.build(saved["method"], arch, frames, max_words=words)
+    settled = json.loads(json.dumps([dataclasses.asdict(part) for part in settled]))
+    follows = settled[0] | settled[1]
+    return {name: value for name, value in options.items() if follows[name] != value}
 
 
 def create(
@@ -194,11 +199,17 @@ def assemble(
 ) -> Model:
     """A model that has no parameters yet."""
     use_persistent_cache()
-    adapter, reducer = methods.build(method, arch, num_frames, options)
-    most = arch.context_length - adapter.context_tokens
+    adapter, _ = methods.with_options(method, *methods.parts(method), options)
+    most = arch.context_length - adapter.text_positions
+    if most < SHORTEST_TEXT:
+        raise ValueError(
+            f"the {adapter.text_positions} learned tokens of method {method!r} leave no room for "
+            f"words among the model's {arch.context_length} positions; give it fewer in its options"
+        )
     if max_words is None:
-        max_words = min(MAX_WORDS, most)
-    whole("max_words", max_words, least=3, most=most)
+        max_words = min(methods.MAX_WORDS, most)
+    whole("max_words", max_words, least=SHORTEST_TEXT, most=most)
+    adapter, reducer = methods.build(method, arch, num_frames, options, max_words=max_words)
     dtype = DTYPES[known(dtype, DTYPES, "dtype")]
     return Model(Clip(arch, adapter, reducer, dtype), {}, method, num_frames, max_words)
 

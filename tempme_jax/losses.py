@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from tempme_jax.clip import unit_length
+from tempme_jax.vectors import unit_length
 
 
 def similarity(

@@ -14,14 +14,15 @@ from jaxtyping import Bool, Float, Int, UInt8
 from tempme_jax import inputs
 from tempme_jax.adapters.base import Adapter
 from tempme_jax.architecture import Architecture
-from tempme_jax.clip import Clip, unit_length
+from tempme_jax.clip import Clip
 from tempme_jax.losses import similarity
-from tempme_jax.methods import METHODS
+from tempme_jax.methods import parts
 from tempme_jax.parameters import shapes, split
 from tempme_jax.pretrained import check_params
 from tempme_jax.reducers.base import Reducer
 from tempme_jax.schedule import Step, schedule
 from tempme_jax.text import Tokenizer
+from tempme_jax.vectors import unit_length
 from tempme_jax.video import read_frames
 from tempme_jax.weights import save_weights
 
@@ -184,7 +185,7 @@ class Model:
         settings = {
             "method": self.method,
             "options": options,
-            "folded": type(self.adapter) is not type(METHODS[self.method][0]),
+            "folded": type(self.adapter) is not type(parts(self.method)[0]),
             "num_frames": self.num_frames,
             "max_words": self.max_words,
         }

@@ -4,39 +4,55 @@ Two things differ from `optax.adamw`: epsilon is added before the bias correctio
 moment, and the weights decay after the Adam update, not beside it.
 """
 
+import functools
 import math
+import operator
 
+import flax.traverse_util
 import jax
 import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int
 
+from tempme_jax.options import known
 
-def learning_rate(peak: float, steps: int, warmup_share: float) -> optax.Schedule:
-    """Linear warm-up from 0 to `peak`, then half a cosine down to 0.
+
+def learning_rate(
+    peak: float,
+    steps: int,
+    warmup_share: float,
+    *,
+    schedule: str = "cosine",
+    final_rate: float = 0.0,
+) -> optax.Schedule:
+    """Linear warm-up from 0 to `peak`; then half a cosine down, or `peak` to the end.
 
     Args:
         peak: the largest rate.
-        steps: optimiser steps of the whole training; from step `steps` on the rate is 0.
+        steps: optimiser steps of the whole training; the rate of step `steps` is that of the end.
         warmup_share: share of the steps that warm up, rounded down to whole steps.
+        schedule: "cosine" or "constant".
+        final_rate: where the cosine ends, in units of `peak`.
 
     Returns:
         A function of the step, counted from 0, that gives a float32 rate.
 
     Raises:
-        ValueError: if no step is left to train in.
+        ValueError: if no step is left to train in, or the schedule is unknown.
     """
     if steps < 1:
         raise ValueError(f"steps is {steps}; a training has at least 1 step.")
     if not 0 <= warmup_share < 1:
         raise ValueError(f"warmup_share is {warmup_share}; give a share from 0 up to, not with, 1.")
-    schedule = optax.warmup_cosine_decay_schedule(
+    ends = {"cosine": final_rate, "constant": 1.0}
+    rate = optax.warmup_cosine_decay_schedule(
         init_value=0.0,
         peak_value=peak,
         warmup_steps=int(warmup_share * steps),
         decay_steps=steps,
+        end_value=peak * ends[known(schedule, ends, "schedule of the learning rate")],
     )
-    return lambda count: schedule(jnp.asarray(count, jnp.float32))
+    return lambda count: rate(jnp.asarray(count, jnp.float32))
 
 
 def optimizer(
@@ -47,6 +63,8 @@ def optimizer(
     eps: float = 1e-6,
     weight_decay: float = 0.2,
     clip_norm: float | None = 1.0,
+    decay_biases: bool = True,
+    rates: dict | None = None,
 ) -> optax.GradientTransformation:
     """The optimiser of the TempMe code (https://github.com/LunarShen/TempMe).
 
@@ -57,6 +75,8 @@ def optimizer(
         p = p - rate(t) sqrt(1 - b2^(t+1)) / (1 - b1^(t+1)) m / (sqrt(v) + eps)
         p = p - rate(t) weight_decay p
 
+    Weights of another rate take it in both lines, as a parameter group of PyTorch does.
+
     Args:
         rate: the learning rate of a step.
         b1: decay of the first moment.
@@ -64,6 +84,9 @@ def optimizer(
         eps: added to the root of the second moment before its bias is corrected.
         weight_decay: decay of every weight, in units of the rate; 0 for none.
         clip_norm: largest global norm of the gradients; None for no clipping.
+        decay_biases: whether weights that are named "bias" decay, too.
+        rates: the rate of every weight in units of `rate`, a tree of numbers like the weights;
+            None for 1 everywhere.
 
     Returns:
         A transformation whose `update` needs the weights; its state holds arrays only.
@@ -71,11 +94,38 @@ def optimizer(
     pieces = [scale_by_adam(b1, b2, eps)]
     if clip_norm is not None:
         pieces.insert(0, optax.clip_by_global_norm(clip_norm))
+    descent = functools.partial(descend, weight_decay=weight_decay, decay_biases=decay_biases)
+    factors = sorted(set(jax.tree.leaves(rates)) or {1.0})
+    if factors == [1.0]:
+        return optax.chain(*pieces, *descent(rate))
+    for factor in factors:
+        members = jax.tree.map(functools.partial(operator.eq, factor), rates)
+        pieces.append(optax.masked(optax.chain(*descent(scaled(rate, factor))), members))
+    return optax.chain(*pieces)
+
+
+def descend(
+    rate: optax.Schedule, *, weight_decay: float, decay_biases: bool
+) -> list[optax.GradientTransformation]:
+    """From what Adam says to what is added to the weights: the decay, and the rate."""
+    pieces = []
     if weight_decay:
         # (p - rate u)(1 - rate decay) = p - rate ((1 - rate decay) u + decay p).
         pieces.append(optax.scale_by_schedule(lambda count: 1 - weight_decay * rate(count)))
         pieces.append(optax.add_decayed_weights(weight_decay))
-    return optax.chain(*pieces, optax.scale_by_learning_rate(rate))
+    if not decay_biases:
+        pieces = [optax.masked(piece, no_biases) for piece in pieces]
+    return [*pieces, optax.scale_by_learning_rate(rate)]
+
+
+def no_biases(weights: dict) -> dict:
+    """A tree like the weights: False for those that are named "bias"."""
+    return flax.traverse_util.path_aware_map(lambda path, _: path[-1] != "bias", weights)
+
+
+def scaled(rate: optax.Schedule, factor: float) -> optax.Schedule:
+    """The rate of every step, times a factor."""
+    return lambda count: factor * rate(count)
 
 
 def scale_by_adam(b1: float, b2: float, eps: float) -> optax.GradientTransformation:

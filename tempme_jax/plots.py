@@ -45,7 +45,7 @@ def accuracy_and_cost(rows: list[dict[str, Any]], file: str | os.PathLike) -> No
     axes.spines[["top", "right"]].set_visible(False)
     # Only what is drawn has its final size.
     canvas.draw()
-    place_names(axes, [row["method"] for row in rows], bars)
+    place_names(axes, [row["name"] for row in rows], bars)
     figure.savefig(file)
 
 

@@ -1,5 +1,7 @@
 """Tables on the screen."""
 
+from typing import Any
+
 import flax.traverse_util
 import rich.box
 import rich.console
@@ -8,7 +10,7 @@ import rich.table
 
 from tempme_jax.benchmark import DataSpeed, EncodeSpeed
 from tempme_jax.model import Model
-from tempme_jax.paper import WITHOUT_TABLE_8, Counted
+from tempme_jax.paper import Counted
 
 # Room for every table. A narrower terminal wraps the lines, which loses less than narrow columns;
 # what is no terminal has no width of its own.
@@ -49,8 +51,6 @@ def print_costs(rows: list[Counted]) -> None:
     out = console()
     out.print(table)
     out.print("GMAC: 1e9 multiply-accumulates computed here. GFLOPs: counted as the paper does.")
-    if len({counted.row.table for counted in rows}) > 1:
-        out.print(WITHOUT_TABLE_8)
     for number, note in enumerate(notes, start=1):
         out.print(f"[{number}] {note}", markup=False)
 
@@ -87,6 +87,13 @@ def print_data_speed(speed: DataSpeed) -> None:
         f"{speed.waited:.0%}",
     )
     console().print(table)
+
+
+def print_found(options: dict[str, Any]) -> None:
+    """What a search found, as the flags of a training that uses it."""
+    if options:
+        flags = " ".join(f"--config.model.options.{k}='{v}'" for k, v in options.items())
+        console().print(f"Found, for the method that takes it: {flags}", markup=False)
 
 
 def print_parameters(model: Model, trainable: dict) -> None:

@@ -194,15 +194,19 @@ def protocol(result: dict[str, Any]) -> str:
 
 
 def summaries(results: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """One row for each method, in the order of the results: costs, and measures over its seeds."""
+    """One row for each name (without one: method), in the order of the results.
+
+    With its costs, and measures over its seeds.
+    """
     groups: dict[str, list[dict[str, Any]]] = {}
     for result in results:
-        groups.setdefault(result["method"], []).append(result)
+        groups.setdefault(result.get("name", result["method"]), []).append(result)
     rows = []
-    for method, group in groups.items():
+    for name, group in groups.items():
         costs, training = group[0]["costs"], [result["training"] for result in group]
         memory = [one["peak_memory_bytes"] for one in training if one["peak_memory_bytes"]]
-        rows.append({"method": method, "seeds": [result["seed"] for result in group], **costs})
+        rows.append({"name": name, "method": group[0]["method"]})
+        rows[-1].update({"seeds": [result["seed"] for result in group], **costs})
         rows[-1]["seconds"] = spread([one["seconds"] for one in training])
         rows[-1]["peak_memory_bytes"] = max(memory, default=None)
         for direction in DIRECTIONS:

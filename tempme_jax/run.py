@@ -9,12 +9,16 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+import flax.traverse_util
 import jax
 import numpy as np
+import optax
 from jax.sharding import Mesh
 
 from tempme_jax import costs, reports, results
+from tempme_jax.adapters.base import Adapter
 from tempme_jax.checkpoint import Checkpoints, Progress, open_workdir, reached, selected
+from tempme_jax.clip import Clip
 from tempme_jax.data import builder_of, open_split, prepare
 from tempme_jax.datasets.prepared import Prepared
 from tempme_jax.evaluate import evaluate_split
@@ -95,8 +99,8 @@ def main_process() -> bool:
 def fit(this: Run, trainable: dict) -> bool:
     """Trains, from the newest checkpoint on; whether it came to its end."""
     settings, source = this.config.train, training_batches(this.config, this.model)
-    rate = learning_rate(settings.learning_rate, source.steps, settings.warmup)
-    update = optimizer_of(this.config, rate)
+    rate = rate_of(this.config, source.steps)
+    update = optimizer_of(this.config, rate, rates_of(this.model.clip.adapter, trainable))
     whole = replicated(this.mesh)
     initial = jax.jit(update.init, out_shardings=whole)(trainable)
     state = TrainState(place(whole, np.int32(0)), trainable, initial)
@@ -107,7 +111,7 @@ def fit(this: Run, trainable: dict) -> bool:
         state, progress = last.restore(state) or (state, Progress())
         plan = Plan(
             config=this.config, mesh=this.mesh,
-            objective=Objective(this.model.clip, settings.gradient_cache), optimizer=update,
+            objective=objective_of(this.config, this.model.clip), optimizer=update,
             augment=AUGMENT[settings.augmentation](this.mesh, this.config.seed),
             rate=rate, frozen=this.frozen, source=source,
             evaluate=selection(this), last=last, best=best, folder=this.folder,
@@ -133,13 +137,33 @@ def training_batches(config: Config, model: Model) -> TrainingBatches:
     return TrainingBatches(order, reading, model.tokenizer, steps)
 
 
-def optimizer_of(config: Config, rate):
+def objective_of(config: Config, clip: Clip) -> Objective:
+    """What the training of a model makes small."""
+    return Objective(clip, config.train.gradient_cache, config.train.temperature)
+
+
+def rate_of(config: Config, steps: int) -> optax.Schedule:
+    """The learning rate of every step."""
+    t = config.train
+    return learning_rate(
+        t.learning_rate, steps, t.warmup, schedule=t.schedule, final_rate=t.final_rate
+    )
+
+
+def optimizer_of(
+    config: Config, rate: optax.Schedule, rates: dict | None = None
+) -> optax.GradientTransformation:
     """AdamW as published, with the settings of the run."""
     t = config.train
     return optimizer(
         rate, b1=t.b1, b2=t.b2, eps=t.eps, weight_decay=t.weight_decay,
-        clip_norm=t.clip_norm or None,
+        clip_norm=t.clip_norm or None, decay_biases=t.decay_biases, rates=rates,
     )  # fmt: skip
+
+
+def rates_of(adapter: Adapter, trainable: dict) -> dict:
+    """The learning rate of every parameter that trains, in units of the recipe's."""
+    return flax.traverse_util.path_aware_map(lambda path, _: adapter.rate(path), trainable)
 
 
 def selection(this: Run) -> Callable[[TrainState], dict[str, float]] | None:
@@ -168,9 +192,11 @@ def final(this: Run, trainable: dict, progress: Progress) -> dict[str, Any]:
     )  # fmt: skip
     measured["protocol"]["selected_on"] = settings.select_on
     found = {**measured, **described(this.config, prepared), **spent(this), "step": progress.step}
+    found["found"] = this.model.reducer.found(join(trainable, this.frozen))
     if main_process():
         results.write_results(this.folder / results.NAME, found)
         results.print_results([found])
+        reports.print_found(found["found"])
     return found
 
 

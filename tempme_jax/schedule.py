@@ -17,15 +17,24 @@ class Step:
 
     Attributes:
         clips: sets of tokens that attend to themselves, per video.
-        n_cls: class tokens of a clip, counted in the two below.
+        n_cls: class tokens of a clip, counted in the three below.
         attention: tokens of a clip in the attention.
-        mlp: tokens of a clip in the MLP, and at the end of the block.
+        mlp: tokens of a clip in the MLP.
+        out: tokens of a clip at the end of the block; None = as many as in the MLP.
+        temporal: clips that a token sees in an attention across clips, before the block's own;
+            0 = there is none.
     """
 
     clips: int
     n_cls: int
     attention: int
     mlp: int
+    out: int | None = None
+    temporal: int = 0
+
+    def __post_init__(self):
+        if self.out is None:
+            object.__setattr__(self, "out", self.mlp)
 
 
 def schedule(reducer: "Reducer", *, frames: int, tokens: int, depth: int) -> tuple[Step, ...]:

@@ -14,6 +14,7 @@ CONFIG = "config.json"
 SAMPLING = ("uniform", "repeat", "random_segment")
 AUGMENTATION = ("none", "randaugment")
 BATCHES = ("distinct", "shuffle")
+SCHEDULES = ("cosine", "constant")
 DTYPES = ("float32", "bfloat16")
 SELECTION = ("validation", "test", "last")
 
@@ -63,7 +64,7 @@ class Model:
             empty = random weights of `architecture`.
         architecture: sizes of a model with random weights: fields of `Architecture`.
         activation: of the MLPs, where the file of weights does not say it.
-        method: a name of `METHODS`.
+        method: a name of `METHODS`, or two of them that are joined by a "+".
         options: of the method: fields of its adapter and reducer; None = the paper's.
         num_frames: of every video.
         max_words: ids of every text, start and end included.
@@ -84,7 +85,7 @@ class Model:
 
 @dataclasses.dataclass(frozen=True)
 class Train:
-    """How it trains (specification: TempMe's recipe).
+    """How it trains (specification: TempMe's recipe; those of other methods: configs/common.py).
 
     Attributes:
         batch_size: pairs of a step, over all devices.
@@ -96,7 +97,11 @@ class Train:
             "repeat" (the same, frames repeat; as published), "random_segment".
         augmentation: "none" or "randaugment" (as the published code does, the paper does not say).
         learning_rate, warmup: the peak, and the share of the steps that it takes to get there.
+        schedule: of the rate after that: "cosine" (half of one) or "constant".
+        final_rate: where the cosine ends, as a share of the peak, 0 to 1.
         weight_decay, b1, b2, eps, clip_norm: of AdamW; clip_norm 0 = gradients as they are.
+        decay_biases: whether the arrays that are named "bias" decay, too.
+        temperature: the loss takes cosines divided by it; 0 = CLIP's, exp(-logit_scale).
         gradient_cache: videos that are differentiated at once; 0 = the whole batch. Less memory,
             the same gradients.
         log_every, evaluate_every, checkpoint_every: steps; 0 = at the end only.
@@ -110,11 +115,15 @@ class Train:
     augmentation: str = "randaugment"
     learning_rate: float = 6e-4
     warmup: float = 0.1
+    schedule: str = "cosine"
+    final_rate: float = 0.0
     weight_decay: float = 0.2
     b1: float = 0.9
     b2: float = 0.999
     eps: float = 1e-6
     clip_norm: float = 1.0
+    decay_biases: bool = True
+    temperature: float = 0.0
     gradient_cache: int = 0
     log_every: int = 10
     evaluate_every: int = 150

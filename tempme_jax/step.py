@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import math
 from collections.abc import Callable
 
 import flax.struct
@@ -45,10 +46,12 @@ class Objective:
     Attributes:
         clip: the model.
         gradient_cache: rows that are differentiated at once; 0 = all.
+        temperature: by which cosines are divided; 0 = CLIP's, exp(-logit_scale).
     """
 
     clip: Clip
     gradient_cache: int = 0
+    temperature: float = 0.0
 
     def gradients(self, trainable: dict, frozen: dict, batch: Batch) -> tuple[jax.Array, dict]:
         """The loss and its gradients; of the whole batch, also where it is cut into parts."""
@@ -57,7 +60,7 @@ class Objective:
 
         def loss(trainable):
             params = join(trainable, frozen)
-            return self.loss(params["logit_scale"], *self.encode(params, batch))
+            return self.penalised(params, batch, *self.encode(params, batch))
 
         return jax.value_and_grad(loss)(trainable)
 
@@ -78,7 +81,7 @@ class Objective:
 
         def loss(trainable, vectors):
             video, text = (v.reshape(-1, v.shape[-1]) for v in vectors)
-            return self.loss(join(trainable, frozen)["logit_scale"], video, text)
+            return self.penalised(join(trainable, frozen), batch, video, text)
 
         vectors = jax.lax.map(functools.partial(encode, trainable), parted)
         value, (gradients, by_vectors) = jax.value_and_grad(loss, (0, 1))(trainable, vectors)
@@ -98,8 +101,17 @@ class Objective:
             {"params": params}, pixels, batch["frame_mask"], batch["ids"], batch["text_mask"]
         )
 
+    def penalised(self, params: dict, batch: Batch, video: jax.Array, text: jax.Array) -> jax.Array:
+        """The loss, and what the reducer adds to it: of the parameters, so once for a batch."""
+        loss = self.loss(params["logit_scale"], video, text)
+        frames = batch["frames"].shape[1]
+        penalty = self.clip.reducer.penalty(params, self.clip.arch, frames)
+        return loss if isinstance(penalty, float) and penalty == 0 else loss + penalty
+
     def loss(self, logit_scale: jax.Array, video: jax.Array, text: jax.Array) -> jax.Array:
         """Of all pairs of the batch, on all devices."""
+        if self.temperature:
+            logit_scale = jnp.float32(-math.log(self.temperature))
         return contrastive_loss(similarity(text, video, logit_scale))
 
 

@@ -1,7 +1,8 @@
 """The state that travels through the towers.
 
 Axis names, here and in every shape note of the package:
-b batch, t clips, n tokens of a clip, d width, h heads, f frames, p patches of a frame.
+b batch, t clips, n tokens of a clip, d width, h heads, f frames, p patches of a frame,
+s tokens of the whole video, e width of the common space.
 A clip is what attends to itself: at first one frame, later (TempMe) several.
 """
 
@@ -16,7 +17,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 @functools.partial(
     jax.tree_util.register_dataclass,
-    data_fields=("x", "size", "source"),
+    data_fields=("x", "size", "source", "summary"),
     meta_fields=("n_cls",),
 )
 @dataclasses.dataclass(frozen=True)
@@ -30,17 +31,25 @@ class Tokens:
             0 = padding, which nothing attends to.
         source: int32 [b, f * p] or None (not asked for): for every patch of every frame, the
             flat index `clip * n + token` of the token that holds it; -1 = discarded.
+        summary: float [b, s, d] or None, learned tokens of the whole video: all clips attend to
+            them, and they to all clips.
         n_cls: the number of class tokens of a clip.
     """
 
     x: Float[Array, "b t n d"]
     size: Float[Array, "b t n"]
     source: Int[Array, "b fp"] | None = None
+    summary: Float[Array, "b s d"] | None = None
     n_cls: int = 1
 
     def replace(self, **changes) -> "Tokens":
         """A copy with some fields changed."""
         return dataclasses.replace(self, **changes)
+
+    def add(self, x: jax.Array, summary: jax.Array | None) -> "Tokens":
+        """What a branch adds to the residual streams of both."""
+        summary = None if summary is None else self.summary + summary
+        return self.replace(x=self.x + x, summary=summary)
 
     def regroup(
         self, x: Float[Array, "b t m d"], size: Float[Array, "b t m"], position: Int[Array, "b t n"]
@@ -122,7 +131,7 @@ def join_clips(tokens: Tokens, group: int) -> Tokens:
         old_at_new = fold_indices(t, n, c, group)
         new_at_old = np.argsort(old_at_new).astype(np.int32)
         source = follow(source, jnp.broadcast_to(new_at_old, (b, t * n)))
-    return Tokens(fold(tokens.x), fold(tokens.size), source, c * group)
+    return tokens.replace(x=fold(tokens.x), size=fold(tokens.size), source=source, n_cls=c * group)
 
 
 def fold_indices(t: int, n: int, n_cls: int, group: int) -> np.ndarray:

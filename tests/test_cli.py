@@ -32,9 +32,11 @@ def rows_of(*arguments):
     ("command", "shown"),
     [
         ((), ["bench", "compare", "convert", "data", "export", "results", "--version", "--help"]),
-        (("bench",), ["costs", "data", "encode"]),
+        (("bench",), ["costs", "data", "encode", "runs"]),
         (("data",), ["doctor", "download", "prepare"]),
         (("compare",), ["CONFIG", "SETTINGS", "--methods", "--seeds", "--workdir"]),
+        (("compare",), ["--data", "--recipe", "--speeds"]),
+        (("visualize",), ["VIDEO", "--weights", "--methods", "--frames", "--out", "--overwrite"]),
         (("bench", "costs"), ["--table", "--json"]),
         (
             ("bench", "encode"),
@@ -55,7 +57,7 @@ def test_every_option_has_a_help():
     groups = [main, main.commands["bench"], main.commands["data"]]
     commands = [command for group in groups for command in group.commands.values()]
     options = [o for c in commands for o in c.params if isinstance(o, click.Option)]
-    assert len(options) == 24
+    assert len(options) == 35
     assert [option.name for option in options if not option.help] == []
 
 
@@ -91,8 +93,8 @@ def test_costs_as_json(table_13):
     keys = {"name", "backbone", "frames", "trainable", "mac", "paper", "tokens", "paper_trainable"}
     assert all(row.keys() >= keys for row in table_13)
     names = ["ToMe + Prompt", "TempMe + Prompt", "ToMe + Adapter", "TempMe + Adapter"]
-    assert [row["name"] for row in table_13] == names
-    row = table_13[-1]
+    assert [row["name"] for row in table_13] == [*names, "ToMe + LoRA", "TempMe + LoRA"]
+    row = table_13[3]
     assert (row["backbone"], row["frames"]) == ("ViT-B/32", 12)
     assert (row["trainable"], row["tokens"]) == (277440, 97)
     assert row["paper"] == pytest.approx(34.837, abs=1e-3)
@@ -102,7 +104,7 @@ def test_costs_as_json(table_13):
 
 
 def test_costs_as_a_table(table_13, monkeypatch):
-    rows = paper.rows_of([13])
+    rows = paper.rows_of([13])[:4]
     noted = dataclasses.replace(rows[-1], table=14, trainable=0.5, note="A [note] of 0.5.")
     monkeypatch.setattr(paper, "ROWS", (*rows, noted))
     lines = [" ".join(line.split()) for line in run("bench", "costs").stdout.splitlines()]
@@ -120,8 +122,9 @@ def test_a_table_is_whole_on_a_narrow_terminal(table_13, monkeypatch):
 
 
 def test_costs_of_a_table_that_is_not_there():
-    result = run("bench", "costs", "--table", "3", "--table", "13", exit_code=1)
-    message = "Error: no costs of tables [3]; there are: [1, 2, 4, 9, 10, 13, 16]\n"
+    result = run("bench", "costs", "--table", "6", "--table", "13", exit_code=1)
+    tables = [1, 2, 3, 4, 5, 8, 9, 10, 13, 14, 15, 16]
+    message = f"Error: no rows of tables [6]; there are: {tables}\n"
     assert result.stderr == message
 
 

@@ -14,7 +14,8 @@ from tempme_jax.adapters.base import Adapter
 from tempme_jax.adapters.lora import LoRA
 from tempme_jax.adapters.prompt import Prompt
 from tempme_jax.architecture import Architecture
-from tempme_jax.clip import Attention, Clip, causal_bias, key_bias
+from tempme_jax.attention import Attention, attend, causal_bias
+from tempme_jax.clip import Clip
 from tempme_jax.parameters import shapes
 from tempme_jax.reducers.base import Reducer
 from tempme_jax.reducers.tempme import TempMe
@@ -60,13 +61,13 @@ def test_padding_is_never_looked_at():
     """Also behind the patches: garbage in tokens of size 0, not only in their pixels."""
     _, params = make(LoRA(rank=2))
     params = params["params"]["video"]["block_0"]["attn"]
-    module = Attention(2, LoRA(rank=2), proportional=True)
+    module = Attention(2, LoRA(rank=2))
     x = jnp.asarray(np.random.default_rng(1).standard_normal((1, 1, 7, 16)), jnp.float32)
     size = jnp.array([[[1.0, 2.0, 0.0, 3.0, 0.0, 1.0, 1.0]]])
     real = np.asarray(size[0, 0] > 0)
-    out, _ = module.apply({"params": params}, x, size)
+    out, _, _ = module.apply({"params": params}, x, size, proportional=True)
     dirty = jnp.where(size[..., None] > 0, x, 1e4)
-    again, _ = module.apply({"params": params}, dirty, size)
+    again, _, _ = module.apply({"params": params}, dirty, size, proportional=True)
     np.testing.assert_allclose(again[0, 0, real], out[0, 0, real], atol=1e-6)
 
 
@@ -131,13 +132,15 @@ def test_learned_tokens_stand_behind_the_first_word():
     np.testing.assert_array_equal(visible, [[1, 0, 0, 0, 0], [1, 1, 0, 1, 1], [1, 1, 1, 1, 1]])
 
 
-def test_key_bias_by_hand():
-    size = jnp.array([[[1.0, 4.0, 0.0]]])
-    bias = key_bias(size, 4, proportional=True)[0, 0, 0, 0]
-    np.testing.assert_allclose(bias, [0, np.log(4), -1e9, 0], rtol=1e-6)
-    np.testing.assert_array_equal(
-        key_bias(size, 3, proportional=False)[0, 0, 0, 0], np.float32([0, 0, -1e9])
-    )
+def test_a_key_counts_as_often_as_it_says():
+    """Logits log(2), 0 and, of what counts 0, far more than both; the counts are 1, 4 and 0."""
+    q = jnp.ones((1, 1, 1, 1, 1))
+    k = jnp.array([np.log(2), 0.0, 1e6])[None, None, None, :, None]
+    v = jnp.array([3.0, 6.0, 1e6])[None, None, None, :, None]
+    counts = jnp.array([[[1.0, 4.0, 0.0]]])
+    y, weight = attend(q, k, v, counts)
+    np.testing.assert_allclose(weight[0, 0, 0], [2 / 6, 4 / 6, 0], rtol=1e-6)
+    np.testing.assert_allclose(y.ravel(), [5.0], rtol=1e-6)
 
 
 @jax.numpy_dtype_promotion("standard")  # Flax's layer norm and bfloat16 need it

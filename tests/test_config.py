@@ -1,5 +1,7 @@
 """Settings have defaults, files fill them in, flags change each, and mistakes are named."""
 
+import dataclasses
+import importlib
 import json
 import pathlib
 
@@ -24,6 +26,13 @@ SETS = {
     "moving_shapes": (8, 12),
 }
 BACKBONES = ("b32", "b16", "l14", "metaclip-b16", "laclip-b16")
+# Of the recipes that methods may have of their own: what TempMe's says.
+SHARED = {
+    "batch_size": 128, "epochs": 5, "learning_rate": 6e-4, "warmup": 0.1, "schedule": "cosine",
+    "final_rate": 0.0, "weight_decay": 0.2, "b1": 0.9, "b2": 0.999, "eps": 1e-6,
+    "decay_biases": True, "temperature": 0.0, "frame_sampling": "repeat",
+    "augmentation": "randaugment",
+}  # fmt: skip
 
 
 def given(file, *flags):
@@ -58,10 +67,13 @@ def test_every_file_is_tested():
 @pytest.mark.parametrize("name", SETS)
 def test_every_file_builds_for_every_method(name):
     for method in METHODS:
+        shared = given(f"{name}.py:{method},shared")
+        assert (shared.model.num_frames, shared.model.max_words) == SETS[name]
+        assert shared.data.least <= shared.model.num_frames <= shared.data.most
         config = given(f"{name}.py:{method}")
         assert (config.data.name, config.model.method) == (name, method)
-        assert (config.model.num_frames, config.model.max_words) == SETS[name]
-        assert config.data.least <= config.model.num_frames <= config.data.most
+        assert config.model.num_frames <= config.data.most
+        assert config.data == shared.data  # prepared once for all methods
         options = {k: v for k, v in config.model.options.items() if v is not None}
         if name != "moving_shapes":  # whose backbone is a file
             methods.build(method, ARCHITECTURES["ViT-B/32"], config.model.num_frames, options)
@@ -75,7 +87,93 @@ def test_the_published_recipe():
     assert (train.batch_size, train.epochs, train.learning_rate) == (128, 5, 6e-4)
     assert (train.warmup, train.weight_decay, train.b1, train.b2) == (0.1, 0.2, 0.9, 0.999)
     assert (train.frame_sampling, train.augmentation) == ("repeat", "randaugment")
-    assert given("msrvtt.py:full").train.learning_rate == 1e-7
+    assert settings_of(train) == SHARED
+
+
+def settings_of(train):
+    return {name: getattr(train, name) for name in SHARED}
+
+
+FULL = {"learning_rate": 1e-7, "b2": 0.98, "decay_biases": False, "augmentation": "none"}
+
+
+@pytest.mark.parametrize(
+    ("method", "expected"),
+    [
+        ("clip", {}),
+        ("lora", {}),
+        ("prompt+tempme", {}),
+        ("full", FULL),
+        ("full+tome", FULL),
+    ],
+)
+def test_every_method_has_its_own_recipe_and_may_take_the_shared_one(method, expected):
+    assert settings_of(given(f"msrvtt.py:{method}").train) == SHARED | expected
+    assert given(f"msrvtt.py:{method},own") == given(f"msrvtt.py:{method}")
+    assert settings_of(given(f"msrvtt.py:{method},shared").train) == SHARED
+
+
+@pytest.fixture
+def common(monkeypatch):
+    """What the config files have in common."""
+    monkeypatch.syspath_prepend(str(HOME.parent))
+    return importlib.import_module("configs.common")
+
+
+@pytest.mark.parametrize("table", ["RECIPES", "RECIPES_LONG"])
+def test_recipes_are_those_of_methods(common, table):
+    assert set(getattr(common, table)) <= {method.split("+")[0] for method in METHODS}
+
+
+def test_recipes_set_what_there_is(common):
+    own = [*common.RECIPES.values(), *common.RECIPES_LONG.values()]
+    for recipe in (common.SHARED, common.SHARED_LONG, *own):
+        config = defaults()
+        config.update(recipe)
+        build(config)
+
+
+def test_what_a_method_says_of_long_videos_comes_last(common, monkeypatch):
+    own = {"model": {"num_frames": 16}, "train": {"batch_size": 64, "weight_decay": 0.0}}
+    monkeypatch.setitem(common.RECIPES, "lora", own)
+    monkeypatch.setitem(common.RECIPES_LONG, "lora", {"train": {"batch_size": 16}})
+
+    def found(words, **options):
+        config = common.get_config(words, **options)
+        sizes = config.model.num_frames, config.model.max_words, config.train.batch_size
+        return *sizes, config.train.weight_decay
+
+    assert found("lora") == found("lora+tome") == (16, 32, 64, 0.0)
+    assert found("lora", long=True) == (16, 64, 16, 0.0)
+    assert found("lora", recipe="shared") == found("lora,shared") == (12, 32, 128, 0.2)
+    assert found("lora,shared", long=True) == (64, 64, 128, 0.2)
+    assert found("lora,own", recipe="shared") == found("lora")
+
+
+def test_words_stand_in_any_order():
+    shared = given("msrvtt.py:full,b16,shared")
+    assert shared == given("msrvtt.py:full,shared,b16")
+    assert (shared.train.learning_rate, shared.model.weights[-2:]) == (6e-4, "16")
+
+
+def test_all_methods_train_alike_on_moving_shapes():
+    """As long, with as much at once, by the same schedule; but for what only one of them has."""
+    expected = given("moving_shapes.py:tempme").train
+    assert (expected.steps, expected.batch_size, expected.learning_rate) == (200, 64, 1e-2)
+    assert (expected.frame_sampling, expected.augmentation) == ("uniform", "none")
+    for name in ("warmup", "weight_decay", "schedule", "final_rate", "temperature", "b2"):
+        assert getattr(expected, name) == SHARED[name]
+    others = {
+        "full": {"learning_rate": 1e-3},
+        "plevu": {"temperature": 0.07},
+        "diffrate-search": {
+            "learning_rate": 0.1, "final_rate": 0.1, "warmup": 0.0, "weight_decay": 0.0,
+        },
+    }  # fmt: skip
+    for method in METHODS:
+        changed = others.get(method.split("+")[0], {})
+        found = given(f"moving_shapes.py:{method}").train
+        assert found == dataclasses.replace(expected, **changed), method
 
 
 @pytest.mark.parametrize("backbone", BACKBONES)
@@ -147,6 +245,9 @@ def test_flags_undo_what_a_file_gives():
         ("--config.train.batches=distnct", "'distnct' .did you mean 'distinct'"),
         ("--config.train.gradient_cache=3", "cannot be cut into parts of train.gradient_cache=3"),
         ("--config.train.warmup=1.0", "train.warmup=1.0 must be a share of the steps"),
+        ("--config.train.schedule=linear", "unknown schedule of the learning rate: 'linear'"),
+        ("--config.train.final_rate=1.1", "train.final_rate=1.1 must be a share of the peak"),
+        ("--config.train.temperature=-1.0", "train.temperature=-1.0 must be a positive number"),
         ("--config.evaluate.frame_sampling=random_segment", "unknown frame sampling of the eval"),
         ("--config.model.weights=", "config.model.weights is empty"),
     ],
@@ -168,7 +269,10 @@ def test_a_mistake_in_a_name_is_found_before_all_else():
     ("file", "message"),
     [
         ("msrvtt.py:tempmee", "'tempmee' .did you mean 'tempme'"),
-        ("msrvtt.py:tempme,b23", "unknown backbone: 'b23' .did you mean 'b32'"),
+        ("msrvtt.py:tempme,b23", "unknown backbone or recipe: 'b23' .did you mean 'b32'"),
+        ("msrvtt.py:tempme,b32,shred", "'shred' .did you mean 'shared'.*there are: b16.*own, sh"),
+        ("msrvtt.py:tempme,shared,own", "'tempme,shared,own' names two backbones or two recipes"),
+        ("msrvtt.py:tempme,b16,b32", "choose one of each"),
         ("msrvt.py", "No such file"),
     ],
 )
@@ -188,6 +292,8 @@ def test_a_config_file_that_fails(file, message):
         ({"train": {"batches": 3}}, "train.batches=3 must be of type str"),
         ({"train": {"learning_rate": "1"}}, "train.learning_rate='1' must be of type float"),
         ({"train": {"batch_size": 1}}, "train.batch_size=1 must be a whole number of 2 or more"),
+        ({"train": {"schedule": "constant", "final_rate": 0.1}}, "0.1 is where a cosine ends"),
+        ({"train": {"decay_biases": 0}}, "train.decay_biases=0 must be of type bool"),
         ({"train": {"epochs": 0}}, "train.epochs=0 must be a whole number of 1 or more"),
         ({"model": {"remat": 1}}, "model.remat=1 must be of type bool"),
         ({"model": {"options": [1]}}, "model.options=.1. must be of type dict"),

@@ -1,5 +1,7 @@
 """The optimiser takes the published steps, at the published rates."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,6 +10,9 @@ import orbax.checkpoint as ocp
 import pytest
 
 from tempme_jax import optim
+from tempme_jax.adapters.base import Adapter
+from tempme_jax.run import objective_of, optimizer_of, rate_of, rates_of
+from tempme_jax.settings import Config, Train
 
 STEPS = 8
 PEAK = 0.1
@@ -109,10 +114,119 @@ def test_warm_up_is_rounded_down_and_may_be_absent():
     assert optim.learning_rate(1.0, 1, 0.0)(0) == 1
 
 
+def test_the_cosine_ends_at_the_final_rate():
+    rate = optim.learning_rate(2.0, 8, 0.25, final_rate=0.1)
+    tenth = 0.2 + 0.9 * (1 + np.cos(np.pi * np.arange(6) / 6))
+    np.testing.assert_allclose([rate(step) for step in range(8)], [0, 1, *tenth], rtol=1e-6)
+    np.testing.assert_allclose([rate(step) for step in (8, 9, 1000)], 0.2, rtol=1e-6)
+
+
+def test_a_constant_rate_also_warms_up():
+    rate = optim.learning_rate(0.3, 8, 0.25, schedule="constant", final_rate=0.5)
+    np.testing.assert_allclose([rate(step) for step in range(3)], [0, 0.15, 0.3], rtol=1e-6)
+    assert {float(rate(step)) for step in (2, 5, 7, 8, 1000)} == {float(np.float32(0.3))}
+    assert optim.learning_rate(0.5, 8, 0.0, schedule="constant")(0) == 0.5
+    with pytest.raises(ValueError, match="unknown schedule of the learning rate: 'linear'"):
+        optim.learning_rate(0.3, 8, 0.25, schedule="linear")
+
+
 @pytest.mark.parametrize("steps, share", [(0, 0.1), (-3, 0.1), (10, 1.0), (10, -0.1)])
 def test_schedule_without_a_step_to_train_in(steps, share):
     with pytest.raises(ValueError, match="warmup_share" if steps > 0 else "steps is"):
         optim.learning_rate(1.0, steps, share)
+
+
+def one_step(params, **options):
+    """What a step adds to weights whose gradients are all 1."""
+    update = optim.optimizer(lambda count: jnp.float32(0.1), clip_norm=None, **options)
+    after, _ = trained(update, params, [jax.tree.map(np.ones_like, params)])
+    return jax.tree.map(lambda a, b: float((a - b)[0]), after, params)
+
+
+@dataclasses.dataclass(frozen=True)
+class Slow(Adapter):
+    """Learns one thing ten times more slowly than the others."""
+
+    def rate(self, path):
+        return 0.1 if path == ("lstm", "kernel") else 1.0
+
+
+def test_a_weight_of_a_slower_rate_by_hand():
+    """Adam's first step is of length 1; without decay a tenth of the rate is a tenth of it."""
+    params = {"lstm": {"kernel": np.full(1, 2.0)}, "prompt": np.full(1, 2.0)}
+    rates = rates_of(Slow(), params)
+    moved = one_step(params, weight_decay=0.0, eps=1e-30, rates=rates)
+    assert moved["prompt"] == pytest.approx(-0.1, rel=1e-5)
+    assert moved["lstm"]["kernel"] == pytest.approx(-0.01, rel=1e-4)
+    moved = one_step(params, weight_decay=0.5, eps=1e-30, rates=rates)
+    assert 2 + moved["prompt"] == pytest.approx((2 - 0.1) * (1 - 0.1 * 0.5))
+    assert 2 + moved["lstm"]["kernel"] == pytest.approx((2 - 0.01) * (1 - 0.01 * 0.5))
+
+
+def test_weights_of_another_rate_move_as_if_they_had_an_optimiser_of_their_own():
+    params, gradients = random_arrays(1, seed=20), gradients_of_all_steps()
+    factors = {"lora_a": 0.02, "lora_b": 1.0, "clip_position": 3.0}
+    rate = optim.learning_rate(PEAK, STEPS, 0.25)
+    options = {"b1": 0.9, "b2": 0.98, "eps": 1e-6, "weight_decay": 0.2, "clip_norm": 1.0}
+    ours, _ = trained(optim.optimizer(rate, **options, rates=factors), params, gradients)
+    for name, factor in factors.items():
+        # Its gradients are clipped with those of all others.
+        rates = [factor * float(rate(step)) for step in range(STEPS)]
+        expected = published(params, gradients, rates, **options)[name]
+        np.testing.assert_allclose(ours[name], expected, rtol=1e-6, atol=1e-6, err_msg=name)
+
+
+def test_a_rate_of_one_adds_nothing():
+    rate = optim.learning_rate(PEAK, STEPS, 0.25)
+    params, gradients = random_arrays(1, seed=20), gradients_of_all_steps()
+    plain = trained(optim.optimizer(rate), params, gradients)
+    ones = jax.tree.map(lambda a: 1.0, params)
+    with_rates = trained(optim.optimizer(rate, rates=ones), params, gradients)
+    assert jax.tree.structure(with_rates) == jax.tree.structure(plain)
+    jax.tree.map(np.testing.assert_array_equal, with_rates, plain)
+
+
+def test_the_settings_of_a_run_are_those_of_its_rate_and_objective():
+    settings = {"learning_rate": 2.0, "warmup": 0.25, "gradient_cache": 4, "temperature": 0.07}
+    config = Config(train=Train(**settings, final_rate=0.1))
+    assert [float(rate_of(config, 8)(step)) for step in (1, 2)] == [1.0, 2.0]
+    assert rate_of(config, 8)(8) == pytest.approx(0.2)
+    config = Config(train=Train(**settings, schedule="constant"))
+    assert rate_of(config, 8)(8) == 2.0
+    objective = objective_of(config, "the model")
+    found = objective.clip, objective.gradient_cache, objective.temperature
+    assert found == ("the model", 4, 0.07)
+
+
+def test_the_settings_of_a_run_are_those_of_its_optimiser():
+    params = {"prompt": {"bias": np.full(1, 2.0)}, "lstm": {"kernel": np.full(1, 2.0)}}
+    settings = Train(weight_decay=0.5, decay_biases=False, clip_norm=0.0, eps=1e-30)
+    rate = lambda count: jnp.float32(0.1)  # noqa: E731
+    update = optimizer_of(Config(train=settings), rate, rates_of(Slow(), params))
+    after, _ = trained(update, params, [jax.tree.map(np.ones_like, params)])
+    np.testing.assert_allclose(after["prompt"]["bias"], 1.9, rtol=1e-5)
+    np.testing.assert_allclose(after["lstm"]["kernel"], 1.99 * 0.995, rtol=1e-5)
+    # The adapters that say nothing of rates learn everything at that of the recipe.
+    assert set(jax.tree.leaves(rates_of(Adapter(), params))) == {1.0}
+
+
+@pytest.mark.parametrize("slow", [1.0, 0.1])
+def test_biases_may_stay_as_large_as_they_are(slow):
+    params = {
+        "fc": {"kernel": np.full(1, 2.0), "bias": np.full(1, 2.0)},
+        "bias_down": np.full(1, 2.0),
+    }
+    rates = {"fc": {"kernel": slow, "bias": slow}, "bias_down": 1.0}
+    options = {"weight_decay": 0.5, "eps": 1e-30, "rates": rates}
+    decayed = {factor: (2 - 0.1 * factor) * (1 - 0.05 * factor) - 2 for factor in (slow, 1.0)}
+    expected = {"fc": {"kernel": decayed[slow], "bias": decayed[slow]}, "bias_down": decayed[1.0]}
+    assert_moved(one_step(params, **options), expected)
+    expected["fc"]["bias"] = -0.1 * slow
+    assert_moved(one_step(params, decay_biases=False, **options), expected)
+
+
+def assert_moved(moved, expected):
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4), moved, expected)
 
 
 def test_nothing_to_train():
@@ -122,8 +236,19 @@ def test_nothing_to_train():
     assert [int(count) for count in jax.tree.leaves(state)] == [2, 2, 2]
 
 
-def test_training_goes_on_from_a_saved_state(tmp_path):
-    transformation = optim.optimizer(optim.learning_rate(PEAK, STEPS, 0.25))
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {
+            "rates": {"lora_a": 0.1, "lora_b": 1.0, "clip_position": 0.02},
+            "decay_biases": False,
+        },
+    ],
+    ids=["one rate", "many rates"],
+)
+def test_training_goes_on_from_a_saved_state(tmp_path, options):
+    transformation = optim.optimizer(optim.learning_rate(PEAK, STEPS, 0.25), **options)
     params, state = trained(transformation, random_arrays(1, seed=20), gradients_of_all_steps())
     assert all(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(state))
     with ocp.StandardCheckpointer() as checkpointer:

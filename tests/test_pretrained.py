@@ -221,7 +221,7 @@ def test_a_layout_without_a_place_says_so(learned):
         write_layout("openai", learned)
     prompts = random_params("prompt")
     for layout in ("openai", "huggingface", "published"):
-        with pytest.raises(WeightsError, match=f"{layout}.*: text/prompts_0/tokens, .*video/"):
+        with pytest.raises(WeightsError, match=f"{layout}.*: text/prompts/block_0, .*video/"):
             write_layout(layout, prompts)
     random_weights.assert_same_params(read_layout(write_layout("tempme_jax", prompts))[1], prompts)
 

@@ -1,7 +1,6 @@
 """Prompts as keys and values are prompts in the sequence, as the specification has them."""
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 import numpy as np
 from random_weights import random_tree
@@ -29,7 +28,7 @@ def random_model():
 def block_on_sequence(params, layer, x, heads, *, causal):
     """A plain block on [b, t, n, d]: it knows nothing of prompts."""
     n = x.shape[2]
-    block = Block(layer, heads, TOY.activation, Adapter(), Reducer(), causal=causal)
+    block = Block("video", layer, heads, TOY.activation, Adapter(), causal=causal)
     tokens = Tokens(x, jnp.ones(x.shape[:3]), n_cls=0)
     step = Step(clips=x.shape[1], n_cls=0, attention=n, mlp=n)
     return block.apply({"params": params[f"block_{layer}"]}, tokens, step).x
@@ -42,7 +41,7 @@ def norm(params, name, x):
 
 def rows(params, layer, x):
     """The prompts of a block, for every clip of x."""
-    prompts = params[f"prompts_{layer}"]["tokens"]
+    prompts = params["prompts"][f"block_{layer}"]
     return jnp.broadcast_to(prompts, (*x.shape[:2], *prompts.shape))
 
 
@@ -86,5 +85,5 @@ def test_of_texts():
 
 def test_every_block_has_its_own():
     _, params = random_model()
-    assert jax.tree.map(jnp.shape, params["video"]["prompts_1"]) == {"tokens": (COUNT, 16)}
-    assert jax.tree.map(jnp.shape, params["text"]["prompts_1"]) == {"tokens": (COUNT, 12)}
+    assert params["video"]["prompts"]["block_1"].shape == (COUNT, 16)
+    assert params["text"]["prompts"]["block_1"].shape == (COUNT, 12)

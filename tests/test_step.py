@@ -20,6 +20,7 @@ from tempme_jax.architecture import Architecture
 from tempme_jax.clip import Clip
 from tempme_jax.optim import learning_rate, optimizer
 from tempme_jax.parameters import split
+from tempme_jax.reducers.base import Reducer
 from tempme_jax.sharding import make_mesh, place_batch
 from tempme_jax.step import LARGEST_LOGIT_SCALE, Objective, RandAugment, TrainState, train_step
 from tempme_jax.step import unchanged as no_augmentation
@@ -93,6 +94,7 @@ def assert_same(ours, expected, tolerance=1e-5):
 class Means:
     """In place of CLIP, what compiles in no time: pixels and ids, times matrices."""
 
+    reducer: Reducer = Reducer()
     arch = TOY
 
     def apply(self, variables, pixels, frame_mask, ids, text_mask):
@@ -144,6 +146,44 @@ def test_the_loss_is_the_symmetric_cross_entropy_of_the_whole_batch():
     expected = (rows.mean() + columns.mean()) / 2
     loss = Objective(Means()).loss(jnp.float32(0.7), jnp.float32(video), jnp.float32(text))
     np.testing.assert_allclose(loss, expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("rows", [0, 4])
+def test_a_temperature_takes_the_place_of_clips(rows):
+    clip, trainable, frozen = Means().parts()
+    batch = jax.tree.map(jnp.asarray, random_batch())
+    warm = {**trainable, "logit_scale": jnp.float32(-np.log(0.07))}
+    loss, expected = Objective(clip).gradients(warm, frozen, batch)
+    value, gradients = Objective(clip, rows, temperature=0.07).gradients(trainable, frozen, batch)
+    np.testing.assert_allclose(value, loss, rtol=1e-6)
+    assert_same({"video": gradients["video"]}, {"video": expected["video"]})
+    assert gradients["logit_scale"] == 0 != expected["logit_scale"]
+
+
+def test_a_temperature_by_hand():
+    """Two pairs with cosines [[1, 0], [0, 1]]: of each row and column -log of e^2 in e^2 + 1."""
+    loss = Objective(Means(), temperature=0.5).loss(jnp.float32(3), 5 * jnp.eye(2), 4 * jnp.eye(2))
+    np.testing.assert_allclose(loss, np.log(1 + np.exp(-2)), rtol=1e-6)
+
+
+@dataclasses.dataclass(frozen=True)
+class Penalised(Reducer):
+    """Adds what depends on a parameter that trains, one that is frozen, and the sizes."""
+
+    def penalty(self, params, arch, frames):
+        return frames * arch.patches * params["logit_scale"] * params["text"].sum()
+
+
+@pytest.mark.parametrize("rows", [0, 1, 4])
+def test_what_a_reducer_adds_to_the_loss_counts_once(rows):
+    """Its gradients, too, however many parts the batch is cut into."""
+    clip, trainable, frozen = Means(Penalised()).parts()
+    loss, expected = gradients_of(Means(), trainable, frozen, random_batch())
+    value, gradients = gradients_of(clip, trainable, frozen, random_batch(), rows)
+    slope = FRAMES * TOY.patches * float(frozen["text"].sum())
+    np.testing.assert_allclose(value, loss + slope * 1.0, rtol=1e-5)
+    expected = {**expected, "logit_scale": expected["logit_scale"] + slope}
+    assert_same(gradients, expected)
 
 
 def test_a_step_changes_what_trains_and_nothing_else():

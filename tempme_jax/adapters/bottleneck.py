@@ -12,9 +12,12 @@ from typing import Any
 import flax.linen as nn
 import jax
 
-from tempme_jax.adapters.base import Adapter
+from tempme_jax.adapters.base import Adapter, Site
 from tempme_jax.adapters.lora import uniform_by_width
+from tempme_jax.architecture import Architecture
 from tempme_jax.options import whole
+from tempme_jax.schedule import Step
+from tempme_jax.tokens import Tokens
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,13 +36,13 @@ class Bottleneck(Adapter):
     def __post_init__(self):
         whole("width", self.width, least=1)
 
-    def branch(self, name: str, dtype: Any) -> Callable[[jax.Array, jax.Array], jax.Array]:
+    def branch(self, name: str, site: Site) -> Callable[[jax.Array, Tokens, Any], jax.Array]:
         if name != "mlp":
-            return super().branch(name, dtype)
-        return WithBottleneck(self.width, self.parallel, dtype, name="bottleneck")
+            return super().branch(name, site)
+        return WithBottleneck(self.width, self.parallel, site.dtype, name="bottleneck")
 
-    def macs_per_token(self, width: int) -> int:
-        return 2 * width * self.width
+    def block_macs(self, layer: int, step: Step, arch: Architecture) -> int:
+        return step.clips * step.mlp * 2 * arch.width * self.width
 
 
 class WithBottleneck(nn.Module):
@@ -50,9 +53,9 @@ class WithBottleneck(nn.Module):
     dtype: Any = None
 
     @nn.compact
-    def __call__(self, output: jax.Array, stream: jax.Array) -> jax.Array:
-        """Two [b, t, n, d] -> [b, t, n, d]."""
-        x = stream if self.parallel else output
+    def __call__(self, output: jax.Array, tokens: Tokens, shared: Any) -> jax.Array:
+        """[b, t, n, d] -> [b, t, n, d]."""
+        x = tokens.x if self.parallel else output
         down = nn.Dense(self.width, dtype=self.dtype, kernel_init=uniform_by_width, name="down")
         zeros = nn.initializers.zeros
         up = nn.Dense(x.shape[-1], dtype=self.dtype, kernel_init=zeros, name="up")

@@ -36,14 +36,19 @@ class LoRA(Adapter):
         if unknown := set(self.targets) - {"qkv", "out", "fc", "proj"}:
             raise ValueError(f"LoRA targets {sorted(unknown)} are none of qkv, out, fc, proj")
 
-    def linear(self, features: int, name: str, dtype: Any) -> nn.Module:
+    def linear(self, features: int, name: str, dtype: Any, role: str = "") -> nn.Module:
         if name not in self.targets:
             return super().linear(features, name, dtype)
-        return LoRADense(features, self.rank, dtype=dtype, name=name)
+        return LoRADense(features, self.rank, role, dtype=dtype, name=name)
 
     def fold(self, params: dict) -> tuple[Adapter, dict]:
-        """Adds A B to the frozen kernels: plain CLIP of the same function."""
+        """Adds A B to the frozen kernels: plain CLIP of the same function.
+
+        A kernel that is used in two roles stays: no one array has both changes.
+        """
         flat = flax.traverse_util.flatten_dict(params)
+        if any(path[-1].endswith("_lora_a") for path in flat):
+            return self, params
         for path in [path for path in flat if path[-1] == "lora_a"]:
             layer = path[:-1]
             a, b = flat.pop(path), flat.pop((*layer, "lora_b"))
@@ -57,6 +62,7 @@ class LoRADense(nn.Module):
 
     features: int
     rank: int
+    role: str = ""
     dtype: Any = None
 
     @nn.compact
@@ -64,8 +70,11 @@ class LoRADense(nn.Module):
         """[..., d] -> [..., features]."""
         frozen = Linear(self.features, dtype=self.dtype)
         nn.share_scope(self, frozen)
-        a = self.param("lora_a", uniform_by_width, (x.shape[-1], self.rank))
-        b = self.param("lora_b", nn.initializers.zeros, (self.rank, self.features))
+        a_name, b_name = (
+            "_".join(filter(None, (self.role, name))) for name in ("lora_a", "lora_b")
+        )
+        a = self.param(a_name, uniform_by_width, (x.shape[-1], self.rank))
+        b = self.param(b_name, nn.initializers.zeros, (self.rank, self.features))
         x, a, b = nn.dtypes.promote_dtype(x, a, b, dtype=self.dtype)
         return frozen(x) + (x @ a) @ b
 

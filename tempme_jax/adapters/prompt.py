@@ -7,14 +7,14 @@ that, keys and values, and cost no query and no MLP (specification section 3).
 """
 
 import dataclasses
-from collections.abc import Callable
 from typing import Any
 
 import flax.linen as nn
 import jax
 
-from tempme_jax.adapters.base import Adapter
+from tempme_jax.adapters.base import Adapter, Contexts
 from tempme_jax.options import whole
+from tempme_jax.schedule import Step
 from tempme_jax.tokens import Tokens
 
 
@@ -34,22 +34,25 @@ class Prompt(Adapter):
         whole("count", self.count, least=1)
 
     @property
-    def context_tokens(self) -> int:
+    def text_positions(self) -> int:
         return self.count
 
-    def context(self, layer: int, dtype: Any) -> Callable[[Tokens], jax.Array]:
-        return Prompts(self.count, self.std, name=f"prompts_{layer}")
+    def contexts(self, tower: str, dtype: Any) -> Contexts:
+        return Prompts(self.count, self.std, name="prompts")
+
+    def context_tokens(self, tower: str, layer: int) -> int:
+        return self.count
 
 
 class Prompts(nn.Module):
-    """The prompts of one block, the same for every clip."""
+    """The prompts of every block, the same for every clip."""
 
     count: int
     std: float
 
     @nn.compact
-    def __call__(self, tokens: Tokens) -> jax.Array:
+    def __call__(self, layer: int, step: Step, tokens: Tokens, shared: Any) -> jax.Array:
         """[b, t, n, d] -> [1, 1, count, d]."""
         shape = (self.count, tokens.x.shape[-1])
-        prompts = self.param("tokens", nn.initializers.normal(self.std), shape)
+        prompts = self.param(f"block_{layer}", nn.initializers.normal(self.std), shape)
         return prompts[None, None].astype(tokens.x.dtype)

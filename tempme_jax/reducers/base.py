@@ -12,9 +12,14 @@ from typing import Any
 import jax
 from jaxtyping import Array, Float
 
+from tempme_jax.architecture import Architecture
 from tempme_jax.reducers.merging import match, max_merged, merge
 from tempme_jax.schedule import Step
 from tempme_jax.tokens import Evidence, Tokens
+
+# The attention of a block applied to other sequences than its own: it is called with a residual
+# stream [b, t, n, d], in which each [n, d] attends to itself, and sizes [b, t, n] (0 = unseen).
+Attend = Callable[[jax.Array, jax.Array], tuple[jax.Array, Evidence]]
 
 
 def keep(tokens: Tokens, *_: Any) -> Tokens:
@@ -26,9 +31,8 @@ def keep(tokens: Tokens, *_: Any) -> Tokens:
 class Reducer:
     """Keeps every token: plain CLIP on every frame."""
 
-    @property
-    def proportional(self) -> bool:
-        """Whether attention counts a token as often as it stands for patches (bias log(size))."""
+    def proportional(self, layer: int) -> bool:
+        """Whether attention counts a token as often as it stands for patches, in block `layer`."""
         return False
 
     def resolve(self, *, patches: int, frames: int, depth: int) -> "Reducer":
@@ -50,15 +54,33 @@ class Reducer:
         Raises:
             ValueError: if that is impossible; it names the layer and the numbers.
         """
-        return dataclasses.replace(before, attention=before.mlp, mlp=before.mlp)
+        return unchanged(before)
 
-    def before_attention(self, layer: int, step: Step) -> Callable[[Tokens], Tokens]:
+    def before_attention(self, layer: int, step: Step) -> Callable[[Tokens, Attend], Tokens]:
         """What happens to the tokens that enter block `layer`."""
         return keep
 
     def after_attention(self, layer: int, step: Step) -> Callable[[Tokens, Evidence], Tokens]:
         """What happens to the tokens between the attention and the MLP of block `layer`."""
         return keep
+
+    def after_block(self, layer: int, step: Step) -> Callable[[Tokens, Evidence], Tokens]:
+        """What happens to the tokens that leave block `layer`; the evidence is of its attention."""
+        return keep
+
+    def penalty(self, params: dict, arch: Architecture, frames: int) -> jax.Array | float:
+        """What training adds to its loss, float32 []."""
+        return 0.0
+
+    def found(self, params: dict) -> dict[str, Any]:
+        """Options that training found, for a reducer that takes them; none if it seeks none."""
+        return {}
+
+
+def unchanged(before: Step, *, removed: int = 0) -> Step:
+    """The step after `before` that works on what that left, of which `removed` go in the block."""
+    n = before.out
+    return dataclasses.replace(before, attention=n, mlp=n - removed, out=n - removed, temporal=0)
 
 
 def merge_tokens(tokens: Tokens, metric: Float[Array, "b t n k"], n_out: int) -> Tokens:

@@ -17,7 +17,7 @@ import flax.linen as nn
 import jax
 
 from tempme_jax.options import wholes
-from tempme_jax.reducers.base import Reducer, merge_tokens
+from tempme_jax.reducers.base import Attend, Reducer, merge_tokens
 from tempme_jax.reducers.merging import max_merged
 from tempme_jax.reducers.tome import ToMe
 from tempme_jax.schedule import Step
@@ -99,7 +99,7 @@ class TempMe(ToMe):
     def step(self, layer: int, before: Step) -> Step:
         if not self.layers or layer < self.layers[0]:
             return super().step(layer, before)
-        group, attention = 1, before.mlp
+        group, attention = 1, before.out
         if layer in self.layers:
             group = self.groups[self.layers.index(layer)]
             if before.clips % group:
@@ -107,17 +107,17 @@ class TempMe(ToMe):
                     f"block {layer} joins clips in groups of {group}, which does not divide the "
                     f"{before.clips} clips there; change num_frames or groups={self.groups}"
                 )
-            attention = self._kept(before.mlp * group, before.n_cls * group, self.keep_cross)
+            attention = self._kept(before.out * group, before.n_cls * group, self.keep_cross)
         n_cls = before.n_cls * group
         mlp = self._kept(attention, n_cls, self.keep_intra)
         return Step(clips=before.clips // group, n_cls=n_cls, attention=attention, mlp=mlp)
 
-    def before_attention(self, layer: int, step: Step) -> Callable[[Tokens], Tokens]:
+    def before_attention(self, layer: int, step: Step) -> Callable[[Tokens, Attend], Tokens]:
         if layer not in self.layers:
             return super().before_attention(layer, step)
         if self.clip_positions:
             return JoinWithPositions(step=step, std=self.position_std, name="join_clips")
-        return lambda tokens: join_and_merge(tokens, tokens.x, step)
+        return lambda tokens, attend: join_and_merge(tokens, tokens.x, step)
 
     def _kept(self, tokens: int, n_cls: int, share: float) -> int:
         # Exact: in floating point 1 - 0.7 is more than 0.3, and 10 * 0.7 less than 7.
@@ -133,7 +133,7 @@ class JoinWithPositions(nn.Module):
     std: float
 
     @nn.compact
-    def __call__(self, tokens: Tokens) -> Tokens:
+    def __call__(self, tokens: Tokens, attend: Attend) -> Tokens:
         """[b, t, n, d] -> [b, step.clips, step.attention, d]."""
         t, d = tokens.x.shape[1], tokens.x.shape[3]
         position = self.param("clip_position", nn.initializers.normal(self.std), (t, d))

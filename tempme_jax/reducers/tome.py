@@ -8,7 +8,7 @@ import dataclasses
 from collections.abc import Callable
 
 from tempme_jax.options import whole
-from tempme_jax.reducers.base import Reducer, merge_tokens, require_mergeable
+from tempme_jax.reducers.base import Reducer, merge_tokens, require_mergeable, unchanged
 from tempme_jax.schedule import Step
 from tempme_jax.tokens import Evidence, Tokens
 
@@ -31,8 +31,7 @@ class ToMe(Reducer):
         if self.r is not None:
             whole("r", self.r, least=0)
 
-    @property
-    def proportional(self) -> bool:
+    def proportional(self, layer: int) -> bool:
         return True
 
     def resolve(self, *, patches: int, frames: int, depth: int) -> "Reducer":
@@ -41,8 +40,8 @@ class ToMe(Reducer):
         return dataclasses.replace(self, r=round(SHARE_OF_PATCHES * patches))
 
     def step(self, layer: int, before: Step) -> Step:
-        require_mergeable(self.r, tokens=before.mlp, n_cls=before.n_cls, layer=layer)
-        return dataclasses.replace(before, attention=before.mlp, mlp=before.mlp - self.r)
+        require_mergeable(self.r, tokens=before.out, n_cls=before.n_cls, layer=layer)
+        return unchanged(before, removed=self.r)
 
     def after_attention(self, layer: int, step: Step) -> Callable[[Tokens, Evidence], Tokens]:
         """Merges by the keys of the attention just done."""

@@ -1,0 +1,45 @@
+"""Figure 5 of the paper: where joining begins, and how much is kept, on MSR-VTT with B/32.
+
+    tempme compare configs/tables/figure5.py
+    tempme compare configs/tables/figure5.py --data configs/msrvtt.py
+
+Each row changes one thing of TempMe's first row. The paper draws curves; their values are not
+known here, nor the ends of their axes.
+"""
+
+from tempme_jax.paper import Row
+from tempme_jax.tables import Table
+
+SHARES = (0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
+BASE = "Blocks 9, 10, 11; R_C 70 %, R_I 90 %"
+
+
+def row(name, **options):
+    """TempMe with one thing changed."""
+    return Row("Figure 5", name, "tempme", options=options)
+
+
+def start(first):
+    """Three neighbouring blocks, counted from 1 as in the paper."""
+    return row(f"From block {first}", layers=(first - 1, first, first + 1))
+
+
+ROWS = (
+    row(BASE),
+    *map(start, (4, 5, 6, 7, 8, 10)),
+    *(row(f"R_C {share:.0%}", keep_cross=share) for share in SHARES if share != 0.7),
+    *(row(f"R_I {share:.0%}", keep_intra=share) for share in SHARES if share != 0.9),
+)
+# Of six blocks; configs/moving_shapes.py joins from block 4 on.
+SMALL = {row.name: row.options for row in ROWS} | {
+    BASE: {"name": "Blocks 4, 5, 6; R_C 70 %, R_I 90 %"},
+    "From block 4": {"name": "From block 1", "layers": (0, 1, 2)},
+    "From block 5": {"name": "From block 2", "layers": (1, 2, 3)},
+    "From block 6": {"name": "From block 3", "layers": (2, 3, 4)},
+    "From block 7": None,
+    "From block 8": None,
+    "From block 10": None,
+}
+TABLE = Table(
+    title="Figure 5: TempMe's first block of joining, R_C and R_I", rows=ROWS, small=SMALL
+)

@@ -1,0 +1,13 @@
+"""Table 13 of the paper: TempMe and ToMe with other adapters than LoRA, on MSR-VTT with B/32.
+
+tempme compare configs/tables/table13.py
+tempme compare configs/tables/table13.py --data configs/msrvtt.py
+"""
+
+from tempme_jax.paper import rows_of
+from tempme_jax.tables import Table
+
+TABLE = Table(
+    title="Table 13: with Prompt, Adapter and LoRA",
+    rows=tuple(rows_of([13])),
+)

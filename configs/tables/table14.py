@@ -1,0 +1,19 @@
+"""Table 14 of the paper: backbones, on MSR-VTT with B/16.
+
+    tempme compare configs/tables/table14.py
+    tempme compare configs/tables/table14.py --data configs/msrvtt.py
+
+LaCLIP's weights are made by `tempme convert laion400m_laclip_vitb16.pt ...`, see README.
+"""
+
+from tempme_jax.paper import rows_of
+from tempme_jax.tables import Table
+
+TABLE = Table(
+    title="Table 14: CLIP, LaCLIP and MetaCLIP, ViT-B/16",
+    rows=tuple(rows_of([14])),
+    not_built_in=(
+        "it compares backbones of 224 pixels; give --data configs/msrvtt.py, and the weights "
+        "that configs/common.py names"
+    ),
+)

@@ -1,0 +1,16 @@
+"""Table 15 of the paper: the positions of clips, on MSR-VTT with B/32.
+
+tempme compare configs/tables/table15.py
+tempme compare configs/tables/table15.py --data configs/msrvtt.py
+"""
+
+from tempme_jax.paper import rows_of
+from tempme_jax.tables import Table
+
+SMALL = {"Without clip positions": {"clip_positions": False}}
+
+TABLE = Table(
+    title="Table 15: positions of clips",
+    rows=tuple(rows_of([15])),
+    small=SMALL,
+)

@@ -1,0 +1,13 @@
+"""Table 5 of the paper: full fine-tuning, on MSR-VTT with B/16.
+
+tempme compare configs/tables/table5.py
+tempme compare configs/tables/table5.py --data configs/msrvtt.py
+"""
+
+from tempme_jax.paper import rows_of
+from tempme_jax.tables import Table
+
+TABLE = Table(
+    title="Table 5: MSR-VTT, ViT-B/16, full fine-tuning",
+    rows=tuple(rows_of([5])),
+)

@@ -1,0 +1,13 @@
+"""Table 8 of the paper: from LoRA to TempMe in two steps, on MSR-VTT with B/32.
+
+tempme compare configs/tables/table8.py
+tempme compare configs/tables/table8.py --data configs/msrvtt.py
+"""
+
+from tempme_jax.paper import rows_of
+from tempme_jax.tables import Table
+
+TABLE = Table(
+    title="Table 8: what the parts of TempMe contribute",
+    rows=tuple(rows_of([8])),
+)

@@ -1,0 +1,296 @@
+"""MV-Adapter: a bottleneck behind every MLP that sees all frames, or all words before its own.
+
+"MV-Adapter: Multimodal Video Transfer Learning for Video Text Retrieval" (Jin et al., CVPR 2024;
+specification section 4). In the video tower a small transformer relates the frames, and what it
+finds calibrates their class tokens; in the text tower one relates the words. In the last blocks
+the down-projections of both towers are multiplied with functions of one shared factor. Beside
+these adapters CLIP's own biases train, slowly, as in the published code.
+
+Where clips were joined (TempMe), the frames of one clip share the mean of its patches; a token
+that took in others counts once in it. Where no reducer acts, both are as published.
+"""
+
+import dataclasses
+import functools
+import numbers
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from tempme_jax.adapters.base import Adapter, Path, Site
+from tempme_jax.adapters.lora import uniform_by_width
+from tempme_jax.architecture import ACTIVATIONS, Architecture
+from tempme_jax.clip import Block, layer_norm
+from tempme_jax.options import known, whole
+from tempme_jax.schedule import Step
+from tempme_jax.tokens import Tokens
+
+TIES = ("in", "out")
+POSITION_STD = 0.01
+# Parts of CLIP that have biases: of a block, and outside the blocks.
+PARTS = {"ln_1", "attn", "ln_2", "mlp", "ln_pre", "ln_post", "ln_final"}
+
+quick_gelu = ACTIVATIONS["quick_gelu"]
+
+
+@dataclasses.dataclass(frozen=True)
+class MVAdapter(Adapter):
+    """Adds scale * up(f(down(y))) to the output y of every MLP, f across frames or words.
+
+    Attributes:
+        width: the inner width.
+        heads: of the attention of the inner transformers; they divide `width`.
+        calibration: the inner width of what calibrates the frames.
+        tied: in how many of the last blocks the down-projections of both towers are tied by a
+            shared factor; 0 ties none. 2 for MSR-VTT, 3 for LSMDC, 1 for ActivityNet.
+        tie: whether the factor acts on the "in" or the "out" channels of the down-projections.
+        factor: the length of a shared factor.
+        scale: what the result counts.
+        clip_biases: whether CLIP's own biases train, too.
+        bias_rate: their learning rate, in units of the recipe's; 1e-7 / 5e-6 as published.
+        words: ids of a text, each of which has a position. None: those of the data.
+    """
+
+    width: int = 64
+    heads: int = 2
+    calibration: int = 16
+    tied: int = 2
+    tie: str = "in"
+    factor: int = 32
+    scale: float = 0.1
+    clip_biases: bool = True
+    bias_rate: float = 0.02
+    words: int | None = None
+
+    def __post_init__(self):
+        for name in ("width", "heads", "calibration", "factor"):
+            whole(name, getattr(self, name), least=1)
+        whole("tied", self.tied, least=0)
+        known(self.tie, TIES, "tie")
+        if self.words is not None:
+            whole("words", self.words, least=1)
+        if self.width % self.heads:
+            raise ValueError(f"heads={self.heads} must divide width={self.width}")
+        if not (isinstance(self.bias_rate, numbers.Real) and self.bias_rate > 0):
+            raise ValueError(
+                f"bias_rate={self.bias_rate!r} must be a number above 0; clip_biases=False "
+                "freezes the biases"
+            )
+
+    def resolve(self, *, frames: int, words: int, depth: int) -> "Adapter":
+        return dataclasses.replace(self, words=self.words or words)
+
+    def check(self, steps: Sequence[Step], arch: Architecture) -> None:
+        if self.tied > arch.depth:
+            raise ValueError(
+                f"tied={self.tied} is more than the {arch.depth} blocks of the video tower; "
+                f"choose 0..{arch.depth}"
+            )
+
+    def shared(self, arch: Architecture, dtype: Any) -> Callable[[], Any]:
+        """The factor, or None, of every block of each tower."""
+        if not self.tied:
+            return super().shared(arch, dtype)
+        return Factors(self.tied, self.factor, arch.depth, arch.text_depth)
+
+    def branch(self, name: str, site: Site) -> Callable[[jax.Array, Tokens, Any], jax.Array]:
+        if name != "mlp":
+            return super().branch(name, site)
+        adapter = {"video": OfFrames, "text": OfWords}[site.tower]
+        return adapter(self, site, name="mv_adapter")
+
+    def tunes(self, path: Path) -> bool:
+        return self.clip_biases and is_clip_bias(path)
+
+    def rate(self, path: Path) -> float:
+        return self.bias_rate if is_clip_bias(path) else 1.0
+
+    def block_macs(self, layer: int, step: Step, arch: Architecture) -> int:
+        frames, m = step.clips * step.n_cls, self.width
+        n = 2 * frames + 1
+        projections = 2 * step.clips * step.mlp * arch.width * m
+        transformer = 12 * n * m * m + 2 * n * n * m
+        return projections + transformer + frames * 3 * m * self.calibration + m * m
+
+
+class Factors(nn.Module):
+    """The factors of the last blocks, zeros at the start; a block of each tower shares one."""
+
+    count: int
+    length: int
+    video_depth: int
+    text_depth: int
+
+    @nn.compact
+    def __call__(self) -> dict[str, tuple[Float[Array, " c"] | None, ...]]:
+        """For each tower the factor of every block, None where there is none."""
+        factors = self.param("factors", nn.initializers.zeros, (self.count, self.length))
+        depths = {"video": self.video_depth, "text": self.text_depth}
+        return {tower: from_the_end(factors, depth) for tower, depth in depths.items()}
+
+
+class OfFrames(nn.Module):
+    """The adapter of the video tower: 0 at the start."""
+
+    options: MVAdapter
+    site: Site
+
+    @nn.compact
+    def __call__(self, output: jax.Array, tokens: Tokens, shared: Any) -> jax.Array:
+        """[b, t, n, d] -> [b, t, n, d]: the output of the MLP with what the adapter adds."""
+        options, dtype, c = self.options, self.site.dtype, tokens.n_cls
+        b, t, _, d = output.shape
+        down = Down(options, uniform_by_width, dtype, name="down")
+        h = quick_gelu(down(output, factor_of(self.site, shared)))
+        real = tokens.size > 0
+        cls, patches = h[:, :, :c], h[:, :, c:]
+        frames, real_frames = cls.reshape(b, t * c, -1), real[:, :, :c].reshape(b, t * c)
+        means = jnp.repeat(mean_of_real(patches, real[:, :, c:]), c, axis=1)
+        video = self.param("video", nn.initializers.normal(h.shape[-1] ** -0.5), h.shape[-1:])
+        video = jnp.broadcast_to(video.astype(h.dtype), (b, 1, h.shape[-1]))
+        size = jnp.concatenate([jnp.ones((b, 1), bool), real_frames, real_frames], axis=1)
+        related = Transformer(options.heads, d, 2 * t * c + 1, dtype=dtype, name="transformer")(
+            jnp.concatenate([video, frames, means], axis=1), size.astype(jnp.float32)
+        )
+        video, frames, means = jnp.split(related, [1, 1 + t * c], axis=1)
+        alpha = Calibration(options.calibration, dtype, name="calibration")
+        frames = alpha(frames + means, video, real_frames) * frames
+        h = jnp.concatenate([frames.reshape(cls.shape), patches], axis=2)
+        return output + options.scale * up_from(h, d, dtype)
+
+
+class OfWords(nn.Module):
+    """The adapter of the text tower: 0 at the start."""
+
+    options: MVAdapter
+    site: Site
+
+    @nn.compact
+    def __call__(self, output: jax.Array, tokens: Tokens, shared: Any) -> jax.Array:
+        """[b, 1, n, d] -> [b, 1, n, d]: the output of the MLP with what the adapter adds.
+
+        Raises:
+            ValueError: if there are more words than positions.
+        """
+        options, dtype = self.options, self.site.dtype
+        n, d = output.shape[2:]
+        if options.words is None or n > options.words:
+            raise ValueError(
+                f"a text of {n} ids needs as many positions, and words={options.words}; set "
+                f"words to {n} or more"
+            )
+        down = Down(options, nn.initializers.normal((2 * d) ** -0.5), dtype, name="down")
+        h = down(output, factor_of(self.site, shared))[:, 0]
+        related = Transformer(
+            options.heads, d, options.words, causal=True, dtype=dtype, name="transformer"
+        )(h, tokens.size[:, 0])
+        return output + options.scale * up_from(related[:, None], d, dtype)
+
+
+class Down(nn.Module):
+    """A linear layer whose kernel a factor may multiply, by its input or its output channels."""
+
+    options: MVAdapter
+    kernel_init: nn.initializers.Initializer
+    dtype: Any = None
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "b t n d"], factor: jax.Array | None) -> jax.Array:
+        """[b, t, n, d] -> [b, t, n, m]; `factor` [c], or None for the kernel as it is."""
+        d, m = x.shape[-1], self.options.width
+        kernel = self.param("kernel", self.kernel_init, (d, m))
+        bias = self.param("bias", nn.initializers.zeros, (m,))
+        if factor is not None:
+            axis, bound = TIES.index(self.options.tie), factor.size**-0.5
+            uniform = functools.partial(jax.random.uniform, minval=-bound, maxval=bound)
+            beta = nn.Dense(
+                kernel.shape[axis], kernel_init=uniform, bias_init=uniform, name="modulation"
+            )
+            kernel = kernel * jnp.expand_dims(beta(factor), 1 - axis)
+        x, kernel, bias = nn.dtypes.promote_dtype(x, kernel, bias, dtype=self.dtype)
+        return x @ kernel + bias[None, None, None]
+
+
+class Transformer(nn.Module):
+    """Positions, a layer norm, one block of CLIP's form, QuickGELU."""
+
+    heads: int
+    tower_width: int
+    positions: int
+    causal: bool = False
+    dtype: Any = None
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "b n m"], size: Float[Array, "b n"]) -> jax.Array:
+        """[b, n, m] -> [b, n, m]: each token sees those of size above 0."""
+        n, m = x.shape[1:]
+        normal = nn.initializers.normal(POSITION_STD)
+        position = self.param("position_embedding", normal, (self.positions, m))
+        x = layer_norm("ln_pre", self.dtype)(x + position[None, :n].astype(x.dtype))
+        block = Block(
+            "", 0, self.heads, "quick_gelu", DrawnByTower(self.tower_width), causal=self.causal,
+            dtype=self.dtype, name="block",
+        )  # fmt: skip
+        tokens = Tokens(x[:, None], size[:, None], n_cls=0)
+        tokens = block(tokens, Step(clips=1, n_cls=0, attention=n, mlp=n))
+        return quick_gelu(tokens.x[:, 0])
+
+
+@dataclasses.dataclass(frozen=True)
+class DrawnByTower(Adapter):
+    """The linear layers of a new block, drawn as if it were `tower_width` wide."""
+
+    tower_width: int
+
+    def linear(self, features: int, name: str, dtype: Any, role: str = "") -> nn.Module:
+        std = (self.tower_width if name == "qkv" else 2 * self.tower_width) ** -0.5
+        return nn.Dense(features, dtype=dtype, kernel_init=nn.initializers.normal(std), name=name)
+
+
+class Calibration(nn.Module):
+    """What multiplies each channel of a frame: 1 at the start."""
+
+    inner: int
+    dtype: Any = None
+
+    @nn.compact
+    def __call__(self, frames: jax.Array, video: jax.Array, real: jax.Array) -> jax.Array:
+        """[b, f, m], [b, 1, m], bool [b, f] -> [b, f, m]; of a frame that is none, from zeros."""
+        m = frames.shape[-1]
+        dense = functools.partial(nn.Dense, dtype=self.dtype, kernel_init=uniform_by_width)
+        video = jnp.broadcast_to(dense(m, name="video")(video), frames.shape)
+        u = jnp.where(real[:, :, None], jnp.concatenate([frames, video], axis=2), 0)
+        h = nn.relu(dense(self.inner, name="down")(u))
+        return 1 + dense(m, use_bias=False, kernel_init=nn.initializers.zeros, name="up")(h)
+
+
+def up_from(h: Float[Array, "b t n m"], width: int, dtype: Any) -> Float[Array, "b t n d"]:
+    """The up-projection of the module that calls it: zeros at the start."""
+    return nn.Dense(width, dtype=dtype, kernel_init=nn.initializers.zeros, name="up")(h)
+
+
+def mean_of_real(x: Float[Array, "b t p m"], real: Bool[Array, "b t p"]) -> Float[Array, "b t m"]:
+    """The mean of the patches of each clip that are no padding; zeros where all are."""
+    total = jnp.where(real[..., None], x, 0).sum(axis=2)
+    return total / jnp.maximum(real.sum(axis=2), 1).astype(x.dtype)[..., None]
+
+
+def from_the_end(factors: Float[Array, "k c"], depth: int) -> tuple[jax.Array | None, ...]:
+    """For each of `depth` blocks its row, or None: the last row is that of the last block."""
+    rows = tuple(factors)[-depth:]
+    return (None,) * (depth - len(rows)) + rows
+
+
+def factor_of(site: Site, shared: Any) -> Float[Array, " c"] | None:
+    """The factor of a block, if it has one."""
+    return None if shared is None else shared[site.tower][site.layer]
+
+
+def is_clip_bias(path: Path) -> bool:
+    """Whether the parameter at `path` is one of CLIP's own biases."""
+    inside = [name for name in path[1:] if not name.startswith("block_")]
+    return path[-1] == "bias" and inside[0] in PARTS

@@ -1,0 +1,164 @@
+"""DiffRate: in every block the least attended patches go, and the next ones merge.
+
+"DiffRate: Differentiable Compression Rate for Efficient Vision Transformers" (Chen et al., ICCV
+2023) with fixed rates (specification section 9); `diffrate_search` learns them. Where ours departs:
+
+* The table for the 49 patches of B/32, which nobody has published, is the published one of 197
+  tokens rescaled.
+* A similarity below 0 counts as 0. By the published rule the size of what merges is multiplied by
+  it, and a negative size has no logarithm.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from fractions import Fraction
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from tempme_jax.options import wholes
+from tempme_jax.reducers import merging
+from tempme_jax.reducers.base import Reducer, keep, unchanged
+from tempme_jax.reducers.evit import attention_rank
+from tempme_jax.schedule import Step
+from tempme_jax.tokens import Evidence, Tokens
+from tempme_jax.vectors import HIGHEST, unit_length
+
+# What two published schedules for ViT-B (MAE) keep of 197 tokens, at 11.5 and at 10.4 GFLOPs.
+PRUNE_11_5 = (197, 196, 182, 172, 162, 147, 131, 109, 101, 94, 70, 49)
+MERGE_11_5 = (197, 192, 178, 164, 150, 133, 115, 101, 96, 82, 49, 49)
+PRUNE_10_4 = (197, 195, 179, 159, 140, 122, 105, 100, 89, 71, 56, 45)
+MERGE_10_4 = (197, 187, 166, 145, 125, 109, 102, 97, 75, 64, 45, 45)
+# Rescaled schedules leave 20 of 50 tokens, as the paper's table of results says of B/32.
+SHARE_LEFT = Fraction(20, 50)
+# The class token, and a patch that others can merge into.
+LEAST = 2
+
+
+@dataclasses.dataclass(frozen=True)
+class DiffRate(Reducer):
+    """Prunes, then merges, to given numbers of tokens in every block.
+
+    Attributes:
+        prune: tokens of a clip, the class token counted, that every block keeps when it prunes;
+            None: the published 11.5 GFLOPs schedule for 12 blocks and 196 patches; else that of
+            10.4, interpolated over the depth and rescaled so that the first block keeps all and
+            the last one two fifths. More than there are: nothing is pruned.
+        merge: tokens that are left of these after merging; `prune` and `merge` are given together.
+    """
+
+    prune: tuple[int, ...] | None = None
+    merge: tuple[int, ...] | None = None
+
+    def __post_init__(self):
+        if (self.prune is None) != (self.merge is None):
+            raise ValueError(
+                f"prune={self.prune} and merge={self.merge}: give both or neither; where nothing "
+                "is to merge, merge is what prune is"
+            )
+        if self.prune is None:
+            return
+        for name in ("prune", "merge"):  # lists, as configs give them
+            counts = wholes(name, getattr(self, name), least=LEAST)
+            object.__setattr__(self, name, counts)
+            if list(counts) != sorted(counts, reverse=True):
+                raise ValueError(f"{name}={counts} must not increase: no token comes back")
+        if any(merged > pruned for pruned, merged in zip(self.prune, self.merge, strict=False)):
+            raise ValueError(
+                f"merge={self.merge} must nowhere be more than prune={self.prune}: merging takes "
+                "from what pruning leaves"
+            )
+
+    def proportional(self, layer: int) -> bool:
+        return True
+
+    def resolve(self, *, patches: int, frames: int, depth: int) -> "Reducer":
+        if self.prune is not None:
+            return self
+        prune, merge = PRUNE_11_5, MERGE_11_5
+        if (patches, depth) != (196, 12):
+            prune = rescale(PRUNE_10_4, tokens=1 + patches, depth=depth)
+            merge = rescale(MERGE_10_4, tokens=1 + patches, depth=depth)
+        return dataclasses.replace(self, prune=prune, merge=merge)
+
+    def check(self, depth: int) -> None:
+        if not len(self.prune) == len(self.merge) == depth:
+            raise ValueError(
+                f"prune={self.prune} and merge={self.merge} must have a number for each of the "
+                f"{depth} blocks; they have {len(self.prune)} and {len(self.merge)}"
+            )
+
+    def step(self, layer: int, before: Step) -> Step:
+        if layer == 0 and self.prune[0] > before.out:
+            raise ValueError(
+                f"prune={self.prune} is for frames of more tokens: it begins with "
+                f"{self.prune[0]}, and there are {before.out}; begin with {before.out} or fewer"
+            )
+        return unchanged(before, removed=max(before.out - self.merge[layer], 0))
+
+    def after_attention(self, layer: int, step: Step) -> Callable[[Tokens, Evidence], Tokens]:
+        """Sorts by what the class token attended to just now, prunes, and merges."""
+        if step.mlp == step.attention:
+            return keep
+        pruned = min(self.prune[layer], step.attention)
+        compress = functools.partial(
+            prune_and_merge, prune=pruned, merge=step.mlp, n_cls=step.n_cls
+        )
+        of_all = jax.vmap(jax.vmap(compress))
+
+        def reduced(tokens: Tokens, evidence: Evidence) -> Tokens:
+            return tokens.regroup(*of_all(tokens.x, tokens.size, evidence.class_attention))
+
+        return reduced
+
+
+def prune_and_merge(
+    x: Float[Array, "n d"],
+    size: Float[Array, " n"],
+    score: Float[Array, " n"],
+    *,
+    prune: int,
+    merge: int,
+    n_cls: int,
+) -> tuple[Float[Array, "m d"], Float[Array, " m"], Int[Array, " n"]]:
+    """One clip: the first `prune` tokens by score, of which those behind the first `merge` merge.
+
+    Each of them goes to the patch that it resembles most, by the cosine of `x`, which has no
+    gradient. What merged is the plain mean. Its size is that of the patch, and of each that came
+    the size times the cosine.
+
+    Args:
+        x: float [n, d].
+        size: float [n]; a token of size 0 is padding: it comes last and counts for nothing.
+        score: float32 [n], what the class token gives to each.
+        prune: tokens that are kept, class tokens counted.
+        merge: tokens that are left of these.
+        n_cls: class tokens, in front, which take nothing in.
+
+    Returns:
+        x [merge, d], size [merge], and the new index of every token, int32 [n]; -1 = pruned.
+    """
+    rank = attention_rank(size, score, n_cls=n_cls)
+    order = rank[None, :] == np.arange(prune)[:, None]  # [prune, n]: which token has this place
+    direction = unit_length(jax.lax.stop_gradient(x).astype(jnp.float32))
+    direction = jnp.matmul(order.astype(jnp.float32), direction, precision=HIGHEST)
+    alike = jnp.matmul(direction[merge:], direction[n_cls:merge].T, precision=HIGHEST)
+    place = jnp.concatenate([np.arange(merge), n_cls + alike.argmax(axis=1)])
+    share = jnp.concatenate([jnp.ones(merge), jnp.maximum(alike.max(axis=1), 0)])
+    position = jnp.where(order, 1 + place[:, None], 0).sum(axis=0) - 1
+    share = jnp.where(order, share[:, None], 0).sum(axis=0)
+    x, _ = merging.merge(x, (size > 0).astype(jnp.float32), position, merge)
+    goes_to = position[None, :] == np.arange(merge)[:, None]
+    return x, jnp.where(goes_to, (size * share)[None, :], 0).sum(axis=1), position
+
+
+def rescale(published: tuple[int, ...], *, tokens: int, depth: int) -> tuple[int, ...]:
+    """A schedule for `depth` blocks, from all of `tokens` to two fifths of them."""
+    first, last = published[0], published[-1]
+    left = max(round(SHARE_LEFT * tokens), LEAST)
+    blocks = np.linspace(0, len(published) - 1, depth)
+    shares = (np.interp(blocks, np.arange(len(published)), published) - last) / (first - last)
+    return tuple(round(float(left + (tokens - left) * share)) for share in shares)

@@ -1,0 +1,75 @@
+"""Joined: from some block on, all frames of a video are one sequence, and every token stays.
+
+The video level of VoP ("VoP: Text-Video Co-operative Prompt Tuning for Cross-Modal Retrieval",
+Huang et al., CVPR 2023), its variants F (specification section 1.1). Nothing merges, so that it
+costs more than frames by themselves: attention grows with the square of their number.
+"""
+
+import dataclasses
+from collections.abc import Callable
+
+import flax.linen as nn
+
+from tempme_jax.options import whole
+from tempme_jax.reducers.base import Attend, Reducer, unchanged
+from tempme_jax.schedule import Step
+from tempme_jax.tokens import Tokens, join_clips
+
+
+@dataclasses.dataclass(frozen=True)
+class Joined(Reducer):
+    """Makes one clip of all frames before one block.
+
+    Attributes:
+        layer: that block, from 0. None: two thirds of the way, the paper's 8 of 12.
+        positions: whether every token is first given a learned position of its frame.
+        position_std: standard deviation of the positions at the start.
+    """
+
+    layer: int | None = None
+    positions: bool = True
+    position_std: float = 0.0
+
+    def __post_init__(self):
+        if self.layer is not None:
+            whole("layer", self.layer, least=0)
+
+    def resolve(self, *, patches: int, frames: int, depth: int) -> "Reducer":
+        if self.layer is not None:
+            return self
+        return dataclasses.replace(self, layer=video_level(depth))
+
+    def check(self, depth: int) -> None:
+        whole("layer", self.layer, least=0, most=depth - 1)
+
+    def step(self, layer: int, before: Step) -> Step:
+        if layer != self.layer:
+            return unchanged(before)
+        n = before.clips * before.out
+        return Step(clips=1, n_cls=before.clips * before.n_cls, attention=n, mlp=n)
+
+    def before_attention(self, layer: int, step: Step) -> Callable[[Tokens, Attend], Tokens]:
+        if layer != self.layer:
+            return super().before_attention(layer, step)
+        if self.positions:
+            return JoinFrames(self.position_std, name="join_frames")
+        return lambda tokens, attend: join_clips(tokens, tokens.x.shape[1])
+
+
+class JoinFrames(nn.Module):
+    """Joins all clips after adding to every token the learned position of its frame."""
+
+    std: float
+
+    @nn.compact
+    def __call__(self, tokens: Tokens, attend: Attend) -> Tokens:
+        """[b, t, n, d] -> [b, 1, t * n, d], all class tokens first."""
+        t, d = tokens.x.shape[1], tokens.x.shape[3]
+        position = self.param("frame_position", nn.initializers.normal(self.std), (t, d))
+        x = tokens.x + position[None, :, None, :].astype(tokens.x.dtype)
+        return join_clips(tokens.replace(x=x), t)
+
+
+def video_level(depth: int) -> int:
+    """The block, of `depth`, with which VoP's video level begins: 8 of 12 (the paper)."""
+    return 2 * depth // 3

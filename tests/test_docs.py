@@ -1,0 +1,39 @@
+"""What the documents say is true: their code runs, their links lead somewhere."""
+
+import contextlib
+import io
+import pathlib
+import re
+
+import pytest
+
+from tempme_jax.methods import METHODS
+
+PAGES = [*sorted(pathlib.Path("docs").rglob("*.md")), pathlib.Path("README.md")]
+
+
+def test_the_example_of_a_new_method_runs(monkeypatch):
+    """The page's code, as it stands there, prints what the page says that it prints."""
+    monkeypatch.setattr("tempme_jax.methods.METHODS", dict(METHODS))
+    page = pathlib.Path("docs/adding_a_method.md").read_text(encoding="utf-8")
+    namespace, printed = {"__name__": "example"}, io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        for code in re.findall(r"```python\n(.*?)```", page, re.DOTALL):
+            exec(compile(code, "adding_a_method.md", "exec"), namespace)
+    [expected] = re.findall(r"print\(.*?\)  # (.*)", page)
+    assert printed.getvalue().strip() == expected
+
+
+@pytest.mark.parametrize("page", PAGES, ids=str)
+def test_links_lead_somewhere(page):
+    text = page.read_text(encoding="utf-8")
+    links = [link for link in re.findall(r"\]\(([^)#]+)[^)]*\)", text) if "://" not in link]
+    missing = [link for link in links if not (page.parent / link).exists()]
+    assert missing == []
+
+
+def test_every_method_has_a_page():
+    """The overview leads to a page for each row of METHODS."""
+    overview = pathlib.Path("docs/methods/README.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`([a-z-]+)`", overview))
+    assert METHODS.keys() <= named
