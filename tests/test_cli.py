@@ -6,6 +6,7 @@ import json
 import click
 import pytest
 from click.testing import CliRunner
+from random_weights import random_params
 
 from tempme_jax import benchmark, loading, paper
 from tempme_jax.architecture import Architecture
@@ -207,3 +208,19 @@ def test_encode_measures():
     assert all(row["videos_per_second"] > 0 for row in rows)
     assert rows[1]["expected_ratio"] == pytest.approx(1.524, abs=1e-3)
     assert 1 < rows[1]["ratio"] < 3
+
+
+def test_speeds_of_models_that_were_trained(tmp_path):
+    """Named by where they lie; the first is what the other is compared with."""
+    files = [str(tmp_path / f"{method}.safetensors") for method in ("lora", "tome")]
+    for file, method in zip(files, ("lora", "tome"), strict=True):
+        settings = {"method": method, "num_frames": 2, "max_words": 8, "options": {}}
+        model = loading.assemble(TOY, dtype="float32", **settings)
+        model = loading.with_params(model, random_params(model.clip, 2), seed=0)
+        model.save(file)
+    out = tmp_path / "speeds.json"
+    text = run("bench", "runs", *files, "--rounds", "1", "--batch", "1", "--out", str(out)).stdout
+    rows = json.loads(out.read_text())
+    assert [row["method"] for row in rows] == files
+    assert rows[0]["ratio"] == 1 and min(row["videos_per_second"] for row in rows) > 0
+    assert files[1] in text

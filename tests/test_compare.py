@@ -301,3 +301,33 @@ def test_comparing_takes_no_device():
     program = "import tempme_jax.compare, tempme_jax.config; from jax._src import xla_bridge; "
     program += "assert not xla_bridge.backends_are_initialized()"
     subprocess.run([sys.executable, "-W", "error", "-c", program], check=True)
+
+
+def test_rows_of_a_table(config_file, capsys):
+    """Two rows of one method, with other options; the paper's figures are apart, dashes if none."""
+    rows = [
+        compare.Entry("A: 2/2", "tempme", ("--config.model.options.r=1",), {"gflops": 34.8}),
+        compare.Entry("B", "tempme", (), {"gflops": None, "R@1": 46.1}),
+    ]
+    assert compared(config_file, launch := Runs(), methods=rows, seeds=1) == 0
+    assert launch.names == ["A__2_2/seed_0", "B/seed_0"]
+    assert "--config.model.options.r=1" in launch.commands[0]
+    a, b = table_in(capsys.readouterr().out)
+    assert (a[0], a[-2:], b[0], b[-2:]) == ("A:", ["34.8", "-"], "B", ["-", "46.1"])
+    found = json.loads((config_file.parent / "work/compare.json").read_text())
+    assert [row["name"] for row in found["rows"]] == ["A: 2/2", "B"]
+    assert found["protocols"][-1] == compare.APART
+    markdown = (config_file.parent / "work/compare.md").read_text()
+    assert "| paper: gflops | paper: R@1 |" in markdown
+
+
+def test_without_speeds(config_file, capsys):
+    """Also if they cannot be measured: then it says so, and the table has a dash."""
+    assert compared(config_file, Runs(), seeds=1, speeds=False) == 0
+    assert table_in(capsys.readouterr().out)[0][-3] == "-"
+    launch = Runs()
+    launch.measure = lambda command: (2, [])
+    assert compared(config_file, launch, seeds=1) == 0
+    out = capsys.readouterr().out
+    assert "speeds: FAILED, exit code 2" in out
+    assert table_in(out)[0][-3] == "-"

@@ -1,27 +1,19 @@
 """DiffRate: what goes and merges by hand and by a slow loop, its laws in a model, its counts."""
 
-import flax.traverse_util
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from random_weights import random_tree
+from frame_tower import FRAMES, TOY, at_one_site, check_masked_frames, encoder
 
 from tempme_jax import costs
 from tempme_jax.adapters.lora import LoRA
-from tempme_jax.architecture import ARCHITECTURES, Architecture
+from tempme_jax.architecture import ARCHITECTURES
 from tempme_jax.clip import Clip
-from tempme_jax.parameters import join, split
 from tempme_jax.reducers.base import keep
 from tempme_jax.reducers.diffrate import DiffRate
 from tempme_jax.schedule import Step, schedule
-from tempme_jax.tokens import Evidence, from_frames
 
-TOY = Architecture(
-    embed_dim=8, image_size=32, patch=8, width=16, depth=4, heads=2,
-    text_width=12, text_depth=1, text_heads=2, vocab_size=30, context_length=16,
-)  # fmt: skip
-FRAMES = 4
 REDUCER = DiffRate(prune=(17, 15, 11, 7), merge=(17, 12, 11, 5))
 CLIP = Clip(TOY, LoRA(rank=2), REDUCER)
 
@@ -43,16 +35,6 @@ def diffrate_slowly(x, size, score, prune, merge):
         sizes[place] += size[i] * max(alike[place], 0)
         held[i] = place
     return np.stack(total) / np.array(count)[:, None], np.array(sizes), held[1:]
-
-
-def at_one_site(reducer, x, size, score):
-    """Block 0 of a reducer on frames [t, n, d] of one video."""
-    tokens = from_frames(jnp.float32(x[None]), None, trace=True)
-    tokens = tokens.replace(size=jnp.float32(size[None]))
-    before = Step(clips=x.shape[0], n_cls=1, attention=x.shape[1], mlp=x.shape[1])
-    step = reducer.step(0, before)
-    evidence = Evidence(keys=tokens.x, class_attention=jnp.float32(score[None]))
-    return reducer.after_attention(0, step)(tokens, evidence)
 
 
 @pytest.mark.parametrize(("prune", "merge"), [(10, 6), (7, 7), (8, 2), (9, 8)])
@@ -113,37 +95,11 @@ def test_of_kept_tokens_the_gradient_is_whole():
 
 @pytest.fixture(scope="module")
 def model():
-    """Vectors and last tokens of the toy, and the gradients of what trains, compiled once."""
-    trainable, frozen = split(CLIP, random_tree(CLIP, FRAMES))
-    rng = np.random.default_rng(1)
-    pixels = rng.standard_normal((2, FRAMES, 32, 32, 3), dtype=np.float32)
-    pixels[:, 2:] = pixels[:, :2]
-
-    @jax.jit
-    def encode(pixels, mask):
-        def loss(trainable):
-            params = {"params": join(trainable, frozen)}
-            video, tokens = CLIP.apply(params, pixels, mask, trace=True, method="encode_video")
-            return (video**2 * np.arange(8.0, dtype=np.float32)[None]).sum(), (video, tokens)
-
-        return jax.grad(loss, has_aux=True)(trainable)
-
-    return encode, pixels
+    return encoder(REDUCER)
 
 
 def test_masked_frames_change_nothing(model):
-    encode, pixels = model
-    real = np.array([[True, True, False, False]] * 2)
-    spoiled = pixels.copy()
-    spoiled[:, 2:] = 1e3
-    _, (whole, _) = encode(pixels, np.ones((2, FRAMES), bool))
-    gradients, (masked, tokens) = encode(spoiled, real)
-    np.testing.assert_allclose(masked, whole, atol=1e-6)
-    np.testing.assert_array_equal(tokens.size[:, 2:], 0)
-    assert np.isfinite(tokens.x).all()
-    for path, gradient in flax.traverse_util.flatten_dict(gradients).items():
-        assert np.isfinite(gradient).all()
-        assert path[0] == "text" or np.abs(gradient).max() > 0, path
+    check_masked_frames(*model)
 
 
 def test_every_patch_is_somewhere_or_pruned(model):

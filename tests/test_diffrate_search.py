@@ -1,6 +1,7 @@
 """The search for DiffRate's rates: what it finds is what it computed, and training moves it."""
 
 import itertools
+import shlex
 
 import flax.traverse_util
 import jax
@@ -10,10 +11,11 @@ import optax
 import pytest
 from random_weights import random_tree
 
-from tempme_jax import costs, optim
+from tempme_jax import costs, optim, reports
 from tempme_jax.adapters.base import Adapter
 from tempme_jax.architecture import ARCHITECTURES, Architecture
 from tempme_jax.clip import Clip
+from tempme_jax.config import from_flags
 from tempme_jax.losses import contrastive_loss, similarity
 from tempme_jax.parameters import initialise, join, shapes, split
 from tempme_jax.reducers.base import Reducer
@@ -26,6 +28,9 @@ from tempme_jax.reducers.diffrate_search import (
     prune_and_merge_in_place,
     staying,
 )
+
+# ml_collections reads config files in a way that Python means to drop.
+pytestmark = pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")
 
 TOY = Architecture(
     embed_dim=8, image_size=32, patch=8, width=16, depth=4, heads=2,
@@ -145,6 +150,17 @@ def test_masks_of_one_are_plain_clip():
 
 def gmac(reducer):
     return costs.multiply_accumulates(Clip(TOY, Adapter(), reducer), FRAMES)[0] / 1e9
+
+
+def test_what_is_found_is_shown_as_flags(capsys):
+    """Which a training of DiffRate takes."""
+    found = {"prune": (17, 13, 10, 10, 9, 9), "merge": (17, 10, 10, 5, 5, 5)}
+    reports.print_found(found)
+    flags = shlex.split(capsys.readouterr().out.split(": ", 1)[1])
+    config = from_flags(["--config=configs/moving_shapes.py:diffrate", *flags])
+    assert {name: config.model.options[name] for name in found} == found
+    reports.print_found({})
+    assert capsys.readouterr().out == ""
 
 
 @pytest.mark.parametrize("seed", range(6))

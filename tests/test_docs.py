@@ -7,6 +7,9 @@ import re
 
 import pytest
 
+from tempme_jax import costs, methods
+from tempme_jax.architecture import ARCHITECTURES
+from tempme_jax.clip import Clip
 from tempme_jax.methods import METHODS
 
 PAGES = [*sorted(pathlib.Path("docs").rglob("*.md")), pathlib.Path("README.md")]
@@ -32,8 +35,23 @@ def test_links_lead_somewhere(page):
     assert missing == []
 
 
+def overview():
+    """The names, the GFLOPs and the tokens in each row of the overview of methods."""
+    page = pathlib.Path("docs/methods/README.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (`.*?) \|.*\| ([\d.]+) \| (\d+) \| \[", page, re.MULTILINE)
+    return [(re.findall(r"`([a-z-]+)`", names), float(g), int(t)) for names, g, t in rows]
+
+
 def test_every_method_has_a_page():
     """The overview leads to a page for each row of METHODS."""
-    overview = pathlib.Path("docs/methods/README.md").read_text(encoding="utf-8")
-    named = set(re.findall(r"`([a-z-]+)`", overview))
-    assert METHODS.keys() <= named
+    assert sorted(name for names, _, _ in overview() for name in names) == sorted(METHODS)
+
+
+def test_the_costs_in_the_overview_are_ours():
+    arch = ARCHITECTURES["ViT-B/32"]
+    for names, gflops, tokens in overview():
+        for name in names:
+            clip = Clip(arch, *methods.build(name, arch, 12))
+            counted = costs.multiply_accumulates(clip, 12)[1] / 1e9
+            assert (name, round(counted, 1)) == (name, gflops)
+            assert costs.tokens_left(clip, costs.steps_of(clip, 12)) == tokens

@@ -13,6 +13,7 @@ import jax
 from jaxtyping import Array, Float
 
 from tempme_jax.architecture import Architecture
+from tempme_jax.options import wholes
 from tempme_jax.reducers.merging import match, max_merged, merge
 from tempme_jax.schedule import Step
 from tempme_jax.tokens import Evidence, Tokens
@@ -20,6 +21,10 @@ from tempme_jax.tokens import Evidence, Tokens
 # The attention of a block applied to other sequences than its own: it is called with a residual
 # stream [b, t, n, d], in which each [n, d] attends to itself, and sizes [b, t, n] (0 = unseen).
 Attend = Callable[[jax.Array, jax.Array], tuple[jax.Array, Evidence]]
+
+
+# One clip: x [n, d], size [n], score [n] to x [m, d], size [m], and where each token went [n].
+ReduceClip = Callable[[jax.Array, jax.Array, jax.Array], tuple[jax.Array, jax.Array, jax.Array]]
 
 
 def keep(tokens: Tokens, *_: Any) -> Tokens:
@@ -81,6 +86,25 @@ def unchanged(before: Step, *, removed: int = 0) -> Step:
     """The step after `before` that works on what that left, of which `removed` go in the block."""
     n = before.out
     return dataclasses.replace(before, attention=n, mlp=n - removed, out=n - removed, temporal=0)
+
+
+def block_numbers(layers: Any) -> tuple[int, ...]:
+    """The option `layers` as a tuple, if it names blocks in ascending order; else a ValueError."""
+    layers = wholes("layers", layers, least=0)
+    if list(layers) != sorted(set(layers)):
+        raise ValueError(f"layers={layers} must be block numbers in ascending order")
+    return layers
+
+
+def require_blocks(layers: tuple[int, ...], depth: int) -> None:
+    """Raises a ValueError if a tower of `depth` blocks does not have them all."""
+    if layers and layers[-1] >= depth:
+        raise ValueError(f"layers={layers} must lie in 0..{depth - 1}, the blocks")
+
+
+def reduce_clips(tokens: Tokens, score: Float[Array, "b t n"], reduce: ReduceClip) -> Tokens:
+    """Each clip by itself, by a score of its tokens."""
+    return tokens.regroup(*jax.vmap(jax.vmap(reduce))(tokens.x, tokens.size, score))
 
 
 def merge_tokens(tokens: Tokens, metric: Float[Array, "b t n k"], n_out: int) -> Tokens:

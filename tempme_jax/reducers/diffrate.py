@@ -21,7 +21,7 @@ from jaxtyping import Array, Float, Int
 
 from tempme_jax.options import wholes
 from tempme_jax.reducers import merging
-from tempme_jax.reducers.base import Reducer, keep, unchanged
+from tempme_jax.reducers.base import Reducer, keep, reduce_clips, unchanged
 from tempme_jax.reducers.evit import attention_rank
 from tempme_jax.schedule import Step
 from tempme_jax.tokens import Evidence, Tokens
@@ -107,12 +107,7 @@ class DiffRate(Reducer):
         compress = functools.partial(
             prune_and_merge, prune=pruned, merge=step.mlp, n_cls=step.n_cls
         )
-        of_all = jax.vmap(jax.vmap(compress))
-
-        def reduced(tokens: Tokens, evidence: Evidence) -> Tokens:
-            return tokens.regroup(*of_all(tokens.x, tokens.size, evidence.class_attention))
-
-        return reduced
+        return lambda tokens, evidence: reduce_clips(tokens, evidence.class_attention, compress)
 
 
 def prune_and_merge(

@@ -18,8 +18,14 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from tempme_jax.options import wholes
-from tempme_jax.reducers.base import Reducer, keep, unchanged
+from tempme_jax.reducers.base import (
+    Reducer,
+    block_numbers,
+    keep,
+    reduce_clips,
+    require_blocks,
+    unchanged,
+)
 from tempme_jax.reducers.merging import rank_of
 from tempme_jax.schedule import Step
 from tempme_jax.tokens import Evidence, Tokens
@@ -48,9 +54,7 @@ class EViT(Reducer):
         if not (is_number and 0 < self.keep <= 1):
             raise ValueError(f"keep={self.keep!r} must be in (0, 1]: the share that is kept")
         if self.layers is not None:
-            object.__setattr__(self, "layers", wholes("layers", self.layers, least=0))
-            if list(self.layers) != sorted(set(self.layers)):
-                raise ValueError(f"layers={self.layers} must be block numbers in ascending order")
+            object.__setattr__(self, "layers", block_numbers(self.layers))
 
     def resolve(self, *, patches: int, frames: int, depth: int) -> "Reducer":
         if self.layers is not None:
@@ -59,8 +63,7 @@ class EViT(Reducer):
         return dataclasses.replace(self, layers=tuple(sorted(quarters)))
 
     def check(self, depth: int) -> None:
-        if self.layers and self.layers[-1] >= depth:
-            raise ValueError(f"layers={self.layers} must lie in 0..{depth - 1}, the blocks")
+        require_blocks(self.layers, depth)
 
     def step(self, layer: int, before: Step) -> Step:
         patches = before.out - before.n_cls
@@ -75,12 +78,7 @@ class EViT(Reducer):
         if left == patches:
             return keep
         reorganise = functools.partial(keep_attended, left=left, n_cls=step.n_cls, fuse=self.fuse)
-        of_all = jax.vmap(jax.vmap(reorganise))
-
-        def reduced(tokens: Tokens, evidence: Evidence) -> Tokens:
-            return tokens.regroup(*of_all(tokens.x, tokens.size, evidence.class_attention))
-
-        return reduced
+        return lambda tokens, evidence: reduce_clips(tokens, evidence.class_attention, reorganise)
 
     def _left(self, layer: int, patches: int) -> int:
         # Exact: in floating point 100 * 0.55 is more than 55.

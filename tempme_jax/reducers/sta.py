@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from tempme_jax.options import wholes
-from tempme_jax.reducers.base import Reducer, unchanged
+from tempme_jax.reducers.base import Reducer, block_numbers, require_blocks, unchanged
 from tempme_jax.reducers.merging import HIGHEST, merge, rank_of
 from tempme_jax.schedule import Step
 from tempme_jax.tokens import Evidence, Tokens
@@ -47,11 +47,10 @@ class STA(Reducer):
     layers: tuple[int, ...] | None = None
 
     def __post_init__(self):
-        for name in ("drop", "layers"):  # lists, as configs give them
-            if getattr(self, name) is not None:
-                object.__setattr__(self, name, wholes(name, getattr(self, name), least=0))
-        if self.layers is not None and list(self.layers) != sorted(set(self.layers)):
-            raise ValueError(f"layers={self.layers} must be block numbers in ascending order")
+        if self.drop is not None:  # a list, as configs give it
+            object.__setattr__(self, "drop", wholes("drop", self.drop, least=0))
+        if self.layers is not None:
+            object.__setattr__(self, "layers", block_numbers(self.layers))
 
     def resolve(self, *, patches: int, frames: int, depth: int) -> "Reducer":
         layers = self.layers
@@ -68,8 +67,7 @@ class STA(Reducer):
                 f"drop={self.drop} and layers={self.layers} must be of one length: "
                 "a number of patches for every layer behind which they go"
             )
-        if self.layers and self.layers[-1] >= depth:
-            raise ValueError(f"layers={self.layers} must lie in 0..{depth - 1}, the blocks")
+        require_blocks(self.layers, depth)
 
     def step(self, layer: int, before: Step) -> Step:
         step = unchanged(before)

@@ -17,7 +17,7 @@ import flax.linen as nn
 import jax
 
 from tempme_jax.options import wholes
-from tempme_jax.reducers.base import Attend, Reducer, merge_tokens
+from tempme_jax.reducers.base import Attend, Reducer, block_numbers, merge_tokens, require_blocks
 from tempme_jax.reducers.merging import max_merged
 from tempme_jax.reducers.tome import ToMe
 from tempme_jax.schedule import Step
@@ -60,15 +60,14 @@ class TempMe(ToMe):
 
     def __post_init__(self):
         super().__post_init__()
-        for name, least in (("layers", 0), ("groups", 1)):  # lists, as configs give them
-            if getattr(self, name) is not None:
-                object.__setattr__(self, name, wholes(name, getattr(self, name), least=least))
+        if self.layers is not None:  # a list, as configs give it
+            object.__setattr__(self, "layers", block_numbers(self.layers))
+        if self.groups is not None:
+            object.__setattr__(self, "groups", wholes("groups", self.groups, least=1))
         for name in ("keep_cross", "keep_intra"):
             share = getattr(self, name)
             if share is not None and not (isinstance(share, numbers.Real) and 0 < share <= 1):
                 raise ValueError(f"{name}={share!r} must be in (0, 1]: the share that is kept")
-        if self.layers is not None and list(self.layers) != sorted(set(self.layers)):
-            raise ValueError(f"layers={self.layers} must be block numbers in ascending order")
 
     def resolve(self, *, patches: int, frames: int, depth: int) -> "Reducer":
         resolved = super().resolve(patches=patches, frames=frames, depth=depth)
@@ -93,8 +92,7 @@ class TempMe(ToMe):
                 f"layers={self.layers} and groups={self.groups} must be of one length: "
                 "a group of clips for every layer that joins them"
             )
-        if self.layers and not 0 <= self.layers[0] <= self.layers[-1] < depth:
-            raise ValueError(f"layers={self.layers} must lie in 0..{depth - 1}, the blocks")
+        require_blocks(self.layers, depth)
 
     def step(self, layer: int, before: Step) -> Step:
         if not self.layers or layer < self.layers[0]:

@@ -16,8 +16,15 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from tempme_jax.options import known, whole, wholes
-from tempme_jax.reducers.base import Attend, Reducer, require_mergeable, unchanged
+from tempme_jax.options import known, whole
+from tempme_jax.reducers.base import (
+    Attend,
+    Reducer,
+    block_numbers,
+    require_blocks,
+    require_mergeable,
+    unchanged,
+)
 from tempme_jax.reducers.merging import HIGHEST, max_merged, merge, new_index, rank_of
 from tempme_jax.reducers.tome import ToMe
 from tempme_jax.schedule import Step
@@ -62,9 +69,7 @@ class TESTA(ToMe):
         if self.r_patch is not None:
             whole("r_patch", self.r_patch, least=0)
         if self.layers is not None:  # a list, as configs give it
-            object.__setattr__(self, "layers", wholes("layers", self.layers, least=0))
-            if list(self.layers) != sorted(set(self.layers)):
-                raise ValueError(f"layers={self.layers} must be block numbers in ascending order")
+            object.__setattr__(self, "layers", block_numbers(self.layers))
 
     def resolve(self, *, patches: int, frames: int, depth: int) -> "Reducer":
         resolved = super().resolve(patches=patches, frames=frames, depth=depth)
@@ -76,8 +81,7 @@ class TESTA(ToMe):
         return dataclasses.replace(resolved, layers=layers, r_patch=r_patch)
 
     def check(self, depth: int) -> None:
-        if self.layers and self.layers[-1] >= depth:
-            raise ValueError(f"layers={self.layers} must lie in 0..{depth - 1}, the blocks")
+        require_blocks(self.layers, depth)
 
     def proportional(self, layer: int) -> bool:
         return layer not in self.layers
