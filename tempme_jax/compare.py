@@ -28,7 +28,14 @@ COLUMNS = (
     *("Method", "Runs", "Trains (M)", "GFLOPs", "Tokens"),
     *("R@1", "R-Sum", "MnR", "Videos/s", "Seconds", "Memory (GiB)"),
 )
-PRINTED = {"trainable": ".2f", "gflops": ".1f", "tokens": "d", "R@1": ".1f", "R-Sum": ".1f"}
+# What the paper prints of a row, under which head, and how.
+PRINTED = {
+    "trainable": ("Trains (M)", ".2f"),
+    "gflops": ("GFLOPs", ".1f"),
+    "tokens": ("Tokens", "d"),
+    "R@1": ("R@1", ".1f"),
+    "R-Sum": ("R-Sum", ".1f"),
+}
 TITLE = "Text to video: mean ± standard deviation over seeds"
 APART = (
     "Columns of the paper are what it prints for its own backbone and data set, as far as known: "
@@ -228,7 +235,7 @@ def report(
 
 def columns(rows: list[dict[str, Any]]) -> list[str]:
     """The heads of the columns: ours, and behind them those of the paper, if it has any."""
-    return [*COLUMNS, *(f"paper: {name}" for name in printed_columns(rows))]
+    return [*COLUMNS, *(f"paper: {PRINTED[name][0]}" for name in printed_columns(rows))]
 
 
 def printed_columns(rows: list[dict[str, Any]]) -> list[str]:
@@ -258,7 +265,7 @@ def cells(row: dict[str, Any], rows: list[dict[str, Any]]) -> list[str]:
         "-" if memory is None else f"{memory / 2**30:.2f}",
     ]
     theirs = [
-        format(row["printed"][name], PRINTED[name]) if known(row, name) else "-"
+        format(row["printed"][name], PRINTED[name][1]) if known(row, name) else "-"
         for name in printed_columns(rows)
     ]
     return ours + theirs
@@ -283,7 +290,8 @@ def as_csv(rows: list[dict[str, Any]]) -> str:
     """All numbers, one column each: means and deviations of both directions, too."""
     flat = [dict(flattened(row)) for row in rows]
     stream = io.StringIO()
-    writer = csv.DictWriter(stream, flat[0], lineterminator="\n")
+    names = dict.fromkeys(name for row in flat for name in row)
+    writer = csv.DictWriter(stream, names, lineterminator="\n")
     writer.writeheader()
     writer.writerows(flat)
     return stream.getvalue()

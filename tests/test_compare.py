@@ -318,7 +318,7 @@ def test_rows_of_a_table(config_file, capsys):
     assert [row["name"] for row in found["rows"]] == ["A: 2/2", "B"]
     assert found["protocols"][-1] == compare.APART
     markdown = (config_file.parent / "work/compare.md").read_text()
-    assert "| paper: gflops | paper: R@1 |" in markdown
+    assert "| paper: GFLOPs | paper: R@1 |" in markdown
 
 
 def test_without_speeds(config_file, capsys):
