@@ -1,21 +1,20 @@
 """Methods against each other: each is trained with several seeds, each run in its own process."""
 
-import csv
 import dataclasses
-import io
 import json
 import os
 import pathlib
 import shlex
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from tempme_jax.compare_report import report
 from tempme_jax.config import from_flags
 from tempme_jax.launching import launch_process
 from tempme_jax.methods import parts
 from tempme_jax.options import whole
-from tempme_jax.results import protocols, read_results, replace_text, summaries
+from tempme_jax.results import read_results, summaries
 
 # What a run is told by compare itself, and what to say instead.
 OWN = {
@@ -24,24 +23,9 @@ OWN = {
     "config.model.method": "the methods",
     "workdir": "the workdir",
 }
-COLUMNS = (
-    *("Method", "Runs", "Trains (M)", "GFLOPs", "Tokens"),
-    *("R@1", "R-Sum", "MnR", "Videos/s", "Seconds", "Memory (GiB)"),
-)
-# What the paper prints of a row, under which head, and how.
-PRINTED = {
-    "trainable": ("Trains (M)", ".2f"),
-    "gflops": ("GFLOPs", ".1f"),
-    "tokens": ("Tokens", "d"),
-    "R@1": ("R@1", ".1f"),
-    "R-Sum": ("R-Sum", ".1f"),
-}
-TITLE = "Text to video: mean ± standard deviation over seeds"
-APART = (
-    "Columns of the paper are what it prints for its own backbone and data set, as far as known: "
-    "hold the order of rows against them, not single numbers, unless both are of the same."
-)
 SPEEDS = "speeds.json"
+# Runs a command, shows what it prints, and returns its exit code and last lines.
+Launch = Callable[[list[str]], tuple[int, list[str]]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,6 +45,45 @@ class Entry:
     printed: Mapping[str, float | None] = dataclasses.field(default_factory=dict)
 
 
+@dataclasses.dataclass(frozen=True)
+class Planned:
+    """One run of a comparison.
+
+    Attributes:
+        entry, seed: which.
+        flags: all but its workdir.
+        folder: its workdir.
+        config: its settings, as its results will hold them.
+    """
+
+    entry: Entry
+    seed: int
+    flags: list[str]
+    folder: pathlib.Path
+    config: dict[str, Any]
+
+    @property
+    def command(self) -> list[str]:
+        """What Python is given."""
+        return ["-m", "tempme_jax.main", *self.flags, f"--workdir={self.folder}"]
+
+    def launched(self, launch: Launch) -> tuple[dict[str, Any] | None, str, list[str]]:
+        """Its results, or None, what went wrong, and the last lines that it printed."""
+        code, lines = launch([sys.executable, *self.command])
+        found, problem = self.outcome()
+        return (None, f"exit code {code}", lines) if code else (found, problem, lines)
+
+    def outcome(self) -> tuple[dict[str, Any] | None, str]:
+        """The results in its folder, if they are of its settings; else None and why not."""
+        try:
+            results = read_results(self.folder / "results.json")
+        except (OSError, ValueError) as error:
+            return None, str(error)
+        if results["config"] != self.config:
+            return None, f"{self.folder} holds results of other settings; choose another workdir"
+        return results, ""
+
+
 def run(
     config_file: str | os.PathLike,
     entries: Sequence[Entry | str],
@@ -69,7 +92,7 @@ def run(
     workdir: str | os.PathLike,
     overrides: Sequence[str] = (),
     speeds: bool = True,
-    launch: Callable[[list[str]], tuple[int, list[str]]] | None = None,
+    launch: Launch | None = None,
 ) -> int:
     """Trains and evaluates each entry with each seed, then prints one table and saves it.
 
@@ -83,7 +106,7 @@ def run(
         workdir: where all goes.
         overrides: more flags of every run, such as --config.train.steps=100.
         speeds: whether to measure, when all are trained, how fast they encode videos, in turns.
-        launch: runs a command, shows what it prints, and returns its exit code and last lines.
+        launch: what starts a run.
 
     Returns:
         The exit code: 0, or 1 if a run failed; the others are finished and in the table.
@@ -92,44 +115,44 @@ def run(
         ValueError, OSError: if a method, a seed, the file or a flag cannot be; nothing ran then.
     """
     launch = launch or launch_process
-    runs = checked(config_file, entries, seeds, overrides)
-    flags = {(e.name, s): flags_of(config_file, e, s, overrides) for e, s in runs}
-    configs = {one: from_flags(flags[one]).as_json() for one in flags}
+    planned = plan(config_file, entries, seeds, overrides, workdir)
     results, failed = [], []
-    for number, (entry, seed) in enumerate(runs, start=1):
-        name = f"{entry.name}, seed {seed} (run {number} of {len(runs)})"
-        config = configs[entry.name, seed]
-        folder = folder_of(workdir, entry, seed)
-        found, _ = outcome(folder, config)
-        print(f"{name}: {folder}{', already finished' if found else ''}", flush=True)
+    for number, one in enumerate(planned, start=1):
+        name = f"{one.entry.name}, seed {one.seed} (run {number} of {len(planned)})"
+        found, _ = one.outcome()
+        print(f"{name}: {one.folder}{', already finished' if found else ''}", flush=True)
+        problem, lines = "", []
         if not found:
-            command = ["-m", "tempme_jax.main", *flags[entry.name, seed], f"--workdir={folder}"]
-            code, lines = launch([sys.executable, *command])
-            found, problem = outcome(folder, config)
-            if code:
-                found, problem = None, f"exit code {code}"
+            found, problem, lines = one.launched(launch)
         if found:
-            results.append({"name": entry.name, "folder": str(folder), **found})
-        else:
-            print(f"{name}: FAILED, {problem}; the others go on", flush=True)
-            again = shlex.join(["python", *command])
-            failed.append({"run": name, "problem": problem, "last_lines": lines, "command": again})
-    order = {entry.name: number for number, (entry, _) in enumerate(runs)}
-    results.sort(key=lambda found: order[found["name"]])
-    rows = summaries(results)
+            results.append({"name": one.entry.name, "folder": str(one.folder), **found})
+            continue
+        print(f"{name}: FAILED, {problem}; the others go on", flush=True)
+        again = shlex.join(["python", *one.command])
+        failed.append({"run": name, "problem": problem, "last_lines": lines, "command": again})
+    rows = rows_of(results, planned)
     measured = measure_speeds(results, workdir, launch) if speeds and results else {}
-    printed = {entry.name: entry.printed for entry, _ in runs}
-    for row in rows:
-        row["videos_per_second"] = measured.get(row["name"])
-        row["printed"] = dict(printed[row["name"]])
+    rows = [{**row, "videos_per_second": measured.get(row["name"])} for row in rows]
     report(rows, results, failed, workdir)
     return 1 if failed else 0
 
 
-def folder_of(workdir: str | os.PathLike, entry: Entry, seed: int) -> pathlib.Path:
-    """Where a run lies; its name may hold what no file name should."""
-    name = "".join(c if c.isalnum() or c in "+-_.," else "_" for c in entry.name)
-    return pathlib.Path(workdir) / name / f"seed_{seed}"
+def plan(
+    config_file: str | os.PathLike,
+    entries: Sequence[Entry | str],
+    seeds: int | Sequence[int],
+    overrides: Sequence[str],
+    workdir: str | os.PathLike,
+) -> list[Planned]:
+    """The runs, all entries with one seed before the next, if everything asked for can be."""
+    planned = []
+    for entry, seed in checked(config_file, entries, seeds, overrides):
+        flags = flags_of(config_file, entry, seed, overrides)
+        # Its name may hold what no file name should.
+        name = "".join(c if c.isalnum() or c in "+-_.," else "_" for c in entry.name)
+        folder = pathlib.Path(workdir) / name / f"seed_{seed}"
+        planned.append(Planned(entry, seed, flags, folder, from_flags(flags).as_json()))
+    return planned
 
 
 def checked(
@@ -171,10 +194,18 @@ def flags_of(
     return [config, f"--config.seed={seed}", *entry.flags, *overrides]
 
 
+def rows_of(results: list[dict[str, Any]], planned: list[Planned]) -> list[dict[str, Any]]:
+    """A row for each entry that has results, in the order of the entries."""
+    entries = list(dict.fromkeys(one.entry.name for one in planned))
+    printed = {one.entry.name: dict(one.entry.printed) for one in planned}
+    rows = summaries(sorted(results, key=lambda found: entries.index(found["name"])))
+    return [{**row, "printed": printed[row["name"]]} for row in rows]
+
+
 def measure_speeds(
     results: list[dict[str, Any]],
     workdir: str | os.PathLike,
-    launch: Callable[[list[str]], tuple[int, list[str]]],
+    launch: Launch,
 ) -> dict[str, float]:
     """Videos a second of each row, in a process of its own: this one shall hold no device."""
     file = pathlib.Path(workdir) / SPEEDS
@@ -187,120 +218,3 @@ def measure_speeds(
         return {}
     measured = {one["method"]: one for one in json.loads(file.read_text(encoding="utf-8"))}
     return {name: measured[folder]["videos_per_second"] for name, folder in folders.items()}
-
-
-def outcome(folder: pathlib.Path, config: dict[str, Any]) -> tuple[dict[str, Any] | None, str]:
-    """The results in a folder, if they are of these settings; else None and why not."""
-    try:
-        results = read_results(folder / "results.json")
-    except (OSError, ValueError) as error:
-        return None, str(error)
-    if results["config"] != config:
-        return None, f"{folder} holds results of other settings; choose another workdir"
-    return results, ""
-
-
-def report(
-    rows: list[dict[str, Any]],
-    results: list[dict[str, Any]],
-    failed: list[dict[str, Any]],
-    workdir: str | os.PathLike,
-) -> None:
-    """Prints the table and what failed, and saves all of it."""
-    from tempme_jax import plots
-    from tempme_jax.reports import console, new_table
-
-    folder, out = pathlib.Path(workdir), console()
-    lines = protocols(results)
-    lines += [APART] if any(row["printed"] for row in rows) else []
-    folder.mkdir(parents=True, exist_ok=True)
-    found = {"rows": rows, "protocols": lines, "failed": failed, "results": results}
-    replace_text(folder / "compare.json", json.dumps(found, indent=1) + "\n")
-    if rows:
-        replace_text(folder / "compare.csv", as_csv(rows))
-        replace_text(folder / "compare.md", as_markdown(rows, lines))
-        plots.accuracy_and_cost(rows, folder / "compare.png")
-        table = new_table(TITLE)
-        for name in columns(rows):
-            table.add_column(name, justify="left" if name == "Method" else "right")
-        for row in rows:
-            table.add_row(*cells(row, rows))
-        out.print(table)
-    for line in [*lines, f"Saved: {folder}/compare.{{{'csv,json,md,png' if rows else 'json'}}}"]:
-        out.print(line, markup=False)
-    for one in failed:
-        told = "\n  ".join([f"{one['run']} FAILED: {one['problem']}", *one["last_lines"]])
-        out.print(f"\n{told}\nTo run it alone: {one['command']}", markup=False)
-
-
-def columns(rows: list[dict[str, Any]]) -> list[str]:
-    """The heads of the columns: ours, and behind them those of the paper, if it has any."""
-    return [*COLUMNS, *(f"paper: {PRINTED[name][0]}" for name in printed_columns(rows))]
-
-
-def printed_columns(rows: list[dict[str, Any]]) -> list[str]:
-    """Which columns of the paper are known for a row at least."""
-    return [name for name in PRINTED if any(known(row, name) for row in rows)]
-
-
-def known(row: dict[str, Any], name: str) -> bool:
-    """Whether it is known what the paper prints of a row."""
-    return row["printed"].get(name) is not None
-
-
-def cells(row: dict[str, Any], rows: list[dict[str, Any]]) -> list[str]:
-    """A row under its `columns`."""
-    memory, speed, measured = (
-        row["peak_memory_bytes"], row["videos_per_second"], row["text_to_video"],
-    )  # fmt: skip
-    ours = [
-        row["name"],
-        str(len(row["seeds"])),
-        f"{row['trainable'] / 1e6:.3f}",
-        f"{row['paper']:.4g}",
-        str(row["tokens"]),
-        *(shown_spread(measured[name], ".1f") for name in ("R@1", "R-Sum", "MnR")),
-        "-" if speed is None else f"{speed:.3g}",
-        shown_spread(row["seconds"], ".0f"),
-        "-" if memory is None else f"{memory / 2**30:.2f}",
-    ]
-    theirs = [
-        format(row["printed"][name], PRINTED[name][1]) if known(row, name) else "-"
-        for name in printed_columns(rows)
-    ]
-    return ours + theirs
-
-
-def shown_spread(value: dict[str, float | None], spec: str) -> str:
-    """A mean, with its deviation if there is one."""
-    deviation = value["deviation"]
-    shown = "" if deviation is None else f" ± {deviation:{spec}}"
-    return f"{value['mean']:{spec}}{shown}"
-
-
-def as_markdown(rows: list[dict[str, Any]], lines: list[str]) -> str:
-    """The table on the screen, for a README."""
-    heads = columns(rows)
-    table = [heads, ["---", *["---:"] * (len(heads) - 1)], *(cells(row, rows) for row in rows)]
-    text = [f"| {' | '.join(one)} |" for one in table]
-    return "\n".join([f"{TITLE}.", "", *text, "", *lines, ""])
-
-
-def as_csv(rows: list[dict[str, Any]]) -> str:
-    """All numbers, one column each: means and deviations of both directions, too."""
-    flat = [dict(flattened(row)) for row in rows]
-    stream = io.StringIO()
-    names = dict.fromkeys(name for row in flat for name in row)
-    writer = csv.DictWriter(stream, names, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(flat)
-    return stream.getvalue()
-
-
-def flattened(row: dict[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
-    """The values of a row, named by the path to them."""
-    for name, value in row.items():
-        if isinstance(value, dict):
-            yield from flattened(value, f"{before}{name} ")
-        else:
-            yield before + name, " ".join(map(str, value)) if name == "seeds" else value

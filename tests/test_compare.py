@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tempme_jax import compare, plots
+from tempme_jax import compare, compare_report, plots
 from tempme_jax.config import from_flags
 from tempme_jax.metrics import retrieval_metrics
 from tempme_jax.results import DIRECTIONS, MEASURES, summaries, write_results
@@ -316,7 +316,7 @@ def test_rows_of_a_table(config_file, capsys):
     assert (a[0], a[-2:], b[0], b[-2:]) == ("A:", ["34.8", "-"], "B", ["-", "46.1"])
     found = json.loads((config_file.parent / "work/compare.json").read_text())
     assert [row["name"] for row in found["rows"]] == ["A: 2/2", "B"]
-    assert found["protocols"][-1] == compare.APART
+    assert found["protocols"][-1] == compare_report.APART
     markdown = (config_file.parent / "work/compare.md").read_text()
     assert "| paper: GFLOPs | paper: R@1 |" in markdown
 
