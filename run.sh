@@ -16,7 +16,7 @@ cd "$(dirname "$0")"
 setup() {
     if [ -n "${VIRTUAL_ENV:-}" ]; then
         PATH="$VIRTUAL_ENV/bin:$PATH"
-        if ! command -v tempme > /dev/null || { [ "$1" != . ] && ! python -c 'import pytest, xdist'; }; then
+        if ! command -v tempme > /dev/null || { [ "$1" != . ] && ! python -c 'import pytest, xdist, nbclient'; }; then
             python -m pip install --quiet --editable "$1"
         fi
         return
