@@ -102,13 +102,13 @@ def attend(
     return (y / total).astype(v.dtype), weight[..., 0, :] / total[..., 0, :]
 
 
-def split_heads(x: Float[Array, "b t n 3hc"], heads: int) -> tuple[Float[Array, "b t h n c"], ...]:
+def split_heads(x: Float[Array, "b t n qkv"], heads: int) -> tuple[Float[Array, "b t h n c"], ...]:
     """Queries, keys and values."""
     split = x.reshape(*x.shape[:-1], 3, heads, x.shape[-1] // 3 // heads)
     return tuple(split.transpose(3, 0, 1, 4, 2, 5))
 
 
-def join_heads(y: Float[Array, "b t h n c"]) -> Float[Array, "b t n hc"]:
+def join_heads(y: Float[Array, "b t h n c"]) -> Float[Array, "b t n d"]:
     """All heads of a token side by side."""
     y = y.swapaxes(2, 3)
     return y.reshape(*y.shape[:3], -1)
