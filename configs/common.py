@@ -89,6 +89,7 @@ RECIPES = {
 }  # fmt: skip
 # The same for paragraphs and minutes of video, of ActivityNet.
 RECIPES_LONG = {
+    "plevu": {"model": {"max_words": 45}},  # all that its prompts leave room for
     "dgl": {"train": {"batch_size": 16}},
     "mv-adapter": {"model": {"num_frames": 32}, "train": {"batch_size": 64, "epochs": 15}},
 }

@@ -326,3 +326,11 @@ def test_settings_are_read_back_as_they_were(tmp_path):
     assert not is_workdir(tmp_path)
     (tmp_path / "config.json").write_text(written)
     assert is_workdir(tmp_path)
+
+
+def test_the_prompts_of_plevu_leave_room_for_fewer_words():
+    """Also in its own recipe for paragraphs."""
+    arch = ARCHITECTURES["ViT-B/32"]
+    model = given("activitynet.py:plevu").model
+    assert (model.max_words, model.num_frames) == (45, 16)
+    assert model.max_words == arch.context_length - METHODS["plevu"][0].text_positions

@@ -32,14 +32,15 @@ OPTIONS = {
     "factor": 3, "calibration": 3,
 }  # fmt: skip
 LEARN = [name for name, row in METHODS.items() if row[1] == Reducer()]
-REDUCE = [name for name in METHODS if name not in LEARN]
+# The variants F of VoP reduce alike.
+REDUCE = [name for name in METHODS if name not in (*LEARN, "vop-fp", "vop-fc")]
 PAIRS = [f"{first}+{second}" for first in LEARN for second in REDUCE]
 # What cannot combine says why.
 CANNOT = {
     **dict.fromkeys([f"rap+{name}" for name in REDUCE], "the grid of 16 patches"),
     **dict.fromkeys(["vop-p+testa", "vop-c+testa"], "which these are is not known"),
     **dict.fromkeys(
-        [f"dgl-transformer+{name}" for name in ("tempme", "testa", "vop-f", "vop-fp", "vop-fc")],
+        [f"dgl-transformer+{name}" for name in ("tempme", "testa", "vop-f")],
         "prompts for each of 4 frames",
     ),
 }
