@@ -113,6 +113,8 @@ def load_run(workdir: str | os.PathLike, dtype: str, *, only_dtype: bool) -> Mod
     config = build(read_config(workdir))
     model = model_of(dataclasses.replace(config.model, dtype=dtype), config.seed)
     trainable, frozen = split(model.clip, model.params)
+    if not trainable:
+        return model
     found = selected(workdir, trainable)
     if found is None:
         raise WeightsError(f"{workdir} holds no checkpoint yet; train with it first")

@@ -222,3 +222,12 @@ def test_export_writes_one_file_that_embeds_alike(workdir, model, tmp_path):
     np.testing.assert_array_equal(
         exported.embed_text("video 30 of many"), model.embed_text("video 30 of many")
     )
+
+
+def test_a_workdir_of_which_nothing_trains_needs_no_checkpoint(workdir, tmp_path):
+    """Plain CLIP opens as it was evaluated."""
+    config = json.loads((workdir / "config.json").read_text())
+    config["model"] |= {"method": "clip", "options": {}}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    model = tempme_jax.load(tmp_path)
+    assert (model.method, model.trainable) == ("clip", {})
