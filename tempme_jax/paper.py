@@ -33,8 +33,8 @@ VOP_S_SLIP = (
     "Its accuracies and DGL's look swapped in the TempMe paper."
 )
 DGL_S_COUNT = "As its code runs, which projects keys and values twice; GMAC is with once, as here."
-MV_ADAPTER_S = "CLIP's biases train, too; the paper says only that it takes more than 210 GFLOPs."
-RECONSTRUCTED = "A reconstruction: RAP's equations are not public. The paper says more than 210."
+MV_ADAPTER_S = 'Rounds to the 3.6 that is printed; CLIP\'s biases are in it. GFLOPs: only ">210".'
+RECONSTRUCTED = 'A reconstruction, written without RAP\'s equations. GFLOPs: only ">210".'
 FULL_OF_B16 = "123.54 M, as of B/32: of the patches and positions nothing trains."
 
 
