@@ -11,10 +11,10 @@ from tempme_jax.loading import model_of
 from tempme_jax.optim import learning_rate
 from tempme_jax.parameters import split
 from tempme_jax.pipeline import batches
-from tempme_jax.run import optimizer_of, training_batches
+from tempme_jax.run import objective_of, optimizer_of, training_batches
 from tempme_jax.settings import Config
 from tempme_jax.sharding import make_mesh, place, place_batch, place_params, replicated
-from tempme_jax.step import Objective, TrainState, train_step, unchanged
+from tempme_jax.step import TrainState, train_step, unchanged
 
 
 def measure(config: Config, steps: int) -> DataSpeed:
@@ -51,7 +51,7 @@ def with_device(config: Config, model, source, steps: int) -> tuple[float, float
     frozen = place_params(mesh, frozen, split=True)
     optimizer = optimizer_of(config, learning_rate(1e-9, source.steps, 0.0))
     state = TrainState(place(replicated(mesh), np.int32(0)), trainable, optimizer.init(trainable))
-    objective, waited, begun = Objective(model.clip, config.train.gradient_cache), 0.0, 0.0
+    objective, waited, begun = objective_of(config, model.clip), 0.0, 0.0
     with batches(source, config.train.batch_size, workers=config.data.workers) as reader:
         for step in range(steps + 1):
             started = time.monotonic()

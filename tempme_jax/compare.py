@@ -36,7 +36,8 @@ class Entry:
         name: of the row, and of the folder of its runs.
         words: what stands behind the colon of --config, a method first: "tempme" or "dgl,b16".
         flags: more flags of its runs.
-        printed: what the paper prints of it, by the names of `PRINTED`; None where it is not known.
+        printed: what the paper prints of it, by the names in `compare_report.PRINTED`;
+            None where it is not known.
     """
 
     name: str

@@ -83,8 +83,8 @@ class RAP(Adapter):
             if dataclasses.replace(step, temporal=0) != grid:
                 raise ValueError(
                     f"asa=True warps the grid of {arch.patches} patches of every frame, and the "
-                    f"reducer leaves other tokens in block {layer}: {step}; choose a method that "
-                    "keeps all tokens, or asa=False, which combines with every reducer"
+                    f"reducer leaves {step.clips} x {step.out} tokens in block {layer}; choose a "
+                    "method that keeps all tokens, or asa=False, which combines with every reducer"
                 )
 
     def branch(self, name: str, site: Site) -> Callable[[jax.Array, Tokens, Any], jax.Array]:
