@@ -125,7 +125,10 @@ def save_weights(
     file.parent.mkdir(parents=True, exist_ok=True)
     unfinished = file.with_name(f".{file.name}.{os.getpid()}")
     try:
+        unfinished.touch()
+        mode = unfinished.stat().st_mode
         safetensors.numpy.save_file(arrays, unfinished, metadata={METADATA: json.dumps(about)})
+        unfinished.chmod(mode)  # safetensors leaves it to its owner alone, whatever the umask says
         os.replace(unfinished, file)
     finally:
         unfinished.unlink(missing_ok=True)

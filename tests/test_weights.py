@@ -263,6 +263,12 @@ def test_a_repository_that_had_no_weights_is_asked_again(remembered, params, tmp
     assert_same_params(load_weights("someone/small-clip").params, params)
 
 
+def test_a_file_is_for_others_as_any_new_one(params, tmp_path):
+    (tmp_path / "new").touch()
+    save_weights(tmp_path / "x.safetensors", params, TOY)
+    assert (tmp_path / "x.safetensors").stat().st_mode == (tmp_path / "new").stat().st_mode
+
+
 def test_a_failed_save_leaves_what_was_there(params, tmp_path, monkeypatch):
     file = tmp_path / "x.safetensors"
     file.write_text("old")
