@@ -5,6 +5,16 @@
 
 made the weights that come with the package. A single frame shows colour, shape and place, never
 which move came first.
+
+`tiny_tempme.safetensors` beside it is TempMe trained on it, stored in float16 by
+
+    python -m tempme_jax.main --config=configs/moving_shapes.py:tempme --workdir=workdir/tiny-tempme
+    python -c '
+    import dataclasses, jax, tempme_jax
+    model = tempme_jax.load("workdir/tiny-tempme")
+    half = jax.tree.map(lambda array: array.astype("float16"), model.params)
+    model = dataclasses.replace(model, params=half)
+    model.save("tempme_jax/datasets/tiny_tempme.safetensors")'
 """
 
 from configs import common

@@ -59,3 +59,23 @@ def data_prepare(config, settings):
     from tempme_jax.data import prepare
 
     prepare(from_flags([f"--config={config}", *settings]).data)
+
+
+@data.command("samples")
+@click.argument("folder", type=click.Path(file_okay=False))
+def data_samples(folder):
+    """Write 96 short videos to try a search on.
+
+    They are the test videos of the built-in set, such as "a red circle moves right then up", which
+    the model tiny-tempme was trained for. FOLDER is made if it is not there, files that are there
+    are kept, and captions.csv beside them says what each of them shows.
+    """
+    import shlex
+
+    from tempme_jax.datasets import moving_shapes
+
+    videos = moving_shapes.write_samples(folder)
+    place = shlex.quote(click.format_filename(folder))
+    click.echo(f"{click.format_filename(folder)}: {len(videos)} videos and captions.csv. Next:")
+    click.echo(f"  tempme index {place} --model tiny-tempme")
+    click.echo(f'  tempme search "{videos[0].captions[0]}" --index {place}')

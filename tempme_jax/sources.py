@@ -20,8 +20,11 @@ BACKBONES = (
     "timm/vit_base_patch16_clip_224.metaclip_400m",
     "facebook/metaclip-b16-400m",
 )
-# What comes with the package: see `configs/tiny_clip.py`.
-BUILT_IN = {"tiny-clip": resources.files("tempme_jax") / "datasets" / "tiny_clip.safetensors"}
+# What comes with the package: `configs/tiny_clip.py` says how it was made.
+BUILT_IN = {
+    "tiny-clip": resources.files("tempme_jax") / "datasets" / "tiny_clip.safetensors",
+    "tiny-tempme": resources.files("tempme_jax") / "datasets" / "tiny_tempme.safetensors",
+}
 # In a folder or repository, in this order: open_clip's repositories hold timm's arrays as
 # model.safetensors, which are only half of CLIP.
 FILE_NAMES = ("open_clip_model.safetensors", "model.safetensors")

@@ -1,5 +1,7 @@
 """The built-in set: short videos of shapes that move, made here, in which the order matters."""
 
+import csv
+import io
 import itertools
 import os
 from fractions import Fraction
@@ -43,23 +45,57 @@ class MovingShapes(VideoText):
     def videos(self, split: str) -> list[Video]:
         """All videos of a split; the files that are not there yet are rendered first."""
         folder = self.root / "videos" / f"edition-{EDITION}" / split
-        folder.mkdir(parents=True, exist_ok=True)
-        motions = shapes.all_motions()
-        takes = range(SIZES[self.builder_config.variant][split])
-        all_takes = list(itertools.product(takes, enumerate(motions)))
-        listed = []
-        # A bar on a terminal only.
-        for take, (number, motion) in tqdm.tqdm(all_takes, f"Rendering {split}", disable=None):
-            pair = motions.index(min(motion, motion.reverse))
-            file = folder / f"{number:02}-{take:02}.mp4"
-            if not file.exists():
-                seed = (self.SPLITS.index(split), take)
-                look = np.random.default_rng((*seed, pair))
-                noise = np.random.default_rng((*seed, len(motions) + number))
-                write_video(file, shapes.draw(motion, look, noise))
-            name, group = f"{split}-{number:02}-{take:02}", f"{split}-{pair:02}-{take:02}"
-            listed.append(Video(id=name, file=file, captions=(motion.caption,), group=group))
-        return listed
+        return render(folder, split, SIZES[self.builder_config.variant][split])
+
+
+def render(folder: Path, split: str, takes: int) -> list[Video]:
+    """Videos of a split in a folder, `takes` of each motion; those not there yet are made."""
+    folder.mkdir(parents=True, exist_ok=True)
+    motions = shapes.all_motions()
+    all_takes = list(itertools.product(range(takes), enumerate(motions)))
+    listed = []
+    # A bar on a terminal only.
+    for take, (number, motion) in tqdm.tqdm(all_takes, f"Rendering {split}", disable=None):
+        pair = motions.index(min(motion, motion.reverse))
+        file = folder / file_name(number, take)
+        if not file.exists():
+            seed = (MovingShapes.SPLITS.index(split), take)
+            look = np.random.default_rng((*seed, pair))
+            noise = np.random.default_rng((*seed, len(motions) + number))
+            write_video(file, shapes.draw(motion, look, noise))
+        name, group = f"{split}-{number:02}-{take:02}", f"{split}-{pair:02}-{take:02}"
+        listed.append(Video(id=name, file=file, captions=(motion.caption,), group=group))
+    return listed
+
+
+def file_name(number: int, take: int) -> str:
+    """The name of the file of a take of the motion of a number."""
+    return f"{number:02}-{take:02}.mp4"
+
+
+def write_samples(folder: str | os.PathLike[str]) -> list[Video]:
+    """The 96 test videos as files of a folder, and beside them captions.csv (file, caption).
+
+    Args:
+        folder: made if it is not there. Files that are there are kept.
+
+    Raises:
+        ValueError: if the folder has a captions.csv that is of other videos.
+    """
+    folder = Path(folder)
+    table = io.StringIO()
+    rows = csv.writer(table, lineterminator="\n")
+    rows.writerow(("file", "caption"))
+    for number, motion in enumerate(shapes.all_motions()):
+        rows.writerow((file_name(number, 0), motion.caption))
+    content = table.getvalue().encode()
+    captions = folder / "captions.csv"
+    if captions.exists() and captions.read_bytes() != content:
+        raise ValueError(f"{captions} is of other videos; give the samples a folder of their own")
+    videos = render(folder, "test", takes=1)
+    if not captions.exists():
+        captions.write_bytes(content)
+    return videos
 
 
 def write_video(file: Path, frames: np.ndarray) -> None:
