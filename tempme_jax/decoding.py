@@ -3,7 +3,7 @@
 import collections
 import contextlib
 import dataclasses
-import io
+import itertools
 import math
 import multiprocessing.context
 import os
@@ -12,16 +12,15 @@ import signal
 import sys
 import threading
 import types
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures.process import BrokenProcessPool
 from fractions import Fraction
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from pebble import ProcessExpired, ProcessFuture, ProcessPool
-from PIL import Image
 
-from tempme_jax.video import VideoError, middles, read_at
+from tempme_jax.video import VideoError, encode_jpeg, middles, read_at
 
 # A process is replaced after so many videos, so that what libraries leak does not add up.
 VIDEOS_PER_PROCESS = 256
@@ -90,43 +89,51 @@ def decode_file(request: Request) -> Decoded:
         VideoError: as `video.read_at`, or the file ends before the wanted part.
     """
     frames, times = read_at(request.file, request.moments, image_size=request.size)
-    return Decoded([_jpeg(frame, request.quality) for frame in frames], times.tolist())
+    return Decoded([encode_jpeg(frame, request.quality) for frame in frames], times.tolist())
 
 
 def decode_all(
-    requests: Sequence[Request],
+    requests: Iterable[Any],
     *,
     workers: int | None = None,
-    seconds: float = 60.0,
+    seconds: float | Callable[[Any], float] = 60.0,
     memory: int = 4 * 2**30,
-    decode: Callable[[Request], Decoded] = decode_file,
-) -> Iterator[Decoded | VideoError]:
+    ahead: int | None = None,
+    decode: Callable[[Any], Any] = decode_file,
+) -> Iterator[Any]:
     """Decode files in child processes, some ahead of the one that is asked for.
 
     Whatever a file does to its process, the others are decoded all the same.
 
     Args:
-        requests: what to decode.
-        workers: how many processes; None for one per CPU.
-        seconds: the longest time for one file. A process that takes longer is killed.
+        requests: what to decode: each a `Request`, or whatever else `decode` takes and has a
+            `file`. They are taken as they are needed, from this thread.
+        workers: how many processes; None for one per CPU. There are never more than requests.
+        seconds: the longest time for one request, or a function that gives it. A process that
+            takes longer is killed.
         memory: the most bytes that a process may ask for, beyond what it starts with. Not every
             system can set it; Linux does.
+        ahead: how many requests beyond the one that is asked for are decoded, or wait for that;
+            None for four per process.
         decode: what a process runs; it must be importable there.
 
     Yields:
-        For each request, in the same order, what was decoded, or why nothing was.
+        For each request, in the same order, what was decoded, or a VideoError, which says why
+        nothing was.
 
     Raises:
         RuntimeError: the child processes do not run at all.
     """
-    if not requests:
+    requests = iter(requests)
+    first = list(itertools.islice(requests, workers or os.cpu_count() or 1))
+    if not first:
         return
-    workers = min(workers or os.cpu_count() or 1, len(requests))
-    waiting: collections.deque[tuple[Request, ProcessFuture]] = collections.deque()
-    with contextlib.closing(_Pool(workers, seconds, memory, decode)) as pool:
-        for request in requests:
+    ahead = 4 * len(first) if ahead is None else ahead
+    waiting: collections.deque[tuple[Any, ProcessFuture]] = collections.deque()
+    with contextlib.closing(_Pool(len(first), seconds, memory, decode)) as pool:
+        for request in itertools.chain(first, requests):
             waiting.append((request, pool.submit(request)))
-            if len(waiting) > 4 * workers:
+            if len(waiting) > ahead:
                 yield _first(waiting, pool)
         while waiting:
             yield _first(waiting, pool)
@@ -135,8 +142,15 @@ def decode_all(
 class _Pool:
     """Processes that can be started anew with all that they have not yet answered."""
 
-    def __init__(self, workers: int, seconds: float, memory: int, decode: Callable):
-        self.workers, self.seconds, self.memory, self.decode = workers, seconds, memory, decode
+    def __init__(
+        self,
+        workers: int,
+        seconds: float | Callable[[Any], float],
+        memory: int,
+        decode: Callable[[Any], Any],
+    ):
+        self.workers, self.memory, self.decode = workers, memory, decode
+        self.seconds = seconds if callable(seconds) else lambda request: seconds
         self._start()
 
     def _start(self) -> None:
@@ -148,10 +162,11 @@ class _Pool:
             context=_Context(),
         )
 
-    def submit(self, request: Request) -> ProcessFuture:
-        task = (self.decode, request, self.seconds)
+    def submit(self, request: Any) -> ProcessFuture:
+        seconds = self.seconds(request)
+        task = (self.decode, request, seconds)
         try:
-            return self._processes.schedule(_decode_in_child, task, timeout=self.seconds)
+            return self._processes.schedule(_decode_in_child, task, timeout=seconds)
         except RuntimeError as error:  # broken by now; whoever waits for it starts it anew
             future = ProcessFuture()
             future.set_exception(BrokenProcessPool(str(error)))
@@ -168,14 +183,14 @@ class _Pool:
         self._processes.join()
 
 
-def _first(waiting: collections.deque, pool: _Pool) -> Decoded | VideoError:
+def _first(waiting: collections.deque, pool: _Pool) -> Any:
     """The result of the first that waits, which is then taken off the queue."""
     for _ in range(TRIES):
         request, future = waiting[0]
         # All before it are done, so that its turn has come. No answer in time means that a
         # process was killed at a bad moment, as while it answered, and took the answer along.
         with contextlib.suppress(TimeoutError):
-            future.exception(timeout=pool.seconds + PATIENCE)
+            future.exception(timeout=pool.seconds(request) + PATIENCE)
         if future.done() and not isinstance(future.exception(), BrokenProcessPool):
             waiting.popleft()
             error = future.exception()
@@ -187,11 +202,11 @@ def _first(waiting: collections.deque, pool: _Pool) -> Decoded | VideoError:
     )
 
 
-def _reason(request: Request, error: BaseException, pool: _Pool) -> VideoError:
+def _reason(request: Any, error: BaseException, pool: _Pool) -> VideoError:
     if isinstance(error, VideoError):
         return error
     if isinstance(error, TimeoutError) or _exit_code(error) == -signal.SIGALRM:
-        return VideoError(request.file, f"took more than {pool.seconds:g} s to decode")
+        return VideoError(request.file, f"took more than {pool.seconds(request):g} s to decode")
     if isinstance(error, MemoryError):
         return VideoError(request.file, f"needs more than {pool.memory / 2**30:.1f} GiB to decode")
     if isinstance(error, ProcessExpired):
@@ -205,7 +220,7 @@ def _exit_code(error: BaseException) -> int:
     return error.exitcode if isinstance(error, ProcessExpired) else 0
 
 
-def _decode_in_child(decode: Callable[[Request], Decoded], request: Request, seconds: float):
+def _decode_in_child(decode: Callable[[Any], Any], request: Any, seconds: float) -> Any:
     # The parent ends what takes too long. Should it be gone, the process ends itself.
     signal.alarm(math.ceil(seconds + PATIENCE / 2))
     try:
@@ -223,12 +238,6 @@ def _limit_memory(memory: int) -> None:
         _, most = resource.getrlimit(resource.RLIMIT_AS)
         most = memory if most == resource.RLIM_INFINITY else min(memory, most)
         resource.setrlimit(resource.RLIMIT_AS, (most, most))
-
-
-def _jpeg(frame, quality: int) -> bytes:
-    file = io.BytesIO()
-    Image.fromarray(frame).save(file, "JPEG", quality=quality)
-    return file.getvalue()
 
 
 class _Process(multiprocessing.context.SpawnProcess):

@@ -1,10 +1,12 @@
 """Reading frames of a video file, evenly spread or at chosen times, as CLIP wants them."""
 
+import io
 import os
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from fractions import Fraction
 from itertools import dropwhile
+from typing import Any
 
 import numpy as np
 from av.container import InputContainer
@@ -17,12 +19,19 @@ from PIL import Image
 from tempme_jax.container import (
     VideoError,
     check_pixels,
+    check_regular_file,
     open_video,
     packets_of,
     scan,
     video_errors,
     video_stream,
 )
+
+THUMBNAIL_SIDE = 320
+THUMBNAIL_QUALITY = 80
+
+# What is kept of a frame: it is given the timestamp, and uint8 [height, width, 3], right way up.
+Keep = Callable[[int, np.ndarray], Any]
 
 
 def read_frames(
@@ -54,7 +63,8 @@ def read_frames(
     path = os.fsdecode(path)
     with video_errors(path):
         times, keyframes = _plan(path, num_frames)
-        frames = _decode_all(path, sorted(set(times)), keyframes, image_size)
+        keep, whole = _cropped(path, image_size), image_size is None
+        frames = _decode_all(path, sorted(set(times)), keyframes, keep, whole=whole)
         return np.stack([frames[time] for time in times])
 
 
@@ -83,9 +93,71 @@ def read_at(
     with video_errors(path):
         index = scan(path)
         times = sorted(set(index.shown(moments(index.length))))
-        frames = _decode_all(path, times, index.keyframes, image_size)
+        keep, whole = _cropped(path, image_size), image_size is None
+        frames = _decode_all(path, times, index.keyframes, keep, whole=whole)
         seconds = [float((time - index.times[0]) * index.unit) for time in times]
         return np.stack([frames[time] for time in times]), np.array(seconds, np.float32)
+
+
+def read_shown(
+    path: str | os.PathLike[str],
+    times: Sequence[int],
+    keyframes: Sequence[int],
+    *,
+    image_size: int,
+    pictured: Collection[int] = (),
+) -> tuple[np.ndarray, dict[int, bytes]]:
+    """Read the frames of known timestamps, and small pictures of some of them.
+
+    Args:
+        path: the file, as for `read_frames`.
+        times: the timestamps, ascending, as `container.Index.shown` gives them.
+        keyframes: the timestamps of all keyframes, or what `keyframes_for` keeps of them.
+        image_size: as for `read_frames`.
+        pictured: of which of `times` a picture is made.
+
+    Returns:
+        uint8 array [t, image_size, image_size, 3], RGB, and for each of `pictured` the whole
+        frame, as `encode_thumbnail` makes it.
+
+    Raises:
+        VideoError: as for `read_frames`.
+    """
+    path = os.fsdecode(path)
+    crop = _cropped(path, image_size)
+
+    def keep(time: int, pixels: np.ndarray) -> tuple[np.ndarray, bytes]:
+        # First what refuses frames that are too large.
+        return crop(time, pixels), encode_thumbnail(pixels) if time in pictured else b""
+
+    with video_errors(path):
+        check_regular_file(path)
+        kept = _decode_all(path, times, keyframes, keep, whole=False)
+        return np.stack([kept[time][0] for time in times]), {t: kept[t][1] for t in pictured}
+
+
+def keyframes_for(times: Sequence[int], keyframes: Sequence[int]) -> list[int]:
+    """Those of all keyframes by which the frames of ascending timestamps are found.
+
+    There are two from before the group of pictures of the first: one to go back to when seeking
+    misses, and one that tells that groups lie between the start of the file and the first frame.
+    """
+    first = bisect_right(keyframes, times[0]) - 1
+    return list(keyframes[max(0, first - 2) : bisect_right(keyframes, times[-1])])
+
+
+def encode_jpeg(pixels: np.ndarray, quality: int) -> bytes:
+    """A JPEG file of uint8 [height, width, 3], RGB; `quality` from 1 to 100."""
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "JPEG", quality=quality)
+    return file.getvalue()
+
+
+def encode_thumbnail(pixels: np.ndarray) -> bytes:
+    """A small JPEG file of uint8 [height, width, 3], RGB; the long side at most 320 pixels."""
+    image = Image.fromarray(pixels)
+    image.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE))
+    return encode_jpeg(np.asarray(image), THUMBNAIL_QUALITY)
 
 
 def middles(start: Fraction, end: Fraction, count: int) -> list[Fraction]:
@@ -147,40 +219,49 @@ def _plan(path: str, num_frames: int) -> tuple[list[int], list[int]]:
 
 
 def _decode_all(
-    path: str, times: Sequence[int], keyframes: Sequence[int], image_size: int | None
-) -> dict[int, np.ndarray]:
-    """The frame on screen at each of the ascending `times`."""
-    frames = _decode(path, times, keyframes, image_size)
-    missing = [time for time in times if time not in frames]
-    if missing:  # seeking does not work in every file; decoding from the start does
-        frames |= _decode(path, missing, [], image_size)
-    if not frames:
+    path: str, times: Sequence[int], keyframes: Sequence[int], keep: Keep, *, whole: bool
+) -> dict[int, Any]:
+    """What is kept of the frame on screen at each of the ascending `times`."""
+    kept: dict[int, Any] = {}
+    # A seek may end behind the keyframe, as in an MPEG-TS; then the group before is looked for.
+    # And there are files in which none works, while decoding from the start does.
+    for seeks, back in ((keyframes, 0), (keyframes, 1), ((), 0)):
+        missing = [time for time in times if time not in kept]
+        if missing:
+            kept |= _decode(path, missing, seeks, keep, whole=whole, back=back)
+    if len(kept) < len(times):
         raise VideoError(path, "no decodable frame")
-    return frames
+    return kept
 
 
 def _decode(
-    path: str, times: Sequence[int], keyframes: Sequence[int], image_size: int | None
-) -> dict[int, np.ndarray]:
-    """The frame on screen at each of the ascending `times`, as far as seeking finds it.
+    path: str,
+    times: Sequence[int],
+    keyframes: Sequence[int],
+    keep: Keep,
+    *,
+    whole: bool,
+    back: int = 0,
+) -> dict[int, Any]:
+    """What is kept of the frames on screen at the ascending `times`, as far as seeking finds them.
 
     Decoding goes on from one wanted frame to the next, and seeks only where whole groups of
-    pictures lie between. Without `keyframes` it never seeks, and finds a frame for every time
-    unless none can be decoded.
+    pictures lie between, to `back` groups before the wanted one. Without `keyframes` it never
+    seeks, and finds a frame for every time unless none can be decoded.
     """
-    pictures = {}
+    kept = {}
     with open_video(path) as container:
         stream = video_stream(container, path)
         reformatter = VideoReformatter()
         # The size may change within a stream; whole frames are brought to the declared one.
         declared = stream.codec_context.width or None, stream.codec_context.height or None
-        size = (None, None) if image_size else declared
+        size = declared if whole else (None, None)
         frames, shown, ahead, group = _frames(container, stream), None, None, -1
         for time in times:
             wanted_group = bisect_right(keyframes, time) - 1
             if wanted_group > group + 1:
                 try:
-                    container.seek(keyframes[wanted_group], stream=stream)
+                    container.seek(keyframes[max(wanted_group - back, 0)], stream=stream)
                 except FFmpegError:
                     break
                 frames, shown, ahead = _frames(container, stream, from_keyframe=True), None, None
@@ -192,10 +273,9 @@ def _decode(
             frame = shown if keyframes else shown or ahead
             if frame is not None:
                 rgb = _upright(frame, reformatter.reformat(frame, *size, "rgb24", threads=1))
-                # Cropped at once, so that no more than one large frame is held.
-                pictures[time] = _crop(path, rgb, image_size) if image_size else rgb
+                kept[time] = keep(time, rgb)  # at once, to hold no more than one large frame
                 group = bisect_right(keyframes, frame.pts) - 1
-    return pictures
+    return kept
 
 
 def _upright(frame: VideoFrame, rgb: VideoFrame) -> np.ndarray:
@@ -209,7 +289,12 @@ def _upright(frame: VideoFrame, rgb: VideoFrame) -> np.ndarray:
     return pixels[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1]
 
 
-def _crop(path: str, pixels: np.ndarray, image_size: int) -> np.ndarray:
-    # A frame of 65535 x 1 is small, and takes gigabytes once its short side is resized.
-    check_pixels(path, *_resized_shape(*pixels.shape[:2], image_size))
-    return resize_and_crop(pixels[None], image_size)[0]
+def _cropped(path: str, image_size: int | None) -> Keep:
+    """Keeps the square that CLIP sees of a frame; the whole frame if there is no size."""
+
+    def crop(time: int, pixels: np.ndarray) -> np.ndarray:
+        # A frame of 65535 x 1 is small, and takes gigabytes once its short side is resized.
+        check_pixels(path, *_resized_shape(*pixels.shape[:2], image_size))
+        return resize_and_crop(pixels[None], image_size)[0]
+
+    return crop if image_size else lambda time, pixels: pixels

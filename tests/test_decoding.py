@@ -9,13 +9,12 @@ import time
 from fractions import Fraction
 from pathlib import Path
 
-import numpy as np
 import pytest
 from video_files import decode_or_worse, shown_indices, write_clip
 
 from tempme_jax import decoding
 from tempme_jax.decoding import Request, decode_all, decode_file
-from tempme_jax.video import VideoError, read_frames
+from tempme_jax.video import VideoError, encode_jpeg, read_frames
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +58,7 @@ def test_part_of_a_file(clip):
 def test_evenly_spread_frames_are_those_of_read_frames(clip):
     frames, _ = decode_file(request_of(clip, fps=None, least=6))
     pictures = read_frames(clip, 6, image_size=32)
-    assert frames == [decoding._jpeg(np.ascontiguousarray(picture), 95) for picture in pictures]
+    assert frames == [encode_jpeg(picture, 95) for picture in pictures]
 
 
 def test_what_goes_wrong_is_said_and_the_others_go_on(clip, tmp_path):

@@ -1,6 +1,7 @@
 """Video files for the tests, good and damaged, and a data set of any files."""
 
 import io
+import itertools
 import os
 import time
 
@@ -13,9 +14,25 @@ from test_video import HEIGHT, WIDTH, brightness, encode, encode_sound
 from tempme_jax import decoding
 from tempme_jax.datasets.base import Storage, Video, VideoText
 
+# The AV1 encoder writes its settings to stderr, unless told otherwise before its first use.
+os.environ.setdefault("SVT_LOG", "1")
+
 VP9 = {"deadline": "realtime", "cpu-used": "8", "g": "10"}
 AV1 = {"preset": "12", "g": "10", "svtav1-params": "lp=1"}
 H264 = {"preset": "ultrafast", "g": "10"}
+MPEG2 = {"strict": "-1"}  # or it refuses to write 10 frames a second
+H265 = {"preset": "ultrafast", "x265-params": "log-level=none:pools=none:frame-threads=1"}
+OPTIONS = {
+    "libx264": H264, "libx265": H265, "libvpx-vp9": VP9, "libsvtav1": AV1,
+    "mpeg1video": MPEG2, "mpeg2video": MPEG2,
+}  # fmt: skip
+# By suffix, unless said otherwise: libav's name of the container, and the codec.
+KINDS = {
+    "mp4": ("mp4", "libx264"), "mkv": ("matroska", "libx264"), "mov": ("mov", "libx264"),
+    "webm": ("webm", "libvpx-vp9"), "avi": ("avi", "mpeg4"), "ts": ("mpegts", "libx264"),
+    "flv": ("flv", "libx264"), "mpg": ("mpeg", "mpeg2video"), "wmv": ("asf", "wmv2"),
+    "m4v": ("mp4", "libx264"), "3gp": ("3gp", "libx264"), "mts": ("mpegts", "libx264"),
+}  # fmt: skip
 UNEVEN = (0, 3, 6, 10, 15, 16, 17, 30, 33)
 SLOW = (0, 50, 100, 150)
 
@@ -153,3 +170,73 @@ def decode_or_worse(request):
     if name.startswith("raise"):
         raise ZeroDivisionError("no such luck")
     return decoding.decode_file(request)
+
+
+class Films:
+    """Makes videos, none like another, from seeds that are alike in every run."""
+
+    def __init__(self, scratch):
+        self.scratch, self.seeds = scratch, itertools.count()
+
+    def __call__(
+        self,
+        suffix,
+        times=range(12),
+        *,
+        codec=None,
+        size=(HEIGHT, WIDTH),
+        rotation=(),
+        sound="",
+        cover=False,
+        movflags="faststart",
+        **options,
+    ):
+        """A video file of uint8 noise whose frames come at `times`, in tenths of a second."""
+        kind, usual = KINDS[suffix]
+        codec = codec or usual
+        flags = {"movflags": movflags} if movflags and kind in ("mp4", "mov", "3gp") else {}
+        path = self.scratch / f"film.{suffix}"
+        container_options = {"fflags": "+bitexact", **flags}
+        with av.open(str(path), "w", format=kind, container_options=container_options) as container:
+            stream = container.add_stream(codec, rate=10, options=OPTIONS.get(codec, {}) | options)
+            stream.height, stream.width = size
+            stream.codec_context.thread_count = 1  # starting more takes longer than such frames
+            stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
+            if rotation:
+                stream.set_display_rotation(*rotation)
+            others = [add_sound(container, sound)] if sound else []
+            others += [add_cover(container)] if cover else []
+            for frame in self.frames(times, size):
+                container.mux(stream.encode(frame.reformat(format=stream.pix_fmt)))
+            container.mux(stream.encode())
+            for other, frame in others:
+                container.mux(other.encode(frame))
+                container.mux(other.encode())
+        return path.read_bytes()
+
+    def frames(self, times, size):
+        """Frames of slightly noisy grey that gets brighter."""
+        random = np.random.default_rng(next(self.seeds))
+        for number, moment in enumerate(times):
+            picture = random.integers(0, 25, (*size, 3)) + 20 + 200 * number // len(times)
+            frame = av.VideoFrame.from_ndarray(picture.astype(np.uint8), format="rgb24")
+            frame.pts = moment
+            yield frame
+
+
+def add_sound(container, codec):
+    """A stream of silence and the one frame that it holds."""
+    stream = container.add_stream(codec, rate=48000, layout="mono")
+    kind = "flt" if codec == "libopus" else "fltp"
+    frame = av.AudioFrame.from_ndarray(np.zeros((1, 960), np.float32), kind, "mono")
+    frame.sample_rate, frame.pts = 48000, 0
+    return stream, frame
+
+
+def add_cover(container):
+    """A stream for the cover of a song, and the cover."""
+    stream = container.add_stream("mjpeg", rate=1)
+    stream.width, stream.height, stream.pix_fmt = 32, 32, "yuvj420p"
+    stream.disposition = Disposition.attached_pic
+    frame = av.VideoFrame.from_ndarray(np.full((32, 32, 3), 99, np.uint8), format="rgb24")
+    return stream, frame.reformat(format="yuvj420p")

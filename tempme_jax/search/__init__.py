@@ -1,0 +1,1 @@
+"""Searching folders of videos by what they show."""
