@@ -1,0 +1,160 @@
+// The dialog that shows one moment in its video.
+
+import { moments } from "./tiles.js";
+import { source, stop as stopPreview } from "./preview.js";
+import { clock, copy, match, span } from "./words.js";
+
+const element = id => document.getElementById(id);
+const dialog = element("viewer");
+const video = element("video");
+const figure = element("merged");
+const picture = figure.querySelector("img");
+const track = element("track");
+const MERGED = "Patches with a border of one hue, in all frames, were merged: together they are one token.";
+let number = 0;
+let compared = "";
+let leave = () => {};
+let similar = () => {};
+
+export const isOpen = () => dialog.open;
+
+// `closed` is called with the number of the moment shown last, `like` to see more like one.
+export function open(which, said, { closed, like, merged = false }) {
+  [compared, leave, similar] = [said, closed, like];
+  stopPreview();
+  if (!dialog.open) dialog.showModal();
+  dialog.focus();
+  show(which, merged);
+}
+
+function show(which, merged = false) {
+  const list = moments();
+  if (which < 0 || which >= list.length) return;
+  number = which;
+  const moment = list[number];
+  element("viewer-name").textContent = moment.name;
+  element("place").textContent = `${number + 1} of ${list.length}`;
+  element("viewer-time").textContent = span(moment);
+  element("viewer-match").textContent = match(moment, compared);
+  element("viewer-match").title = `cosine ${moment.score.toFixed(3)}`;
+  element("viewer-path").textContent = moment.path;
+  element("unplayable").querySelector("code").textContent = moment.path;
+  element("unplayable").querySelector("img").src = thumbnail(moment);
+  element("unplayable").hidden = true;
+  button("previous").disabled = number === 0;
+  button("next").disabled = number === list.length - 1;
+  track.hidden = true;
+  showMerged(merged, moment);
+  if (!merged) load(moment);
+}
+
+const thumbnail = ({ window }) => `/thumbnail/${encodeURIComponent(window)}`;
+const button = what => dialog.querySelector(`[data-do="${what}"]`);
+
+function load(moment) {
+  video.poster = thumbnail(moment);
+  // The whole video can be seen, so that the address has no end.
+  video.src = source(moment).replace(/,[^,]*$/, "");
+  video.play().catch(() => {}); // it may not play by itself, or not at all: its error event tells
+}
+
+function unload() {
+  video.pause();
+  video.removeAttribute("src");
+  video.load();
+}
+
+function showMerged(wanted, moment) {
+  figure.hidden = !wanted;
+  button("merged").setAttribute("aria-pressed", wanted);
+  video.hidden = wanted;
+  element("explained").textContent = "";
+  picture.removeAttribute("src");
+  if (!wanted) return;
+  unload();
+  track.hidden = element("unplayable").hidden = true;
+  figure.classList.add("waiting");
+  element("explained").textContent = "Asking the model what it merges here; this takes some seconds.";
+  picture.parentElement.href = picture.src = `/merged/${encodeURIComponent(moment.window)}`;
+}
+
+function replay() {
+  const moment = moments()[number];
+  if (!figure.hidden) show(number);
+  else {
+    video.currentTime = moment.at;
+    video.play().catch(() => {});
+  }
+}
+
+const actions = {
+  close: () => dialog.close(),
+  previous: () => show(number - 1, !figure.hidden),
+  next: () => show(number + 1, !figure.hidden),
+  replay,
+  merged: () => show(number, figure.hidden),
+  similar: () => {
+    dialog.close();
+    similar(number);
+  },
+  path: () => copy(moments()[number].path, "the path"),
+  time: () => copy(span(moments()[number]), "the time"),
+};
+
+dialog.addEventListener("click", event => {
+  const what = event.target.closest("[data-do]")?.dataset.do;
+  if (what) actions[what]();
+  else if (event.target === dialog) dialog.close(); // beside it
+});
+
+dialog.addEventListener("close", () => {
+  unload();
+  picture.removeAttribute("src");
+  leave(number);
+});
+
+dialog.addEventListener("keydown", event => {
+  if (event.altKey || event.ctrlKey || event.metaKey) return;
+  const player = event.target === video; // which has keys of its own
+  const step = { ArrowLeft: "previous", ArrowRight: "next" }[event.key];
+  if (step && !player && !figure.contains(event.target)) actions[step]();
+  else if (event.key === "m") actions.similar();
+  else if (event.key === " " && !player && !event.target.closest("button, a")) {
+    if (video.paused) video.play().catch(() => {});
+    else video.pause();
+  } else return;
+  event.preventDefault();
+});
+
+video.addEventListener("loadedmetadata", () => {
+  const moment = moments()[number];
+  if (Math.abs(video.currentTime - moment.at) > 0.5) video.currentTime = moment.at;
+  if (!Number.isFinite(video.duration)) return;
+  const part = track.querySelector(".part");
+  part.style.left = `${(100 * moment.start) / video.duration}%`;
+  part.style.width = `${(100 * (Math.min(moment.end, video.duration) - moment.start)) / video.duration}%`;
+  track.title = `The moment, ${span(moment)}, in ${clock(video.duration)}`;
+  track.hidden = false;
+});
+video.addEventListener("timeupdate", () => {
+  track.querySelector(".cursor").style.left = `${(100 * video.currentTime) / (video.duration || 1)}%`;
+});
+video.addEventListener("error", () => {
+  if (!video.hasAttribute("src")) return;
+  video.hidden = true;
+  element("unplayable").hidden = false;
+});
+track.addEventListener("click", event => {
+  const box = track.getBoundingClientRect();
+  video.currentTime = ((event.clientX - box.left) / box.width) * video.duration;
+});
+picture.addEventListener("load", () => {
+  figure.classList.remove("waiting");
+  element("explained").textContent = MERGED;
+});
+picture.addEventListener("error", () => {
+  if (!picture.hasAttribute("src")) return;
+  figure.classList.remove("waiting");
+  figure.hidden = true;
+  element("explained").textContent = "What was merged cannot be shown: the video is gone or cannot be read any more.";
+});
