@@ -1,0 +1,261 @@
+"""`tempme doctor` says what is ready on a machine, what is missing for what, and how to get it."""
+
+import json
+import resource
+import shutil
+import sys
+import types
+
+import jax
+import pytest
+from click.testing import CliRunner
+from huggingface_hub import constants
+from packaging.specifiers import SpecifierSet
+from packaging.version import Version
+
+from tempme_jax import doctor
+from tempme_jax.cli import main
+from tempme_jax.doctor import hardware, metadata, software, storage
+from tempme_jax.doctor.finding import Finding, State
+
+NEEDS = (
+    "good-one>=1",
+    "old-one<3,>=2.1",
+    "new-one<3",
+    "absent-one>=1",
+    "elsewhere>=1; sys_platform == 'nowhere'",
+    "av>=17",
+    "absent-ray>=2; extra == 'ray'",
+    "torch==2.13.0; extra == 'torch'",
+    "good-one>=1; extra == 'test'",
+    "old-one>=5; extra == 'test'",
+    "good-one[gpu]>=1; extra == 'cuda12'",
+    "good-one[none]>=1; extra == 'tpu'",
+)
+
+
+@pytest.fixture
+def libraries(tmp_path, monkeypatch):
+    """Metadata that hides that of the libraries here: tempme-jax needs what NEEDS says."""
+    extras = ("ray", "torch", "test", "cuda12", "cuda13", "tpu")
+    needs = (*NEEDS, "good-one[gpu]>=1; extra == 'cuda13'")
+    install(tmp_path, "tempme-jax", "0.1.0", *needs, extras=extras)
+    plugin = "gpu-plugin>=1; extra == 'gpu'"
+    install(tmp_path, "good-one", "1.5", plugin, "new-one; extra == 'none'")
+    for name, version in [("old-one", "2.0"), ("new-one", "3.0"), ("av", "17.0"), ("torch", "2.1")]:
+        install(tmp_path, name, version)
+    install(tmp_path, "starlette", "0.40.0")
+    monkeypatch.syspath_prepend(tmp_path)
+
+
+def install(folder, name, version, *needs, extras=()):
+    lines = ["Metadata-Version: 2.1", f"Name: {name}", f"Version: {version}"]
+    lines += ["Requires-Python: >=3.11", *(f"Provides-Extra: {extra}" for extra in extras)]
+    lines += [f"Requires-Dist: {need}" for need in needs]
+    info = folder / f"{name.replace('-', '_')}-{version}.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("\n".join(lines) + "\n")
+
+
+def test_versions_against_the_metadata(libraries):
+    found = {library.name: library for library in metadata.required()}
+    assert {name: library.fault for name, library in found.items()} == {
+        "good-one": "",
+        "old-one": "too old",
+        "new-one": "too new",
+        "absent-one": "missing",
+        "av": "too old",
+        "starlette": "too old",
+    }
+    assert [name for name, library in found.items() if library.unsafe] == ["av", "starlette"]
+    assert metadata.python("3.10.1").fault == "too old"
+
+
+def test_what_is_wrong_has_a_cure(libraries, monkeypatch):
+    monkeypatch.setattr(software, "LINES", 4)
+    ok, *lines, rest = software.libraries()
+    assert (ok.state, ok.text) == (State.OK, "1 of 6 are in range: good-one 1.5")
+    assert {line.state for line in (*lines, rest)} == {State.MISSING}
+    assert [f"{line.text}: {line.cure}" for line in lines] == [
+        "av 17.0 is too old, and has known security holes: pip install 'av>=18.1,>=17'",
+        "starlette 0.40.0 is too old, and has known security holes: "
+        "pip install 'starlette>=0.49.1'",
+        "old-one 2.0 is too old: pip install 'old-one>=2.1,<3'",
+        "new-one 3.0 is too new: pip install 'new-one<3'",
+    ]
+    assert rest.text.startswith("1 more are not: absent-one")
+    assert rest.values == {"absent-one": "missing"}
+
+
+@pytest.mark.parametrize(
+    ("version", "limits", "fault"),
+    [
+        ("2.13.0+cpu", "==2.13.0", ""),
+        ("2.12.0", "==2.13.0", "too old"),
+        ("2.14.0", "==2.13.0", "too new"),
+        ("0.12.1.dev7", ">=0.10.2,<0.13", ""),
+        ("1.5", ">=1,!=1.5", "not allowed"),
+        ("2.0", "~=1.4", "too new"),
+    ],
+)
+def test_faults(version, limits, fault):
+    assert metadata.fault(Version(version), set(SpecifierSet(limits))) == fault
+
+
+def test_extras_are_optional(libraries):
+    here, *lines = software.extras()
+    # good-one[none] wants new-one of any version, which is here.
+    assert (here.state, here.text) == (State.OK, "all is here for TPUs")
+    assert {line.state for line in lines} == {State.OPTIONAL}
+    assert [line.text for line in lines] == [
+        "ray, for `tempme index --ray`",
+        "torch, for the tests against PyTorch (torch 2.1 is too old)",
+        "test, for the tests (old-one 2.0 is too old)",
+        "cuda12 or cuda13, for NVIDIA GPUs",
+    ]
+    assert lines[0].cure == software.install("ray")
+    assert lines[3].values["cuda12"] == ["gpu-plugin>=1"]
+
+
+def test_how_it_is_installed(monkeypatch, tmp_path):
+    root = doctor.__file__.removesuffix("/tempme_jax/doctor/__init__.py")
+    monkeypatch.chdir(tmp_path)
+    assert software.install("ray") == f"pip install -e '{root}[ray]'"
+    monkeypatch.chdir(root)
+    assert software.install() == "pip install -e ."
+    monkeypatch.setattr(software, "__file__", str(tmp_path / "lib/tempme_jax/doctor/software.py"))
+    assert software.install("ray") == "pip install 'tempme-jax[ray]'"
+
+
+def broken():
+    yield Finding("of it", State.OK, "half")
+    raise OSError("a [broken]\nlibrary")
+
+
+def test_a_probe_that_fails_is_a_line():
+    report = doctor.examine({"memory": broken})
+    assert [finding.text for finding in report.findings] == [
+        "half",
+        "could not be found out: OSError: a [broken] library",
+    ]
+    assert report.findings[1].state == State.UNKNOWN and report.ready
+    assert not doctor.examine({"devices": broken}).ready
+
+
+@pytest.mark.parametrize("state", list(State))
+def test_json_says_what_the_screen_says(state, monkeypatch):
+    finding = Finding("disk", state, "full \udcff", "buy one", {"free": 1})
+    report = doctor.examine({"disk": lambda: [finding]})
+    monkeypatch.setattr(doctor, "examine", lambda: report)
+    shown = CliRunner().invoke(main, ["doctor"])
+    told = CliRunner().invoke(main, ["doctor", "--json"])
+    assert shown.exit_code == told.exit_code == (1 if state == State.MISSING else 0)
+    assert "disk       full \\udcff: buy one\n" in shown.stdout
+    assert ("MISSING" in shown.stdout) == (state == State.MISSING)
+    values = json.loads(told.stdout)
+    assert values["ready"] == report.ready
+    assert values["findings"] == [vars(finding)]
+
+
+def test_a_bad_machine_fits_a_screen():
+    long = "a long text " * 12
+    bad = [Finding("libraries", State.MISSING, long, "pip install one") for _ in range(8)]
+    lacking = [Finding("extras", State.OPTIONAL, "ray", "pip install ray") for _ in range(9)]
+    lines = doctor.as_text(doctor.examine({"all": lambda: bad + lacking})).splitlines()
+    assert len(lines) <= 30
+    assert max(map(len, lines)) <= 100
+    assert lines[-3:] == [
+        "What is optional and not here: tempme doctor --json",
+        "",
+        "Not ready: see what is MISSING.",
+    ]
+    assert lines.count(" " * 22 + "pip install one") == 8
+
+
+def test_this_machine():
+    report = doctor.examine()
+    topics = [finding.topic for finding in report.findings]
+    assert {"libraries", "decoders", "devices", "cpus", "compiled", "weights"} <= {*topics}
+    assert len(doctor.as_text(report).splitlines()) <= 30
+    by_topic = {finding.topic: finding for finding in report.findings}
+    assert by_topic["devices"].values["platform"] == "cpu"
+    assert by_topic["decoders"].values["h264"] is True
+    assert by_topic["compiled"].state == State.PROBLEM  # tests switch it off
+    assert by_topic["compiled"].cure == "unset JAX_ENABLE_COMPILATION_CACHE"
+
+
+def test_a_decoder_that_is_not_there(monkeypatch):
+    monkeypatch.setitem(software.DECODERS, "hevc", ("no-such-decoder",))
+    assert list(software.decoders())[1].state == State.PROBLEM
+    monkeypatch.setitem(software.DECODERS, "h264", ("no-such-decoder",))
+    found, lost = software.decoders()
+    assert "h264" not in found.text and found.values["vp9"]
+    assert (lost.state, lost.text) == (State.MISSING, "h264, hevc cannot be decoded here")
+
+
+@pytest.mark.parametrize(
+    ("said", "extra"),
+    [
+        ("NVIDIA H100, 580.95.05, 9.0", "cuda13"),
+        ("NVIDIA H100, 550.54.15, 9.0", "cuda12"),
+        ("NVIDIA H100, 580.95.05, 7.0", "cuda12"),
+        ("NVIDIA H100, 580.95.05, [N/A]", "cuda12"),
+    ],
+)
+def test_a_gpu_that_is_not_used(said, extra, tmp_path, monkeypatch):
+    (tmp_path / "nvidia-smi").write_text(f"#!/bin/sh\necho '{said}'\n")
+    (tmp_path / "nvidia-smi").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    monkeypatch.setattr(hardware.importlib.util, "find_spec", lambda name: None)
+    (found,) = hardware.idle_gpu(None)
+    assert (found.state, found.cure) == (State.PROBLEM, software.install(extra))
+    assert found.text == "NVIDIA H100 is here, but JAX does not use it"
+    (found,) = hardware.idle_gpu("cpu")
+    assert found.cure == "unset JAX_PLATFORMS"
+
+
+def test_devices_of_one_kind_are_one_line(monkeypatch):
+    stats = {"bytes_limit": 60 * 2**30}
+    gpu = types.SimpleNamespace(platform="gpu", device_kind="H100", memory_stats=lambda: stats)
+    monkeypatch.setattr(jax, "devices", lambda: [gpu] * 8)
+    (found,) = hardware.devices()
+    assert found.text == "JAX computes on 8 gpu: H100, 60.0 GiB each that JAX may use"
+    assert found.values["memory"] == [60 * 2**30] * 8
+
+
+def test_no_device(monkeypatch):
+    def devices():
+        raise RuntimeError("Unable to initialize backend")
+
+    monkeypatch.setattr(jax, "devices", devices)
+    assert next(hardware.devices()).text.startswith("JAX finds no device: Unable to initialize")
+    assert not doctor.examine({"devices": hardware.devices}).ready
+
+
+def test_clip_in_the_cache(tmp_path, monkeypatch):
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    (found,) = storage.weights()
+    assert found.state == State.OPTIONAL and "no CLIP" in found.text
+    for name in ("models--openai--clip-one", "models--google--bert", "datasets--my--clips"):
+        (tmp_path / name / "snapshots" / "abc").mkdir(parents=True)
+        (tmp_path / name / "snapshots" / "abc" / "model.safetensors").write_bytes(bytes(1000))
+    (found,) = storage.weights()
+    assert (found.state, found.values["clip"]) == (State.OK, {"openai/clip-one": 1000})
+    assert "openai/clip-one" in found.text
+
+
+def test_limits_only_where_they_are_a_problem(monkeypatch):
+    def limited(files, shared, encoding):
+        usage = types.SimpleNamespace(total=shared)
+        monkeypatch.setattr(resource, "getrlimit", lambda which: (files, files))
+        monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage)
+        monkeypatch.setattr(sys, "getfilesystemencoding", lambda: encoding)
+        monkeypatch.setattr(storage.pathlib.Path, "is_dir", lambda folder: True)
+        return {finding.topic: finding for finding in storage.limits()}
+
+    assert limited(resource.RLIM_INFINITY, 2**30, "utf-8") == {}
+    found = limited(256, 64 * 2**20, "ascii")
+    assert found.keys() == {"names", "files", "shared"}
+    assert found["files"].text.startswith("only 256 ")
+    assert found["files"].cure == "ulimit -n 1024"
+    assert {finding.state for finding in found.values()} == {State.PROBLEM}
