@@ -14,7 +14,7 @@ from tempme_jax.architecture import ARCHITECTURES, Architecture
 from tempme_jax.clip import Clip
 from tempme_jax.compilation import use_persistent_cache
 from tempme_jax.config import build
-from tempme_jax.model import Model
+from tempme_jax.model import Drawn, Model
 from tempme_jax.options import known, whole
 from tempme_jax.parameters import (
     initial_backbone,
@@ -51,8 +51,9 @@ def load(
         source: a Hugging Face repository ("openai/clip-vit-base-patch32"), a folder or a
             `.safetensors` file, of OpenAI, open_clip, transformers, the published TempMe code or
             of ours. Ours know their method and settings; they are used where none are given.
-            "tiny-clip" comes with the package. The workdir of a training opens as it was trained,
-            with the best checkpoint; of what is below only `dtype` can be given then.
+            "tiny-clip" and, trained on the built-in set, "tiny-tempme" come with the package. The
+            workdir of a training opens as it was trained, with the best checkpoint; of what is
+            below only `dtype` can be given then.
         method: a name of `METHODS`; "tempme" where the file does not say.
         num_frames: frames of every video; 12 where the file does not say.
         max_words: ids of every text; 32 where the file does not say.
@@ -89,11 +90,20 @@ def load(
     if method == saved.get("method") and saved.get("folded") and not anew:
         model = dataclasses.replace(model, clip=model.clip.copy(adapter=Adapter()))
     try:
-        return with_params(model, weights.params, seed=seed)
+        loaded = with_params(model, weights.params, seed=seed)
     except WeightsError as error:
         raise WeightsError(
             f"{source} does not fit method {method!r} with {num_frames} frames: {error}"
         ) from error
+    return dataclasses.replace(loaded, drawn=drawn_of(saved, loaded))
+
+
+def drawn_of(saved: dict[str, Any], loaded: Model) -> Drawn:
+    """What was drawn: just now, or else before the file was saved."""
+    drawn = saved.get("drawn")
+    if loaded.drawn.paths or drawn is None:
+        return loaded.drawn
+    return Drawn(drawn["seed"], frozenset(map(tuple, drawn["paths"])))
 
 
 def adapter_options(method: str) -> set[str]:
@@ -118,7 +128,7 @@ def load_run(workdir: str | os.PathLike, dtype: str, *, only_dtype: bool) -> Mod
     found = selected(workdir, trainable)
     if found is None:
         raise WeightsError(f"{workdir} holds no checkpoint yet; train with it first")
-    return dataclasses.replace(model, params=join(found[0], frozen))
+    return dataclasses.replace(model, params=join(found[0], frozen), drawn=Drawn())
 
 
 def model_of(settings: ModelSettings, seed: int) -> Model:
@@ -228,6 +238,8 @@ def with_params(model: Model, given: dict, *, seed: int) -> Model:
         check_params(given, expected, may_lack=learned)
     else:
         given = initial_backbone(model.arch, expected, seed)
+    drawn = Drawn(seed, frozenset(learned - given.keys()))
     params = {path: jnp.asarray(array) for path, array in given.items()}
-    params |= initialise(model.clip, model.num_frames, learned - given.keys(), seed)
-    return dataclasses.replace(model, params=flax.traverse_util.unflatten_dict(params))
+    params |= initialise(model.clip, model.num_frames, drawn.paths, seed)
+    params = flax.traverse_util.unflatten_dict(params)
+    return dataclasses.replace(model, params=params, drawn=drawn)

@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import os
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import flax.traverse_util
 import jax
@@ -12,7 +13,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 
 from tempme_jax import inputs
-from tempme_jax.adapters.base import Adapter
+from tempme_jax.adapters.base import Adapter, Path
 from tempme_jax.architecture import Architecture
 from tempme_jax.clip import Clip
 from tempme_jax.losses import similarity
@@ -33,6 +34,13 @@ VIDEO_BATCH_ELSEWHERE = 16
 TEXT_BATCH = 64
 
 
+class Drawn(NamedTuple):
+    """Parameters that no file held, and the seed that they were drawn with."""
+
+    seed: int = 0
+    paths: frozenset[Path] = frozenset()
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class Model:
     """Embeds videos and texts into one space. Made by `load` and `create`.
@@ -43,6 +51,7 @@ class Model:
         method: the name of the method.
         num_frames: frames of every video.
         max_words: ids of every text, start and end included; longer texts are cut with a warning.
+        drawn: which of the parameters that are learned still have the values they begin with.
     """
 
     clip: Clip
@@ -50,6 +59,7 @@ class Model:
     method: str
     num_frames: int
     max_words: int
+    drawn: Drawn = dataclasses.field(default=Drawn(), repr=False)
 
     @property
     def arch(self) -> Architecture:
@@ -188,6 +198,7 @@ class Model:
             "folded": type(self.adapter) is not type(parts(self.method)[0]),
             "num_frames": self.num_frames,
             "max_words": self.max_words,
+            "drawn": {"seed": self.drawn.seed, "paths": sorted(map(list, self.drawn.paths))},
         }
         flat = flax.traverse_util.flatten_dict(jax.device_get(self.params))
         save_weights(file, flat, self.arch, layout=layout, settings=settings)

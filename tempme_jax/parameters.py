@@ -6,6 +6,7 @@ the adapter names. Only they are differentiated, optimised and saved in checkpoi
 
 import functools
 import math
+from collections.abc import Set
 
 import flax.traverse_util
 import jax
@@ -25,7 +26,7 @@ def shapes(clip: Clip, num_frames: int) -> dict[Path, tuple[int, ...]]:
     return {path: a.shape for path, a in flax.traverse_util.flatten_dict(tree).items()}
 
 
-def initialise(clip: Clip, num_frames: int, paths: set[Path], seed: int) -> dict[Path, jax.Array]:
+def initialise(clip: Clip, num_frames: int, paths: Set[Path], seed: int) -> dict[Path, jax.Array]:
     """Initial values, float32, of what is learned beside CLIP, at some paths and at no others."""
     return draw(clip, num_frames, frozenset(paths), jax.random.key(seed)) if paths else {}
 

@@ -42,7 +42,7 @@ class Weights:
         params: float32 parameters by path; a subset of those of a model.
         arch: the architecture that they are of.
         settings: what a file of ours says of its model: "method", "options", "folded",
-            "num_frames", "max_words". Empty for others.
+            "num_frames", "max_words", "drawn". Empty for others.
     """
 
     params: dict[Path, np.ndarray]

@@ -77,8 +77,8 @@ def assert_unit_vectors(vectors, count):
 
 def test_public_names():
     assert set(tempme_jax.__all__) == {
-        "METHODS", "Architecture", "Model", "VideoError", "WeightsError", "__version__",
-        "create", "load", "merging",
+        "METHODS", "Architecture", "Model", "VideoError", "VideoIndex", "VideoIndexError",
+        "WeightsError", "__version__", "create", "load", "merging",
     }  # fmt: skip
     assert dir(tempme_jax) == sorted(tempme_jax.__all__)
     assert tempme_jax.METHODS.keys() >= {"clip", "full", "lora", "tome", "tempme"}
