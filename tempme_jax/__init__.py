@@ -15,6 +15,8 @@ _HOMES = {
     "Architecture": "tempme_jax.architecture",
     "Model": "tempme_jax.model",
     "VideoError": "tempme_jax.video",
+    "VideoIndex": "tempme_jax.search.index",
+    "VideoIndexError": "tempme_jax.search.errors",
     "WeightsError": "tempme_jax.pretrained",
     "create": "tempme_jax.loading",
     "load": "tempme_jax.loading",

@@ -7,6 +7,7 @@ import click
 from tempme_jax.cli_bench import bench
 from tempme_jax.cli_data import data
 from tempme_jax.cli_group import CONFIG, OVERRIDES, PASSED_ON, Group
+from tempme_jax.cli_search import index, search, serve
 from tempme_jax.version import __version__
 
 
@@ -41,6 +42,23 @@ def convert(source, target, activation, layout, overwrite):
 
     convert_file(source, target, activation=activation, layout=layout, overwrite=overwrite)
     click.echo(f"{target}: open it with tempme_jax.load({target!r})")
+
+
+@main.command("doctor")
+@click.option("--json", "as_json", is_flag=True, help="Print an object of JSON.")
+def show_doctor(as_json):
+    """Say what is ready here, and what is missing.
+
+    Libraries, devices, caches, decoders and optional parts, with the command that gets what is
+    missing. Ends with exit code 1 if that is something that is needed.
+    """
+    from tempme_jax import doctor
+
+    report = doctor.examine()
+    text = doctor.as_json(report) if as_json else doctor.as_text(report)
+    encoding = sys.stdout.encoding or "utf-8"
+    click.echo(text.encode(encoding, "backslashreplace").decode(encoding))
+    sys.exit(0 if report.ready else 1)
 
 
 @main.command()
@@ -161,6 +179,9 @@ def visualize(video, weights, methods, frames, files, overwrite):
         click.echo(f"{click.format_filename(file)}: written")
 
 
+main.add_command(index)
+main.add_command(search)
+main.add_command(serve)
 main.add_command(data)
 main.add_command(bench)
 

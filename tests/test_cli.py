@@ -33,8 +33,9 @@ def rows_of(*arguments):
     ("command", "shown"),
     [
         ((), ["bench", "compare", "convert", "data", "export", "results", "--version", "--help"]),
-        (("bench",), ["costs", "data", "encode", "runs"]),
-        (("data",), ["doctor", "download", "prepare"]),
+        (("bench",), ["costs", "data", "encode", "runs", "search"]),
+        (("doctor",), ["--json"]),
+        (("data",), ["doctor", "download", "prepare", "samples"]),
         (("compare",), ["CONFIG", "SETTINGS", "--methods", "--seeds", "--workdir"]),
         (("compare",), ["--data", "--recipe", "--speeds"]),
         (("visualize",), ["VIDEO", "--weights", "--methods", "--frames", "--out", "--overwrite"]),
@@ -43,6 +44,7 @@ def rows_of(*arguments):
             ("bench", "encode"),
             ["--methods", "--backbone", "--frames", "--batch", "--rounds", "--dtype", "--json"],
         ),
+        (("bench", "search"), ["--windows", "--queries", "--width", "--json"]),
         (("convert",), ["SOURCE", "TARGET", "--activation", "--layout", "--overwrite"]),
     ],
 )
@@ -58,7 +60,7 @@ def test_every_option_has_a_help():
     groups = [main, main.commands["bench"], main.commands["data"]]
     commands = [command for group in groups for command in group.commands.values()]
     options = [o for c in commands for o in c.params if isinstance(o, click.Option)]
-    assert len(options) == 35
+    assert len(options) == 79
     assert [option.name for option in options if not option.help] == []
 
 
@@ -224,3 +226,25 @@ def test_speeds_of_models_that_were_trained(tmp_path):
     assert [row["method"] for row in rows] == files
     assert rows[0]["ratio"] == 1 and min(row["videos_per_second"] for row in rows) > 0
     assert files[1] in text
+
+
+TINY_SEARCH = ("bench", "search", "--windows", "120", "--queries", "3", "--width", "8")
+
+
+def test_search_as_json():
+    row = json.loads(run(*TINY_SEARCH, "--json").stdout)
+    sizes = [row[name] for name in ("windows", "queries", "width", "fetched")]
+    assert sizes == [120, 3, 8, 120]
+    assert row["memory_mb"] == 120 * 8 * 4 / 1e6
+    assert min(value for name, value in row.items() if name != "recall") > 0
+    assert row["exact_p50_ms"] <= row["exact_p99_ms"]
+    assert row["recall"] == 1  # so few windows are all compared
+
+
+def test_search_as_a_table():
+    result = run(*TINY_SEARCH)
+    lines = [line.split() for line in result.stdout.splitlines()]
+    assert [line[-1] for line in lines if line[:2] == ["in", "memory"]] == ["-"]
+    assert any(line[:4] == ["index", "of", "the", "database"] for line in lines)
+    assert "The best 120 of 120 windows of 8 numbers, for 3 queries" in result.stdout
+    assert result.stderr.splitlines()[-1] == "searching with its index"

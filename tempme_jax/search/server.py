@@ -131,6 +131,8 @@ def settings(app: FastAPI) -> uvicorn.Config:
         http="h11",
         ws="none",
         access_log=False,
+        # Its own would close the handlers that others have set up, and absl's closes its stream.
+        log_config=None,
         log_level="warning",
         server_header=False,
         proxy_headers=False,
