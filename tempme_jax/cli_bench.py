@@ -133,3 +133,93 @@ def bench_encode(methods, backbone, frames, batch, rounds, dtype, as_json):
     else:
         title = f"{backbone}, {frames} frames, {batch} videos a call, {dtype}"
         reports.print_encode_speeds(speeds, title, benchmark.product_speed())
+
+
+@bench.command("search")
+@click.option(
+    "--windows", type=click.IntRange(1), default=100_000, show_default=True, help="To search in."
+)
+@click.option(
+    "--queries", type=click.IntRange(1), default=1000, show_default=True, help="To search for."
+)
+@click.option(
+    "--width", type=click.IntRange(1), default=512, show_default=True, help="Of a vector."
+)
+@click.option(
+    "--fetch",
+    type=click.IntRange(10),
+    default=200,
+    show_default=True,
+    help="Windows for a query; 200 are what ten moments take.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
+def bench_search(windows, queries, width, fetch, as_json):
+    """Measure how fast an index is searched.
+
+    In memory, as up to 200,000 windows are, and by the database's own index, as more are. The
+    vectors are random, in clusters.
+    """
+    from tempme_jax import benchmark_search, reports
+
+    speed = benchmark_search.measure(
+        windows, queries, width, fetch, report=functools.partial(click.echo, err=True)
+    )
+    if as_json:
+        click.echo(json.dumps(dataclasses.asdict(speed), indent=1))
+    else:
+        reports.print_search_speed(speed)
+
+
+@bench.command("index")
+@click.option(
+    "--folder",
+    type=click.Path(exists=True, file_okay=False),
+    help="Of videos: all of them are indexed, elsewhere. Default: videos that are made.",
+)
+@click.option(
+    "--videos",
+    type=click.IntRange(1),
+    default=24,
+    show_default=True,
+    help="To make, without --folder.",
+)
+@click.option(
+    "--model",
+    default="ViT-B/32",
+    show_default=True,
+    help="A backbone, with random weights; or weights, as for tempme_jax.load.",
+)
+@click.option("--method", help="Of the model. Default: what the weights say, else tempme.")
+@click.option(
+    "--workers", type=click.IntRange(1), help="Processes that decode. Default: cores - 1."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
+def bench_index(folder, videos, model, method, workers, as_json):
+    """Measure how fast videos are indexed.
+
+    And whether decoding or embedding takes the time. The videos that are made last 10 seconds, 30
+    frames of 320 x 240 pixels each, as H.264.
+    """
+    import contextlib
+    import pathlib
+    import tempfile
+
+    from tempme_jax import benchmark_index, reports
+
+    with contextlib.ExitStack() as stack:
+        if not folder:
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="tempme-bench-"))
+            made = benchmark_index.made_videos(pathlib.Path(folder), videos)
+            with click.progressbar(made, videos, "Making videos", file=sys.stderr) as bar:
+                for _ in bar:
+                    pass
+        speed = benchmark_index.measure(
+            folder,
+            benchmark_index.model_of(model, method),
+            workers=workers,
+            report=functools.partial(click.echo, err=True),
+        )
+    if as_json:
+        click.echo(json.dumps(dataclasses.asdict(speed), indent=1))
+    else:
+        reports.print_index_speed(speed)

@@ -1,6 +1,6 @@
 """Tables on the screen."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import flax.traverse_util
 import rich.box
@@ -11,6 +11,10 @@ import rich.table
 from tempme_jax.benchmark import DataSpeed, EncodeSpeed
 from tempme_jax.model import Model
 from tempme_jax.paper import Counted
+
+if TYPE_CHECKING:  # they import the database
+    from tempme_jax.benchmark_index import IndexSpeed
+    from tempme_jax.benchmark_search import SearchSpeed
 
 # Room for every table. A narrower terminal wraps the lines, which loses less than narrow columns;
 # what is no terminal has no width of its own.
@@ -87,6 +91,73 @@ def print_data_speed(speed: DataSpeed) -> None:
         f"{speed.waited:.0%}",
     )
     console().print(table)
+
+
+def print_search_speed(speed: "SearchSpeed") -> None:
+    """How fast windows are found in memory, and by the index of the database."""
+    table = new_table(
+        f"The best {speed.fetched:,} of {speed.windows:,} windows of {speed.width} numbers, "
+        f"for {speed.queries:,} queries"
+    )
+    table.add_column("Search")
+    for name in (
+        "p50 (ms)",
+        "p99 (ms)",
+        "In a batch (ms)",
+        "Recall@10",
+        "Size (MB)",
+        "Made in (s)",
+    ):
+        table.add_column(name, justify="right")
+    exact = (speed.exact_p50_ms, speed.exact_p99_ms, speed.batch_ms)
+    index = (speed.index_p50_ms, speed.index_p99_ms)
+    table.add_row("in memory", *(f"{ms:.1f}" for ms in exact), "1", f"{speed.memory_mb:.0f}", "-")
+    table.add_row(
+        "index of the database", *(f"{ms:.1f}" for ms in index), "-", f"{speed.recall:.4f}",
+        f"{speed.disk_mb:.0f}", f"{speed.write_seconds:.1f} + {speed.build_seconds:.1f}",
+    )  # fmt: skip
+    out = console()
+    out.print(table)
+    out.print(
+        "Of the database: size on disk, vectors included; seconds of writing and of indexing."
+    )
+
+
+def print_index_speed(speed: "IndexSpeed") -> None:
+    """How fast videos are indexed, and what takes the time."""
+    table = new_table(
+        f"Indexing {speed.videos} videos ({speed.minutes:.1f} min, {speed.windows} windows), "
+        f"workers: {speed.workers}"
+    )
+    for name in (
+        "Videos/s",
+        "Minutes/min",
+        "Windows/s",
+        "All (s)",
+        "Decoding (CPU s)",
+        "First window (s)",
+        "Waited then (s)",
+        "Embedding (s)",
+    ):
+        table.add_column(name, justify="right")
+    table.add_row(
+        f"{speed.videos_per_second:.2f}",
+        f"{speed.minutes_per_minute:.1f}",
+        f"{speed.windows_per_second:.2f}",
+        f"{speed.seconds:.1f}",
+        f"{speed.decode_cpu_seconds:.1f}",
+        f"{speed.first_seconds:.1f}",
+        f"{speed.waited_seconds:.1f} ({speed.waited:.0%})",
+        f"{speed.embed_seconds:.1f}",
+    )
+    out = console()
+    out.print(table)
+    out.print(
+        f"Alone, decoding reads {speed.read_windows_per_second:.2f} windows/s and embedding does "
+        f"{speed.embed_windows_per_second:.2f}: decoding is {speed.ratio:.2f} times as fast."
+    )
+    if speed.failed:
+        out.print(f"Files that could not be indexed: {speed.failed}; `tempme index` says why.")
 
 
 def print_found(options: dict[str, Any]) -> None:
