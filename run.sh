@@ -3,12 +3,15 @@
 #
 #   bash run.sh                                        all of it, on the built-in data (minutes)
 #   bash run.sh --config=configs/msrvtt.py:tempme ...  train and evaluate on data of your own
+#   bash run.sh index                                  make sample videos, and index them for search
+#   bash run.sh index FOLDER ...                       index your own; more words go to tempme index
 #   bash run.sh setup                                  only make the environment (.venv)
 #   bash run.sh test                                   run the fast tests; more words go to pytest
 #
 # PYTHON=python3.12 bash run.sh takes another Python (3.11 or later). What was done before is not
 # done again, and what was interrupted goes on.
 set -euo pipefail
+here=$PWD
 cd "$(dirname "$0")"
 
 # The environment: the active one, or .venv, made once and brought up to date when what is needed
@@ -54,6 +57,20 @@ story() {
     tempme results "$workdir/clip" "$workdir/tempme"
 }
 
+# Videos to search in: without arguments samples, with a model that was trained for them; else those
+# of a folder, with options of tempme index. Paths are meant from where run.sh was started.
+searchable() {
+    if [ $# = 0 ]; then
+        echo "Writing sample videos to data/samples ..."
+        tempme data samples data/samples > /dev/null
+        tempme index data/samples --model tiny-tempme
+        echo 'The samples answer such as: "a red circle moves right then up"'
+    else
+        (cd "$here" && tempme index "$@")
+    fi
+    [ -n "${VIRTUAL_ENV:-}" ] || printf 'The command tempme: . %q\n' "$PWD/.venv/bin/activate"
+}
+
 case "${1:-}" in
     "" | story)
         setup .
@@ -62,6 +79,10 @@ case "${1:-}" in
     --config*)
         setup .
         python -m tempme_jax.main "$@"
+        ;;
+    index)
+        setup .
+        searchable "${@:2}"
         ;;
     setup)
         setup .
@@ -72,7 +93,7 @@ case "${1:-}" in
         python -m pytest -n 2 "${@:2}"
         ;;
     *)
-        sed -n '2,10p' "$0" | sed 's/^# \{0,1\}//'
+        sed -n '2,12p' "$0" | sed 's/^# \{0,1\}//'
         case "$1" in -h | --help) ;; *) echo "There is no '$1'." >&2; exit 2 ;; esac
         ;;
 esac

@@ -23,7 +23,15 @@ MACHINE = re.compile(r"(?<![\w.:/])/(content|home|mnt|opt|root|tmp|Users|work)\b
 SMALL = {"train_and_compare": {"STEPS": 2, "VARIANT": "small"}}
 # What a run shows in the end: pieces of text, and how many pictures.
 SHOWN = {
-    "search_your_videos": (["skipped: broken.mp4: not a video", "14 videos in"], 3),
+    "search_your_videos": (
+        [
+            "96 videos indexed",
+            "broken.mp4: not a video",
+            "moves right then up: a confident match",
+            "jumps into a lake: no confident match",
+        ],
+        4,
+    ),
     "start_here": (["(6, 64) float32", "tempme: 21 tokens of 128 patches", "| ViT-B/32 |"], 4),
     "train_and_compare": (["tempme/seed_0, already finished", "| tempme | 1 |", "of 96 right"], 4),
 }
@@ -53,6 +61,12 @@ def used_names(trees):
     ours = {name: path for name, path in imported.items() if path.split(".")[0] == "tempme_jax"}
     chains = [ast.unparse(node).partition(".") for node in nodes if isinstance(node, ast.Attribute)]
     return set(ours.values()) | {f"{ours[name]}.{rest}" for name, _, rest in chains if name in ours}
+
+
+def attributes(trees, variable):
+    """What code asks of a variable of this name."""
+    nodes = [node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Attribute)]
+    return {node.attr for node in nodes if ast.unparse(node.value) == variable}
 
 
 def resolve(path):
@@ -87,17 +101,15 @@ def test_what_it_uses_exists(name):
     cells = code_cells(read(name))
     trees = [parse(cell) for cell in cells]
     names = used_names(trees)
-    assert "tempme_jax.load" in names
     for path in names:
         resolve(path)
-    of_models = {
-        node.attr
-        for tree in trees
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Attribute) and ast.unparse(node.value) == "model"
-    }
-    assert "similarity" in of_models
-    assert of_models <= {*dir(tempme_jax.Model), *tempme_jax.Model.__dataclass_fields__}
+    if name == "search_your_videos":
+        assert "tempme_jax.VideoIndex" in names
+        assert "search" in attributes(trees, "index") <= {*dir(tempme_jax.VideoIndex)}
+    else:
+        assert "tempme_jax.load" in names
+        fields = tempme_jax.Model.__dataclass_fields__
+        assert "similarity" in attributes(trees, "model") <= {*dir(tempme_jax.Model), *fields}
     commands = {found for cell in cells for found in re.findall(r"-m (tempme_jax\S*)", cell.source)}
     assert all(importlib.util.find_spec(command) for command in commands)
 

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from fake_index import HOSTILE, UNPLAYABLE, FakeIndex, serving
 
+import tempme_jax
+from tempme_jax.datasets.moving_shapes import write_samples
 from tempme_jax.search.server import application
 
 api = pytest.importorskip("playwright.sync_api")
@@ -363,3 +365,29 @@ def test_calm_for_those_who_want_it(open_page):
     page.keyboard.press("ArrowDown")
     page.keyboard.press("Space")
     wait_for(page, "() => document.querySelector('.playing video')")
+
+
+@pytest.fixture
+def samples(tmp_path):
+    """The sample videos, indexed with the model that comes with the package, and served."""
+    write_samples(tmp_path / "videos" / "samples")
+    index = tempme_jax.VideoIndex(tmp_path / "videos" / "samples", model="tiny-tempme")
+    index.add(tmp_path / "videos" / "samples", quiet=True)
+    with serving(application(index)) as port:
+        yield f"http://127.0.0.1:{port}"
+
+
+@pytest.mark.slow
+def test_the_samples_are_found(browser, samples):
+    page = new_page(browser, samples, viewport={"width": 1280, "height": 700})
+    page.set_default_timeout(12 * TIME)  # the model is compiled on the way
+    page.goto("/")
+    search(page, "a red circle moves right then up")
+    tiles(page).first.wait_for()
+    assert "00-00.mp4" in tiles(page).first.inner_text()
+    shot(page, "samples", wait=1500)
+    tiles(page).first.get_by_text("What was merged").click()
+    picture = page.locator("#merged img")
+    picture.wait_for()
+    page.wait_for_function("document.querySelector('#merged img').naturalWidth > 0")
+    shot(page, "samples-merged")

@@ -1,6 +1,7 @@
 """Every command and every piece of Python in the README runs."""
 
 import dataclasses
+import os
 import pathlib
 import re
 import shlex
@@ -25,7 +26,7 @@ README = (ROOT / "README.md").read_text()
 # Small enough to run here; everything else is as the README says.
 SMALL = dict(width=64, heads=1, depth=5, text_depth=1, text_width=64, text_heads=1)
 # `bash run.sh test` is what runs this test; test_run_sh.py runs the others in small.
-SCRIPT = ["bash run.sh", "bash run.sh test"]
+SCRIPT = ["bash run.sh", "bash run.sh index", "bash run.sh test"]
 # What needs data that cannot be here says so, and what to do.
 WITHOUT_DATA = "msrvtt/annotations: no such folder, where MSRVTT_"
 
@@ -45,10 +46,52 @@ def test_nothing_is_left_out():
     runs = ("tempme ", "python -m tempme_jax.main ", "bash run.sh --config=")
     known = set(SCRIPT) | {line for line in commands() if line.startswith(runs)}
     assert set(commands()) == known
-    assert len(blocks("python")) == 3
+    assert len(blocks("python")) == 4
 
 
-@pytest.mark.parametrize("command", [c for c in commands() if c.startswith("tempme ")])
+def commands_of(*names):
+    return [line for line in commands() if line.split()[:2] in [["tempme", name] for name in names]]
+
+
+@pytest.fixture
+def indexed(tmp_path, monkeypatch):
+    """One folder with an index, as the samples and as videos of one's own."""
+    videos, samples = tmp_path / "home" / "videos", tmp_path / "data" / "samples"
+    write_video(videos / "00-00.mp4")
+    samples.parent.mkdir()
+    samples.symlink_to(videos)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    model = tempme_jax.create("ViT-B/32", **SMALL)
+    monkeypatch.setattr("tempme_jax.search.opening.load", lambda **options: model)
+    monkeypatch.setattr("tempme_jax.search.identity.load", lambda **options: model)
+    tempme_jax.VideoIndex(videos, model="openai/clip-vit-base-patch32").add(videos, quiet=True)
+
+
+def test_searching(indexed, monkeypatch):
+    served = []
+    monkeypatch.setattr("tempme_jax.search.service.Service.warm", lambda service: None)
+    monkeypatch.setattr(
+        "tempme_jax.search.server.uvicorn.Server.run", lambda *_, **__: served.append(1)
+    )
+    outputs = {}
+    for command in commands_of("index", "search", "serve"):
+        words = [os.path.expanduser(word) for word in shlex.split(command)[1:]]
+        result = click.testing.CliRunner().invoke(main, words)
+        assert result.exit_code == 0, result.output
+        outputs[words[0]] = result.output
+    assert "1 unchanged" in outputs["index"]
+    assert "home/videos/00-00.mp4" in outputs["search"]
+    assert served == [1] and "http://127.0.0.1:8765/" in outputs["serve"]
+
+
+@pytest.mark.parametrize(
+    "command",
+    sorted(
+        {c for c in commands() if c.startswith("tempme ")}
+        - {*commands_of("index", "search", "serve")}
+    ),
+)
 def test_command(command, monkeypatch, tmp_path):
     compared = []
     monkeypatch.setattr(
@@ -80,19 +123,29 @@ def test_training(command, tmp_path):
 def test_python(tmp_path, monkeypatch, capsys):
     """As one program, from top to bottom."""
 
-    def small(arch, **options):
+    def small(source, **options):
+        options = {name: value for name, value in options.items() if value is not None}
         return loading.create("ViT-B/32", **options, **SMALL)
 
     monkeypatch.setattr(tempme_jax, "load", small, raising=False)
     monkeypatch.setattr(tempme_jax, "create", small, raising=False)
     monkeypatch.chdir(tmp_path)
-    for name in ("cat.mp4", "dog.mp4"):
-        with av.open(name, "w") as container:
-            stream = container.add_stream("libx264", rate=10)
-            stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
-            frame = av.VideoFrame.from_ndarray(np.zeros((48, 64, 3), np.uint8), format="rgb24")
-            container.mux([*stream.encode(frame), *stream.encode()])
+    monkeypatch.setattr("tempme_jax.search.opening.load", small)
+    for name in ("cat.mp4", "dog.mp4", "videos/cat.mp4"):
+        write_video(tmp_path / name)
     names = {}
     exec(compile("\n".join(blocks("python")), "README.md", "exec"), names)
     assert names["tokens"].shape == (42, 768)
-    assert "TempMe(" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "TempMe(" in printed
+    assert "videos/cat.mp4 0.0 0.1" in printed
+
+
+def write_video(file):
+    """One frame, black."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with av.open(file, "w") as container:
+        stream = container.add_stream("libx264", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        frame = av.VideoFrame.from_ndarray(np.zeros((48, 64, 3), np.uint8), format="rgb24")
+        container.mux([*stream.encode(frame), *stream.encode()])

@@ -3,6 +3,9 @@
 import json
 import os
 import pathlib
+import re
+import shlex
+import shutil
 import subprocess
 import sys
 
@@ -11,18 +14,72 @@ import pytest
 ROOT = pathlib.Path(__file__).parent.parent
 
 
-def run_sh(*words, **environment):
+def run_sh(*words, folder=ROOT, here=None, **environment):
     return subprocess.run(
-        ["bash", str(ROOT / "run.sh"), *words],
-        capture_output=True, text=True, timeout=600, env=os.environ | environment,
+        ["bash", str(folder / "run.sh"), *words],
+        capture_output=True, text=True, timeout=600, env=os.environ | environment, cwd=here,
     )  # fmt: skip
 
 
 def test_it_says_what_it_can_do():
     usage = run_sh("--help")
     assert usage.returncode == 0 and "bash run.sh test" in usage.stdout
+    assert "bash run.sh index FOLDER" in usage.stdout and "set -e" not in usage.stdout
+    assert usage.stdout.endswith("and what was interrupted goes on.\n")
     unknown = run_sh("tset")
     assert unknown.returncode == 2 and "There is no 'tset'" in unknown.stderr
+
+
+@pytest.fixture
+def told(tmp_path):
+    """A copy of run.sh whose tempme only notes where it was started, and with which words."""
+    shutil.copy(ROOT / "run.sh", tmp_path)
+    command = tmp_path / "environment" / "bin" / "tempme"
+    command.parent.mkdir(parents=True)
+    notes = tmp_path / "notes"
+    command.write_text(f'#!/bin/sh\nprintf "%s|" "$PWD" "$@" >> "{notes}"\necho >> "{notes}"\n')
+    command.chmod(0o755)
+    (tmp_path / "elsewhere").mkdir()
+
+    def run(*words):
+        notes.unlink(missing_ok=True)
+        done = run_sh(
+            "index", *words, folder=tmp_path, here=tmp_path / "elsewhere",
+            VIRTUAL_ENV=str(tmp_path / "environment"),
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        return [line.split("|")[:-1] for line in notes.read_text().splitlines()]
+
+    return run
+
+
+def test_samples_are_indexed(told, tmp_path):
+    assert told() == [
+        [str(tmp_path), "data", "samples", "data/samples"],
+        [str(tmp_path), "index", "data/samples", "--model", "tiny-tempme"],
+    ]
+
+
+@pytest.mark.parametrize("words", [["my videos"], ["videos", "--nice", "10"], ["--help"]])
+def test_own_videos_are_indexed(told, tmp_path, words):
+    """From where the user is, with all words."""
+    assert told(*words) == [[str(tmp_path / "elsewhere"), "index", *words]]
+
+
+@pytest.mark.processes
+def test_the_samples_can_be_searched(tmp_path):
+    """As a user starts it, but in a copy: it makes files in data/samples beside run.sh."""
+    shutil.copy(ROOT / "run.sh", tmp_path)
+    environment = {"VIRTUAL_ENV": sys.prefix, "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
+    done = run_sh("index", folder=tmp_path, **environment)
+    assert done.returncode == 0, done.stderr
+    assert "96 videos indexed (3 min, 96 windows)" in done.stdout
+    query = re.search('such as: "(.*)"', done.stdout)[1]
+    [command] = re.findall("Next: (.*)", done.stdout)
+    words = [*shlex.split(command.replace("what is to be seen", query))[1:], "--json"]
+    python = [sys.executable, "-m", "tempme_jax.cli", *words]
+    best = json.loads(subprocess.check_output(python, env=os.environ | environment))["moments"][0]
+    assert best["file"] == str(tmp_path / "data" / "samples" / "00-00.mp4")
 
 
 @pytest.mark.processes
