@@ -30,6 +30,10 @@ PROTOCOL_WHITELIST = "file"
 # that take gigabytes to decode, so that larger ones are refused before they are allocated.
 MAX_PIXELS = 8192 * 4320
 
+NO_FRAME = "no decodable frame"
+# libav declares a size of 0 x 0 where the true one is larger than it may be.
+NO_SIZE = f"no frame size, or frames larger than {MAX_PIXELS} pixels"
+
 # libav writes about every damaged packet to stderr; what matters is in the VideoError.
 av.logging.set_level(av.logging.PANIC)
 
@@ -59,8 +63,13 @@ def video_errors(path: str) -> Iterator[None]:
         yield
     except MemoryError as error:
         raise VideoError(path, "cannot allocate memory (frames too large, or damaged)") from error
+    except VideoError as error:
+        # Not asked before: a stream cut from a broadcast may tell its size only later on.
+        if error.reason != NO_FRAME or _has_size(path):
+            raise
+        raise VideoError(path, NO_SIZE) from error
     except (FFmpegError, ValueError) as error:  # frames that cannot be turned into RGB
-        raise VideoError(path, "no decodable frame") from error
+        raise VideoError(path, NO_FRAME) from error
 
 
 def check_regular_file(path: str) -> None:
@@ -112,12 +121,18 @@ def video_stream(container: InputContainer, path: str) -> VideoStream:
     else:
         raise VideoError(path, "no video stream")
     if stream.codec_context is None:
-        raise VideoError(path, "no decodable frame")
+        raise VideoError(path, NO_FRAME)
     check_pixels(path, stream.codec_context.height, stream.codec_context.width)
     # Whoever reads many videos gains more from one process per video than from threads in each.
     stream.codec_context.thread_count = 1
     stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}
     return stream
+
+
+def _has_size(path: str) -> bool:
+    with open_video(path) as container:
+        context = video_stream(container, path).codec_context
+        return bool(context.width and context.height)
 
 
 def packets_of(container: InputContainer, stream: VideoStream) -> Iterator[Packet]:
@@ -163,7 +178,7 @@ def scan(path: str) -> Index:
         )
         unit = Fraction(stream.time_base.numerator, stream.time_base.denominator)
     if not packets.size:
-        raise VideoError(path, "no decodable frame")
+        raise VideoError(path, NO_FRAME)
     packets.sort(order="time")
     times = packets["time"].tolist()
     last = int(packets["duration"][-1])

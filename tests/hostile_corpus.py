@@ -212,7 +212,7 @@ def too_large(corpus, film):
     # 256 x 256 as the container says it, which this codec believes, becomes 8192 x 8192.
     bomb = film("mkv", (0,), codec="ffv1", size=(256, 256))
     bomb = patched(bomb, b"\xb0\x82\x01\x00\xba\x82\x01\x00", 2, b"\x20\x00\xba\x82\x20\x00")
-    corpus.spoil("large/bomb.mkv", bomb, "no decodable frame")
+    corpus.spoil("large/bomb.mkv", bomb, "no frame size, or frames larger than 35389440 pixels")
     line = film("mkv", (0,), codec="ffv1", size=(1, 65535))
     corpus.spoil("large/line.mkv", line, "frame larger than")
 

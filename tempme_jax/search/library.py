@@ -77,9 +77,9 @@ class Difference(NamedTuple):
 def walk(root: str | os.PathLike[str]) -> tuple[list[Found], list[Skipped]]:
     """Finds the videos below a folder by their names.
 
-    Hidden files and folders are passed over. So is a link to a video that is found below the
-    folder anyway; all other links that have a video's name or lead to a folder are skipped, and
-    none is followed. A file that cannot be read is found: opening it says why.
+    Hidden files and folders are passed over. So are links to what is found below the folder
+    anyway; all other links that have a video's name or lead to a folder are skipped, and none is
+    followed. A file that cannot be read is found: opening it says why.
 
     Args:
         root: the folder; it may be a link itself.
@@ -218,23 +218,26 @@ def _look(top: bytes, path: bytes, entry: os.DirEntry[bytes]) -> Found | Skipped
 
 def _why_not_followed(top: bytes, path: bytes) -> str:
     """Why a link is skipped; empty if that is not worth a word."""
-    if os.path.isdir(os.path.join(top, path)):
-        return LINKED_FOLDER
-    if not _is_named_as_video(path):
+    place = os.path.join(top, path)
+    is_folder = os.path.isdir(place)
+    if not is_folder and not _is_named_as_video(path):
         return ""
     try:
-        real = os.path.realpath(os.path.join(top, path), strict=True)
+        real = os.path.realpath(place, strict=True)
     except (FileNotFoundError, NotADirectoryError):
         return LINKED_NOWHERE
     except OSError as error:
         return f"a link that cannot be followed ({error.strerror})"
-    if os.path.commonpath([top, real]) != top:
+    is_below = os.path.commonpath([top, real]) == top
+    names = os.path.relpath(real, top).split(os.fsencode(os.sep))
+    is_seen = is_below and (real == top or not any(name.startswith(b".") for name in names))
+    if is_folder:
+        return "" if is_seen else LINKED_FOLDER
+    if not is_below:
         return LINKED_OUT
     if not os.path.isfile(real):
         return IRREGULAR
-    names = os.path.relpath(real, top).split(os.fsencode(os.sep))
-    is_found = _is_named_as_video(real) and not any(name.startswith(b".") for name in names)
-    return "" if is_found else LINKED_IGNORED
+    return "" if is_seen and _is_named_as_video(real) else LINKED_IGNORED
 
 
 def _is_named_as_video(path: bytes) -> bool:
