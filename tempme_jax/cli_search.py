@@ -118,6 +118,8 @@ def index(
     from tempme_jax.search.indexing import failures_file
 
     os.nice(nice)
+    if ray:  # an actor may have the same accelerator: neither takes all of its memory
+        os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     place = place or places.index_of(folder)
     videos = VideoIndex(
         place, model=model, method=method, num_frames=frames, fps=fps, overlap=overlap, anew=rebuild

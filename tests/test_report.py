@@ -37,9 +37,10 @@ def test_the_time_that_is_left_is_told_where_there_is_no_bar(capsys, monkeypatch
     monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
     told = progress.Progress()
     told.begin([600.0] * 6 + [None])
+    now[0] += 100  # to start
     for _ in range(4):
-        now[0] += 5
         told.embedded(600.0)
+        now[0] += 5
     told.end()
     assert capsys.readouterr().err.splitlines() == [
         "To embed: 7 videos, 60 min, and 1 that do not say how long they are",

@@ -24,7 +24,7 @@ class Progress:
         self._bar: tqdm.tqdm | None = None
         self._told = False
         self._files = self._bad = 0
-        self._began = self._done = 0.0
+        self._began = self._first = self._done = 0.0
 
     def say(self, line: str) -> None:
         """Writes a line."""
@@ -42,7 +42,6 @@ class Progress:
         unknown = sum(length is None for length in lengths)
         also = f", and {unknown} that do not say how long they are" if unknown else ""
         self.say(f"To embed: {counted(len(lengths), 'video')}, {span(known)}{also}")
-        self._began = time.monotonic()
         self._bar = tqdm.tqdm(
             desc="Embedding",
             total=round(known),
@@ -56,18 +55,17 @@ class Progress:
         self._done += seconds  # the bar does not count where it is not shown
         self._bar.update(max(min(round(self._done), self._bar.total) - self._bar.n, 0))
         self._bar.set_postfix_str(f"{self._files} videos, {self._bad} bad", refresh=False)
+        if self._files == 1:  # until then processes were started, and programs compiled
+            self._began, self._first = time.monotonic(), seconds
         took = time.monotonic() - self._began
         if not self._told and self._files >= FILES_TO_GO_BY and took >= SECONDS_TO_GO_BY:
             self._told = True
             self._tell(took)
 
     def _tell(self, took: float) -> None:
-        done, total = self._done, self._bar.total
-        if done:
-            self.say(
-                f"{done / took:.1f} minutes of video a minute; about "
-                f"{span(max(total - done, 0) * took / done)} to go"
-            )
+        speed, left = (self._done - self._first) / took, max(self._bar.total - self._done, 0)
+        if speed:
+            self.say(f"{speed:.1f} minutes of video a minute; about {span(left / speed)} to go")
 
     def end(self) -> None:
         """All is done, or the run stops."""
