@@ -90,7 +90,7 @@ case "${1:-}" in
         ;;
     test)
         setup '.[test]'
-        python -m pytest -n 2 "${@:2}"
+        python -m pytest -n 2 --dist loadfile "${@:2}"
         ;;
     *)
         sed -n '2,12p' "$0" | sed 's/^# \{0,1\}//'

@@ -6,8 +6,6 @@ import math
 import threading
 import time
 import types
-from dataclasses import dataclass
-from pathlib import Path
 
 import av
 import numpy as np
@@ -15,7 +13,9 @@ import uvicorn
 from PIL import Image, ImageDraw
 
 from tempme_jax.search.errors import VideoIndexError
+from tempme_jax.search.query import Moment, Results
 from tempme_jax.search.server import listen, settings
+from tempme_jax.search.stats import Stats
 from tempme_jax.text import Tokenizer
 
 RATE, SIZE = 6, (320, 180)
@@ -31,38 +31,6 @@ VIDEOS = (
     ("work", "lecture.mp4", 4000, "#2c3547", "#f0e6c8"),
     ("work", "grüße 東京.mp4", 50, "#52465f", "#f28fb1"),
 )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Moment:
-    file: Path
-    start: float
-    end: float
-    at: float
-    score: float
-    percentile: float
-    window: str
-    file_id: str
-    copies: tuple[Path, ...] = ()
-
-
-@dataclass(frozen=True)
-class Results:
-    query: str
-    moments: tuple[Moment, ...]
-    confident: bool
-    searched: int
-    message: str = ""
-
-
-@dataclass(frozen=True)
-class Stats:
-    videos: int = len(VIDEOS)
-    failed: int = 1
-    windows: int = 40
-    hours: float = 1.2
-    model: str = "a model"
-    method: str = "tempme"
 
 
 class FakeIndex:
@@ -102,14 +70,18 @@ class FakeIndex:
         weak = text == "gibberish"
         message = "no confident match: 38 % of unrelated texts match better" if weak else ""
         moments = self.moments(chosen, 62.0 if weak else 99.67)[:k]
-        return Results(text, moments, bool(moments) and not weak, 40, message)
+        confident = bool(moments) and not weak
+        return Results(
+            query=text, moments=moments, confident=confident, searched=40, message=message
+        )
 
     def similar(self, window, k=10):
         content = window.split("-")[0]
         if content not in self.ids:
             raise KeyError(window)
         others = [id for id in reversed(self.ids) if id != content]
-        return Results("", self.moments(others, math.nan)[:k], True, 40)
+        moments = self.moments(others, math.nan)[:k]
+        return Results(query="", moments=moments, confident=True, searched=40, message="")
 
     def moments(self, ids, best):
         return tuple(
@@ -157,7 +129,10 @@ class FakeIndex:
         return [str(self.root), *sorted({str(path.parent) for path in self.paths.values()})]
 
     def stats(self):
-        return Stats()
+        return Stats(
+            address="", folders=(str(self.root),), videos=len(VIDEOS), failed=1, windows=40,
+            hours=1.2, model="a model", method="tempme", frames=12, fps=1.0, overlap=0.5,
+        )  # fmt: skip
 
     def refresh(self):
         self.refreshed += 1
@@ -200,5 +175,5 @@ def serving(app):
             assert thread.is_alive()
             time.sleep(0.01)
         yield listening.getsockname()[1]
-        server.should_exit = True
+        server.should_exit = server.force_exit = True  # whoever is still connected
         thread.join(10)

@@ -66,7 +66,7 @@ def test_own_videos_are_indexed(told, tmp_path, words):
     assert told(*words) == [[str(tmp_path / "elsewhere"), "index", *words]]
 
 
-@pytest.mark.processes
+@pytest.mark.slow
 def test_the_samples_can_be_searched(tmp_path):
     """As a user starts it, but in a copy: it makes files in data/samples beside run.sh."""
     shutil.copy(ROOT / "run.sh", tmp_path)
@@ -82,7 +82,7 @@ def test_the_samples_can_be_searched(tmp_path):
     assert best["file"] == str(tmp_path / "data" / "samples" / "00-00.mp4")
 
 
-@pytest.mark.processes
+@pytest.mark.slow
 def test_the_whole_story_in_small(tmp_path):
     """The main job on the built-in set, as a user starts it, with fewer videos and steps."""
     settings = {

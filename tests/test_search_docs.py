@@ -41,6 +41,7 @@ def test_command_is_known(command, monkeypatch):
     assert context.params
 
 
+@pytest.mark.slow
 def test_python(tmp_path, monkeypatch, capsys):
     samples = tmp_path / "samples"
     samples.mkdir()

@@ -431,7 +431,7 @@ def test_one_run_at_a_time(tmp_path):
         child.stdin.write("go on\n")
         child.stdin.flush()
         assert child.stdout.readline() == "held\n"
-        for shard in (None, (0, 2), (0, 3)):
+        for shard in (None, (0, 2), (0, 3), (1, 3)):
             with pytest.raises(VideoIndexError, match=held), locked(folder, shard):
                 pass
         with locked(folder, (1, 2)):

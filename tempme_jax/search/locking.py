@@ -23,9 +23,9 @@ def local_folder(uri: str | os.PathLike[str]) -> Path | None:
 def locked(uri: str | os.PathLike[str], shard: tuple[int, int] | None = None) -> Iterator[None]:
     """Keep other runs from writing an index for as long as the context is open.
 
-    A whole run (`shard` None) excludes all others. A shard (i, n) excludes whole runs, and those
-    shards that have the same i. An index in an object store is not locked: there each run of many
-    has to have a shard of its own.
+    A whole run (`shard` None) excludes all others. A shard (i, n) excludes whole runs, itself, and
+    the shards of another n, which would do the same videos. An index in an object store is not
+    locked: there each run of many has to have a shard of its own.
 
     Args:
         uri: of the index; a local folder is made if there is none.
@@ -55,7 +55,7 @@ def _acquired(
     if shard is None:
         wanted = [(folder / LOCK, fcntl.LOCK_EX)]
     else:
-        own = folder / f"{LOCK}-{shard[0]}"
+        own = folder / f"{LOCK}-{shard[0]}-of-{shard[1]}"
         wanted = [(folder / LOCK, fcntl.LOCK_SH), (own, fcntl.LOCK_EX)]
     files = []
     for path, kind in wanted:
@@ -67,6 +67,13 @@ def _acquired(
                 f"{folder} is being written by {_holder(path)}; wait until it is done, or end it"
             ) from None
         files.append(file)
+    if shard is not None:
+        for path in sorted(folder.glob(f"{LOCK}-*-of-*")):
+            if not path.name.endswith(f"-of-{shard[1]}") and _is_held(path):
+                raise VideoIndexError(
+                    f"{folder} is being written by {_holder(path)}, for a share of another size "
+                    f"than one of {shard[1]}; wait until it is done, or end it"
+                )
     return files
 
 
