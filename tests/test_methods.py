@@ -134,7 +134,18 @@ DEAD = {
 }
 
 
-@pytest.mark.parametrize("name", [name for name in METHODS if name != "clip"])
+# What they do vop and vop-fc do, too.
+PARTS_OF_VOP = ("vop-p", "vop-c", "vop-f", "vop-fp")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[pytest.mark.slow] if name in PARTS_OF_VOP else [])
+        for name in METHODS
+        if name != "clip"
+    ],
+)
 def test_one_training_step(name):
     """The loss is finite, and a gradient reaches what trains: all of it, and nothing else."""
     clip = build(name)

@@ -73,6 +73,7 @@ def test_a_whole_run_has_every_step_once(whole):
     assert [line["step"] for line in lines_of(whole, "validation")] == [4, 8, 12]
 
 
+@pytest.mark.slow
 def test_killed_runs_go_on_as_if_they_had_not_been(home, whole, tmp_path):
     workdir = tmp_path / "run"
     killed = start(home, workdir)
