@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import pathlib
 import re
 import shlex
 import signal
@@ -125,10 +126,14 @@ def index(
         place, model=model, method=method, num_frames=frames, fps=fps, overlap=overlap, anew=rebuild
     )
     if forget:
-        click.echo(f"{videos.forget(folder)} files taken out of the index {videos.uri}")
+        click.echo(f"Taken out of the index {videos.uri}: {videos.forget(folder)} files")
         return
     if verify and videos.exists:
-        click.echo(videos.verify(quiet=quiet).summary)
+        found = videos.verify(quiet=quiet)
+        click.echo(found.summary)
+        for other in found.folders:
+            if other != pathlib.Path(folder).expanduser().resolve():
+                click.echo(f"To embed them anew, index {click.format_filename(other)}, too")
     is_new = not videos.exists
     try:
         with interrupted_politely():

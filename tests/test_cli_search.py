@@ -307,3 +307,15 @@ def test_an_interrupted_run_says_how_it_goes_on(tmp_path, model, here, monkeypat
         result = tempme("index", tmp_path, "--quiet", code=130)
         assert result.stderr == "Interrupted. The same command goes on.\n"
     assert tempme("index", tmp_path, "--quiet").stdout.startswith("2 videos indexed")
+
+
+def test_after_a_repair_the_other_folders_are_named(tmp_path, model, here):
+    place = tmp_path / "index"
+    for name in ("one", "two"):
+        folder = put(tmp_path / name, {"a.mp4": "1" if name == "one" else "2", "b.mp4": "3"})
+        tempme("index", folder, "--index", place, "--quiet", "--model", model)
+    (tmp_path / "two" / "a.mp4").unlink()
+    told = tempme("index", tmp_path / "one", "--index", place, "--quiet", "--verify").stdout
+    assert f"To embed them anew, index {tmp_path / 'two'}, too" in told.splitlines()
+    told = tempme("index", tmp_path / "two", "--index", place, "--forget").stdout
+    assert told == f"Taken out of the index {place}: 1 files\n"
