@@ -1,7 +1,7 @@
 """What the config files have in common: the published recipes, and the backbones by short names."""
 
-from tempme_jax.config import defaults
-from tempme_jax.options import known
+from tempme_jax.checks import known
+from tempme_jax.training.flags import defaults
 
 # The paper's (Table 14), and CLIP L/14. LaCLIP's is made by `tempme convert` of its .pt file.
 BACKBONES = {
@@ -96,7 +96,7 @@ RECIPES_LONG = {
 
 
 def get_config(words: str = "tempme", *, long: bool = False, recipe: str = "own"):
-    """A method with a recipe; every setting is in `tempme_jax.settings`.
+    """A method with a recipe; every setting is in `tempme_jax.training.config`.
 
     Args:
         words: what stands behind the colon of --config: a method, and behind commas, if given, a

@@ -12,12 +12,12 @@ from tempme_jax.version import __version__
 
 _HOMES = {
     "METHODS": "tempme_jax.methods",
-    "Architecture": "tempme_jax.architecture",
+    "Architecture": "tempme_jax.networks.architecture",
     "Model": "tempme_jax.model",
-    "VideoError": "tempme_jax.video",
+    "VideoError": "tempme_jax.video.frames",
     "VideoIndex": "tempme_jax.search.index",
     "VideoIndexError": "tempme_jax.search.errors",
-    "WeightsError": "tempme_jax.pretrained",
+    "WeightsError": "tempme_jax.weights.layouts",
     "create": "tempme_jax.loading",
     "load": "tempme_jax.loading",
 }

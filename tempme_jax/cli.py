@@ -4,10 +4,10 @@ import sys
 
 import click
 
-from tempme_jax.cli_bench import bench
-from tempme_jax.cli_data import data
-from tempme_jax.cli_group import CONFIG, OVERRIDES, PASSED_ON, Group
-from tempme_jax.cli_search import index, search, serve
+from tempme_jax.commands.bench import bench
+from tempme_jax.commands.data import data
+from tempme_jax.commands.group import CONFIG, OVERRIDES, PASSED_ON, Group
+from tempme_jax.commands.search import index, search, serve
 from tempme_jax.version import __version__
 
 
@@ -38,7 +38,7 @@ def convert(source, target, activation, layout, overwrite):
     and without running anything in it, or a .safetensors file. A checkpoint of the published
     TempMe code keeps what it trained.
     """
-    from tempme_jax.conversion import convert_file
+    from tempme_jax.weights.convert import convert_file
 
     convert_file(source, target, activation=activation, layout=layout, overwrite=overwrite)
     click.echo(f"{target}: open it with tempme_jax.load({target!r})")
@@ -113,8 +113,8 @@ def compare(config, methods, seeds, data, recipe, workdir, speeds, settings):
     --config.train.steps=100 hold for all. What was finished before in the same workdir is not run
     again; what was interrupted goes on.
     """
-    from tempme_jax import compare as comparison
-    from tempme_jax import tables
+    from tempme_jax.compare import runs as comparison
+    from tempme_jax.compare import tables
 
     config, entries, name = tables.chosen(config, methods, data, recipe)
     workdir = workdir or f"workdir/compare-{name}"
@@ -128,7 +128,7 @@ def compare(config, methods, seeds, data, recipe, workdir, speeds, settings):
 @click.argument("workdirs", nargs=-1, required=True, type=click.Path())
 def show_results(workdirs):
     """Print the results of finished runs in one table."""
-    from tempme_jax.results import print_results, read_results
+    from tempme_jax.training.results import print_results, read_results
 
     print_results([read_results(workdir) for workdir in workdirs])
 
@@ -161,8 +161,8 @@ def visualize(video, weights, methods, frames, files, overwrite):
     """
     import pathlib
 
-    from tempme_jax import visualize as merged
-    from tempme_jax.container import VideoError
+    from tempme_jax.video.container import VideoError
+    from tempme_jax.visualize import merged
 
     path = pathlib.Path(video)
     files = files or (f"{path.stem}.merged.png",)

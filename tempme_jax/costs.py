@@ -13,9 +13,9 @@ are counted from the schedule in two ways (specification section 0.2):
 import dataclasses
 import math
 
-from tempme_jax.clip import Clip
+from tempme_jax.networks.clip import Clip
+from tempme_jax.networks.schedule import Step, schedule
 from tempme_jax.parameters import pretrained_paths, shapes
-from tempme_jax.schedule import Step, schedule
 
 MLP_RATIO = 4
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, UInt8
 
-from tempme_jax.video import resize_and_crop
+from tempme_jax.video.frames import resize_and_crop
 
 # CLIP's mean and standard deviation of red, green and blue, in 0 .. 1.
 MEAN = np.array([0.48145466, 0.4578275, 0.40821073], np.float32)

@@ -10,12 +10,11 @@ import jax.numpy as jnp
 
 from tempme_jax import methods
 from tempme_jax.adapters.base import Adapter
-from tempme_jax.architecture import ARCHITECTURES, Architecture
-from tempme_jax.clip import Clip
-from tempme_jax.compilation import use_persistent_cache
-from tempme_jax.config import build
+from tempme_jax.checks import known, whole
+from tempme_jax.compile_cache import use_persistent_cache
 from tempme_jax.model import Drawn, Model
-from tempme_jax.options import known, whole
+from tempme_jax.networks.architecture import ARCHITECTURES, Architecture
+from tempme_jax.networks.clip import Clip
 from tempme_jax.parameters import (
     initial_backbone,
     initialise,
@@ -24,10 +23,11 @@ from tempme_jax.parameters import (
     shapes,
     split,
 )
-from tempme_jax.pretrained import WeightsError, check_params
-from tempme_jax.settings import Model as ModelSettings
-from tempme_jax.settings import is_workdir
-from tempme_jax.weights import load_weights
+from tempme_jax.training.config import Model as ModelSettings
+from tempme_jax.training.config import is_workdir
+from tempme_jax.training.flags import build
+from tempme_jax.weights.files import load_weights
+from tempme_jax.weights.layouts import WeightsError, check_params
 
 # Ids: the start, one word, the end.
 SHORTEST_TEXT = 3
@@ -113,7 +113,10 @@ def adapter_options(method: str) -> set[str]:
 
 def load_run(workdir: str | os.PathLike, dtype: str, *, only_dtype: bool) -> Model:
     """The model that was trained in a workdir."""
-    from tempme_jax.checkpoint import read_config, selected  # Orbax takes a second to import
+    from tempme_jax.training.checkpoint import (  # Orbax takes a second to import
+        read_config,
+        selected,
+    )
 
     if not only_dtype:
         raise ValueError(

@@ -9,12 +9,12 @@ import sys
 
 from absl import app, flags, logging
 
-from tempme_jax.config import SETTING, from_flags
-from tempme_jax.options import nearest
-from tempme_jax.preparation import PreparationError
-from tempme_jax.run import run
-from tempme_jax.sharding import join_processes
-from tempme_jax.train import TrainingError
+from tempme_jax.checks import nearest
+from tempme_jax.datasets.prepare import PreparationError
+from tempme_jax.training.flags import SETTING, from_flags
+from tempme_jax.training.loop import TrainingError
+from tempme_jax.training.run import run
+from tempme_jax.training.sharding import join_processes
 
 # What goes wrong by what the user gave, or by what the data are: shown without a traceback.
 USER_ERRORS = (ValueError, OSError, PreparationError, TrainingError)

@@ -13,8 +13,9 @@ from tempme_jax.adapters.plevu import PLEVU
 from tempme_jax.adapters.prompt import Prompt
 from tempme_jax.adapters.rap import RAP
 from tempme_jax.adapters.vop import VoP
-from tempme_jax.architecture import Architecture
-from tempme_jax.options import known, whole
+from tempme_jax.checks import known, whole
+from tempme_jax.networks.architecture import Architecture
+from tempme_jax.networks.schedule import schedule
 from tempme_jax.reducers.base import Reducer
 from tempme_jax.reducers.diffrate import DiffRate
 from tempme_jax.reducers.diffrate_search import DiffRateSearch
@@ -24,7 +25,6 @@ from tempme_jax.reducers.sta import STA
 from tempme_jax.reducers.tempme import TempMe
 from tempme_jax.reducers.testa import TESTA
 from tempme_jax.reducers.tome import ToMe
-from tempme_jax.schedule import schedule
 
 # Ids of a text where nobody says how many; fewer where the model has fewer positions.
 MAX_WORDS = 32

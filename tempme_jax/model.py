@@ -14,18 +14,18 @@ from jaxtyping import Bool, Float, Int, UInt8
 
 from tempme_jax import inputs
 from tempme_jax.adapters.base import Adapter, Path
-from tempme_jax.architecture import Architecture
-from tempme_jax.clip import Clip
 from tempme_jax.losses import similarity
 from tempme_jax.methods import parts
+from tempme_jax.networks.architecture import Architecture
+from tempme_jax.networks.clip import Clip
+from tempme_jax.networks.schedule import Step, schedule
 from tempme_jax.parameters import shapes, split
-from tempme_jax.pretrained import check_params
 from tempme_jax.reducers.base import Reducer
-from tempme_jax.schedule import Step, schedule
-from tempme_jax.text import Tokenizer
+from tempme_jax.text.bpe import Tokenizer
 from tempme_jax.vectors import unit_length
-from tempme_jax.video import read_frames
-from tempme_jax.weights import save_weights
+from tempme_jax.video.frames import read_frames
+from tempme_jax.weights.files import save_weights
+from tempme_jax.weights.layouts import check_params
 
 # Rows that go through the network at once; a rest is filled up to a power of two, so that few
 # sizes are compiled. On a CPU more videos only leave its caches.

@@ -14,9 +14,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from tempme_jax.adapters.base import Path
-from tempme_jax.architecture import Architecture
-from tempme_jax.clip import Clip
-from tempme_jax.pretrained import entries
+from tempme_jax.networks.architecture import Architecture
+from tempme_jax.networks.clip import Clip
+from tempme_jax.weights.layouts import entries
 
 
 @functools.lru_cache

@@ -11,13 +11,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from repository import FIXTURES
 
 import tempme_jax
-from tempme_jax.checkpoint import open_workdir, read_config
-from tempme_jax.config import build
-from tempme_jax.results import print_results, read_results
+from tempme_jax.training.checkpoint import open_workdir, read_config
+from tempme_jax.training.flags import build
+from tempme_jax.training.results import print_results, read_results
 
-ARCHIVE = Path(__file__).parent / "fixtures" / "saved_0_1.tar.xz"
+ARCHIVE = FIXTURES / "saved_0_1.tar.xz"
 TEXTS = ["a red circle", "two words"]
 
 

@@ -2,9 +2,10 @@
 
 import pytest
 
-from tempme_jax import costs, methods, paper
-from tempme_jax.architecture import ARCHITECTURES, Architecture
-from tempme_jax.clip import Clip
+from tempme_jax import costs, methods
+from tempme_jax.compare import paper
+from tempme_jax.networks.architecture import ARCHITECTURES, Architecture
+from tempme_jax.networks.clip import Clip
 
 # Of the specification's script: parameters that train, GFLOPs as the paper counts ("fit"), tokens.
 COUNTED = {

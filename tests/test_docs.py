@@ -8,9 +8,9 @@ import re
 import pytest
 
 from tempme_jax import costs, methods
-from tempme_jax.architecture import ARCHITECTURES
-from tempme_jax.clip import Clip
 from tempme_jax.methods import METHODS
+from tempme_jax.networks.architecture import ARCHITECTURES
+from tempme_jax.networks.clip import Clip
 
 PAGES = [*sorted(pathlib.Path("docs").rglob("*.md")), pathlib.Path("README.md")]
 

@@ -9,10 +9,10 @@ import safetensors.numpy
 from random_weights import TOY, assert_same_params, random_params, write_weights
 
 from tempme_jax.adapters.base import Adapter
-from tempme_jax.clip import Clip
 from tempme_jax.loading import assemble, load, with_params
 from tempme_jax.methods import METHODS
-from tempme_jax.pretrained import WeightsError, write_layout
+from tempme_jax.networks.clip import Clip
+from tempme_jax.weights.layouts import WeightsError, write_layout
 
 NARROW_HEADS = dataclasses.replace(TOY, heads=4, text_heads=2, activation="gelu")
 FRAMES = 4

@@ -12,13 +12,13 @@ from random_weights import random_tree
 
 from tempme_jax import methods
 from tempme_jax.adapters.lora import LoRA
-from tempme_jax.architecture import Architecture
-from tempme_jax.clip import Clip
 from tempme_jax.losses import contrastive_loss, similarity
 from tempme_jax.methods import METHODS
+from tempme_jax.networks.architecture import Architecture
+from tempme_jax.networks.clip import Clip
+from tempme_jax.networks.schedule import schedule
 from tempme_jax.parameters import initialise, join, pretrained_paths, shapes, split
 from tempme_jax.reducers.base import Reducer
-from tempme_jax.schedule import schedule
 
 TOY = Architecture(
     embed_dim=8, image_size=32, patch=8, width=16, depth=3, heads=2,

@@ -4,7 +4,6 @@ import ast
 import importlib
 import importlib.util
 import json
-import pathlib
 import re
 import shutil
 
@@ -12,10 +11,10 @@ import nbformat
 import pytest
 from IPython.core.inputtransformer2 import TransformerManager
 from nbclient import NotebookClient
+from repository import ROOT
 
 import tempme_jax
 
-ROOT = pathlib.Path(__file__).parent.parent
 NOTEBOOKS = ["search_your_videos", "start_here", "train_and_compare"]
 # Folders of one machine only. What Colab has is named from where its notebooks start.
 MACHINE = re.compile(r"(?<![\w.:/])/(content|home|mnt|opt|root|tmp|Users|work)\b|\b[C-Z]:\\")

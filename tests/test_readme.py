@@ -2,7 +2,6 @@
 
 import dataclasses
 import os
-import pathlib
 import re
 import shlex
 
@@ -10,18 +9,20 @@ import av
 import click.testing
 import numpy as np
 import pytest
+from repository import ROOT
 
 import tempme_jax
-from tempme_jax import compare, loading, paper
+from tempme_jax import loading
 from tempme_jax.cli import main
-from tempme_jax.config import from_flags
-from tempme_jax.data import prepare
+from tempme_jax.compare import paper
+from tempme_jax.compare import runs as compare
 from tempme_jax.datasets.base import AnnotationError
+from tempme_jax.training.flags import from_flags
+from tempme_jax.training.splits import prepare
 
 # ml_collections reads config files in a way that Python means to drop.
 pytestmark = pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")
 
-ROOT = pathlib.Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 # Small enough to run here; everything else is as the README says.
 SMALL = dict(width=64, heads=1, depth=5, text_depth=1, text_width=64, text_heads=1)
@@ -64,15 +65,15 @@ def indexed(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     model = tempme_jax.create("ViT-B/32", method="clip", num_frames=2, **SMALL | {"depth": 1})
     monkeypatch.setattr("tempme_jax.search.opening.load", lambda **options: model)
-    monkeypatch.setattr("tempme_jax.search.identity.load", lambda **options: model)
+    monkeypatch.setattr("tempme_jax.search.header.load", lambda **options: model)
     tempme_jax.VideoIndex(videos, model="openai/clip-vit-base-patch32").add(videos, quiet=True)
 
 
 def test_searching(indexed, monkeypatch):
     served = []
-    monkeypatch.setattr("tempme_jax.search.service.Service.warm", lambda service: None)
+    monkeypatch.setattr("tempme_jax.search.serve.service.Service.warm", lambda service: None)
     monkeypatch.setattr(
-        "tempme_jax.search.server.uvicorn.Server.run", lambda *_, **__: served.append(1)
+        "tempme_jax.search.serve.server.uvicorn.Server.run", lambda *_, **__: served.append(1)
     )
     outputs = {}
     for command in commands_of("index", "search", "serve"):
@@ -134,7 +135,7 @@ def test_python(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(tempme_jax, "create", small, raising=False)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("tempme_jax.search.opening.load", small)
-    monkeypatch.setattr("tempme_jax.search.unrelated.texts", lambda: ["a band bows"] * 2)
+    monkeypatch.setattr("tempme_jax.search.query.unrelated.texts", lambda: ["a band bows"] * 2)
     for name in ("cat.mp4", "dog.mp4", "videos/cat.mp4"):
         write_video(tmp_path / name)
     names = {}

@@ -2,7 +2,6 @@
 
 import json
 import os
-import pathlib
 import re
 import shlex
 import shutil
@@ -10,8 +9,7 @@ import subprocess
 import sys
 
 import pytest
-
-ROOT = pathlib.Path(__file__).parent.parent
+from repository import ROOT
 
 
 def run_sh(*words, folder=ROOT, here=None, **environment):

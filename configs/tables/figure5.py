@@ -7,8 +7,8 @@ Each row changes one thing of TempMe's first row. The paper draws curves; their 
 known here, nor the ends of their axes.
 """
 
-from tempme_jax.paper import Row
-from tempme_jax.tables import Table
+from tempme_jax.compare.paper import Row
+from tempme_jax.compare.tables import Table
 
 SHARES = (0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 BASE = "Blocks 9, 10, 11; R_C 70 %, R_I 90 %"

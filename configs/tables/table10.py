@@ -6,8 +6,8 @@
 A name lists clips and, between them, the block (from 1) that joins them: 12 clips, in block 9 to 6.
 """
 
-from tempme_jax.paper import rows_of
-from tempme_jax.tables import Table
+from tempme_jax.compare.paper import rows_of
+from tempme_jax.compare.tables import Table
 
 # The same with 8 frames and six blocks: how many joins, into one clip or more, how early.
 SMALL = {

@@ -6,8 +6,8 @@
 LaCLIP's weights are made by `tempme convert laion400m_laclip_vitb16.pt ...`, see README.
 """
 
-from tempme_jax.paper import rows_of
-from tempme_jax.tables import Table
+from tempme_jax.compare.paper import rows_of
+from tempme_jax.compare.tables import Table
 
 TABLE = Table(
     title="Table 14: CLIP, LaCLIP and MetaCLIP, ViT-B/16",

@@ -4,8 +4,8 @@ tempme compare configs/tables/table15.py
 tempme compare configs/tables/table15.py --data configs/msrvtt.py
 """
 
-from tempme_jax.paper import rows_of
-from tempme_jax.tables import Table
+from tempme_jax.compare.paper import rows_of
+from tempme_jax.compare.tables import Table
 
 SMALL = {"Without clip positions": {"clip_positions": False}}
 

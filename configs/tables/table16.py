@@ -4,8 +4,8 @@ tempme compare configs/tables/table16.py
 tempme compare configs/tables/table16.py --data configs/msrvtt.py
 """
 
-from tempme_jax.paper import rows_of
-from tempme_jax.tables import Table
+from tempme_jax.compare.paper import rows_of
+from tempme_jax.compare.tables import Table
 
 # The built-in videos are stored with 8 frames: half of them, and all.
 SMALL = {

@@ -7,8 +7,8 @@ The rows are those of the data set; on the built-in set every method runs once. 
 prints of these sets is not known here.
 """
 
-from tempme_jax.paper import rows_of
-from tempme_jax.tables import Table
+from tempme_jax.compare.paper import rows_of
+from tempme_jax.compare.tables import Table
 
 TABLE = Table(
     title="Table 3: ActivityNet, DiDeMo and LSMDC, ViT-B/32",

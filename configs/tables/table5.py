@@ -4,8 +4,8 @@ tempme compare configs/tables/table5.py
 tempme compare configs/tables/table5.py --data configs/msrvtt.py
 """
 
-from tempme_jax.paper import rows_of
-from tempme_jax.tables import Table
+from tempme_jax.compare.paper import rows_of
+from tempme_jax.compare.tables import Table
 
 TABLE = Table(
     title="Table 5: MSR-VTT, ViT-B/16, full fine-tuning",

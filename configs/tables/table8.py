@@ -4,8 +4,8 @@ tempme compare configs/tables/table8.py
 tempme compare configs/tables/table8.py --data configs/msrvtt.py
 """
 
-from tempme_jax.paper import rows_of
-from tempme_jax.tables import Table
+from tempme_jax.compare.paper import rows_of
+from tempme_jax.compare.tables import Table
 
 TABLE = Table(
     title="Table 8: what the parts of TempMe contribute",

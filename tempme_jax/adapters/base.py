@@ -12,10 +12,10 @@ from typing import Any
 import flax.linen as nn
 import jax
 
-from tempme_jax.architecture import Architecture
-from tempme_jax.linear import Linear
-from tempme_jax.schedule import Step
-from tempme_jax.tokens import Tokens
+from tempme_jax.networks.architecture import Architecture
+from tempme_jax.networks.layers import Linear
+from tempme_jax.networks.schedule import Step
+from tempme_jax.networks.tokens import Tokens
 from tempme_jax.vectors import mean_direction
 
 # The path of a parameter in the tree, for instance ("video", "block_0", "mlp", "fc", "kernel").

@@ -14,10 +14,10 @@ import jax
 
 from tempme_jax.adapters.base import Adapter, Site
 from tempme_jax.adapters.lora import uniform_by_width
-from tempme_jax.architecture import Architecture
-from tempme_jax.options import whole
-from tempme_jax.schedule import Step
-from tempme_jax.tokens import Tokens
+from tempme_jax.checks import whole
+from tempme_jax.networks.architecture import Architecture
+from tempme_jax.networks.schedule import Step
+from tempme_jax.networks.tokens import Tokens
 
 
 @dataclasses.dataclass(frozen=True)

@@ -22,10 +22,10 @@ from jaxtyping import Array, Float
 
 from tempme_jax.adapters.base import Adapter, Contexts
 from tempme_jax.adapters.plevu import TransformerBlock, dense, uniform
-from tempme_jax.architecture import ACTIVATIONS, Architecture
-from tempme_jax.options import whole
-from tempme_jax.schedule import Step
-from tempme_jax.tokens import Tokens
+from tempme_jax.checks import whole
+from tempme_jax.networks.architecture import ACTIVATIONS, Architecture
+from tempme_jax.networks.schedule import Step
+from tempme_jax.networks.tokens import Tokens
 
 
 class Prompts(NamedTuple):

@@ -14,8 +14,8 @@ import jax
 import jax.numpy as jnp
 
 from tempme_jax.adapters.base import Adapter
-from tempme_jax.linear import Linear
-from tempme_jax.options import whole
+from tempme_jax.checks import whole
+from tempme_jax.networks.layers import Linear
 
 
 @dataclasses.dataclass(frozen=True)

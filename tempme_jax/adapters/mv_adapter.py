@@ -23,11 +23,11 @@ from jaxtyping import Array, Bool, Float
 
 from tempme_jax.adapters.base import Adapter, Path, Site
 from tempme_jax.adapters.lora import uniform_by_width
-from tempme_jax.architecture import ACTIVATIONS, Architecture
-from tempme_jax.clip import Block, layer_norm
-from tempme_jax.options import known, whole
-from tempme_jax.schedule import Step
-from tempme_jax.tokens import Tokens
+from tempme_jax.checks import known, whole
+from tempme_jax.networks.architecture import ACTIVATIONS, Architecture
+from tempme_jax.networks.clip import Block, layer_norm
+from tempme_jax.networks.schedule import Step
+from tempme_jax.networks.tokens import Tokens
 
 TIES = ("in", "out")
 POSITION_STD = 0.01

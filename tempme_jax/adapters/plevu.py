@@ -19,9 +19,9 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from tempme_jax.adapters.base import Adapter
-from tempme_jax.architecture import ACTIVATIONS, Architecture
-from tempme_jax.options import whole
-from tempme_jax.schedule import Step
+from tempme_jax.checks import whole
+from tempme_jax.networks.architecture import ACTIVATIONS, Architecture
+from tempme_jax.networks.schedule import Step
 from tempme_jax.vectors import HIGHEST
 
 # Start, end, and one word.

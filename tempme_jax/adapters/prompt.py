@@ -13,9 +13,9 @@ import flax.linen as nn
 import jax
 
 from tempme_jax.adapters.base import Adapter, Contexts
-from tempme_jax.options import whole
-from tempme_jax.schedule import Step
-from tempme_jax.tokens import Tokens
+from tempme_jax.checks import whole
+from tempme_jax.networks.schedule import Step
+from tempme_jax.networks.tokens import Tokens
 
 
 @dataclasses.dataclass(frozen=True)

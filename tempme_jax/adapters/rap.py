@@ -25,11 +25,11 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from tempme_jax.adapters.base import Adapter, Site
-from tempme_jax.architecture import Architecture
-from tempme_jax.attention import attend, join_heads
-from tempme_jax.options import whole
-from tempme_jax.schedule import Step
-from tempme_jax.tokens import Tokens
+from tempme_jax.checks import whole
+from tempme_jax.networks.architecture import Architecture
+from tempme_jax.networks.attention import attend, join_heads
+from tempme_jax.networks.schedule import Step
+from tempme_jax.networks.tokens import Tokens
 from tempme_jax.vectors import HIGHEST, unit_length
 
 LOW_RANK_STD = 0.02

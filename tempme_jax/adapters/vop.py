@@ -19,11 +19,11 @@ from jaxtyping import Array, Bool, Float
 
 from tempme_jax.adapters.base import Adapter, Contexts, Path
 from tempme_jax.adapters.prompt import Prompts
-from tempme_jax.architecture import Architecture
-from tempme_jax.options import whole
+from tempme_jax.checks import whole
+from tempme_jax.networks.architecture import Architecture
+from tempme_jax.networks.schedule import Step
+from tempme_jax.networks.tokens import Tokens
 from tempme_jax.reducers.joined import video_level
-from tempme_jax.schedule import Step
-from tempme_jax.tokens import Tokens
 
 
 @dataclasses.dataclass(frozen=True)

@@ -16,8 +16,8 @@ import pathlib
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any
 
+from tempme_jax.checks import nearest
 from tempme_jax.datasets.base import AnnotationError, Video
-from tempme_jax.options import nearest
 
 # Files that may be videos, where an annotation names a video without its suffix.
 SUFFIXES = frozenset(

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 import tensorflow_datasets as tfds
 
-from tempme_jax import decoding
+from tempme_jax.video import workers
 
 
 class AnnotationError(ValueError):
@@ -135,11 +135,11 @@ class VideoText(tfds.core.GeneratorBasedBuilder, skip_registration=True):
 
     def download_and_prepare(self, **options: Any) -> None:
         """Decode and store the frames; options as `preparation.prepare` takes them."""
-        from tempme_jax import preparation  # which builds on this module
+        from tempme_jax.datasets import prepare  # which builds on this module
 
-        preparation.prepare(self, **options)
+        prepare.prepare(self, **options)
 
-    def example(self, video: Video, decoded: decoding.Decoded) -> dict[str, Any]:
+    def example(self, video: Video, decoded: workers.Decoded) -> dict[str, Any]:
         """The record of a video, as `info.features` takes it."""
         return {
             "video_id": video.id,
@@ -149,10 +149,10 @@ class VideoText(tfds.core.GeneratorBasedBuilder, skip_registration=True):
             "frames": decoded.frames,
         }
 
-    def request(self, video: Video) -> decoding.Request:
+    def request(self, video: Video) -> workers.Request:
         """What a child process is told to decode."""
         storage = self.builder_config
-        return decoding.Request(
+        return workers.Request(
             file=str(video.file),
             start=video.start,
             end=video.end,
@@ -190,7 +190,7 @@ class VideoText(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     def _generate_examples(self, videos: Iterable[Video]) -> Iterator[tuple[str, dict[str, Any]]]:
         """The records; unlike `preparation.prepare` this stops with a VideoError at a bad one."""
         videos = list(videos)
-        results = decoding.decode_all([self.request(video) for video in videos])
+        results = workers.decode_all([self.request(video) for video in videos])
         for video, result in zip(videos, results, strict=True):
             if isinstance(result, Exception):
                 raise result

@@ -5,9 +5,9 @@ import functools
 import os
 import pathlib
 
+from tempme_jax.checks import nearest
 from tempme_jax.datasets.annotations import Entry, digest, read_csv, read_jsonl, wrong
 from tempme_jax.datasets.base import Video, VideoText
-from tempme_jax.options import nearest
 
 FIELDS = ("file", "video", "caption", "split", "start", "end", "id", "group")
 READERS = {"captions.csv": read_csv, "captions.jsonl": read_jsonl}

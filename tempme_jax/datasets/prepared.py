@@ -27,8 +27,8 @@ from array_record.python.array_record_module import ArrayRecordWriter
 from tensorflow_datasets.core.example_serializer import ExampleSerializer
 
 from tempme_jax.datasets.base import Video, VideoText
-from tempme_jax.decoding import Decoded
-from tempme_jax.video import VideoError
+from tempme_jax.video.frames import VideoError
+from tempme_jax.video.workers import Decoded
 
 REPORT = "report.json"
 INFO = "dataset_info.json"

@@ -1,6 +1,6 @@
 """Whether all is here that tempme_jax needs, and what is missing for what: gathered, and printed.
 
-The other modules look at one kind of thing each. (`tempme_jax.datasets.doctor` is for data sets.)
+The other modules look at one kind of thing each. (`tempme_jax.datasets.check` is for data sets.)
 """
 
 import dataclasses

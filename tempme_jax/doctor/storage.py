@@ -22,9 +22,9 @@ def compiled() -> Iterator[Finding]:
     """Where compiled programs are kept, and whether they are."""
     import jax
 
-    from tempme_jax import compilation
+    from tempme_jax import compile_cache
 
-    folder = compilation.cache_folder()
+    folder = compile_cache.cache_folder()
     files, size = size_of(folder)
     values = {"folder": str(folder), "files": files, "bytes": size}
     text = f"{shown(folder)}: {files} files, {size / 2**20:.0f} MiB"
@@ -43,9 +43,9 @@ def weights() -> Iterator[Finding]:
     import huggingface_hub
     from huggingface_hub import constants, errors
 
-    from tempme_jax import sources
+    from tempme_jax.weights import hub
 
-    lost = [name for name, file in sources.BUILT_IN.items() if not file.is_file()]
+    lost = [name for name, file in hub.BUILT_IN.items() if not file.is_file()]
     if lost:
         yield Finding("weights", State.MISSING, f"the built-in {', '.join(lost)}", install())
     folder = pathlib.Path(constants.HF_HUB_CACHE)
@@ -55,7 +55,7 @@ def weights() -> Iterator[Finding]:
         repositories = ()
     sizes = {one.repo_id: one.size_on_disk for one in repositories if holds_clip(one)}
     values = {"folder": str(folder), "clip": sizes, "offline": constants.HF_HUB_OFFLINE}
-    built_in = ", ".join(name for name in sources.BUILT_IN if name not in lost) or "none"
+    built_in = ", ".join(name for name in hub.BUILT_IN if name not in lost) or "none"
     names = [f"{name} ({size / GIB:.1f} GiB)" for name, size in sorted(sizes.items())]
     text = f"built in: {built_in}; in {shown(folder)}: {listed(names) or 'no CLIP'}"
     state, cure = State.OK if sizes else State.OPTIONAL, ""
@@ -68,13 +68,13 @@ def weights() -> Iterator[Finding]:
 
 def holds_clip(repository) -> bool:
     """Whether a repository in Hugging Face's cache has weights of a CLIP that can be loaded."""
-    from tempme_jax import sources
+    from tempme_jax.weights import hub
 
     files = {file.file_name for revision in repository.revisions for file in revision.files}
     return (
         repository.repo_type == "model"
         and "clip" in repository.repo_id.lower()
-        and not files.isdisjoint(sources.FILE_NAMES)
+        and not files.isdisjoint(hub.FILE_NAMES)
     )
 
 
@@ -82,9 +82,9 @@ def disk() -> Iterator[Finding]:
     """How much room there is for the caches."""
     from huggingface_hub import constants
 
-    from tempme_jax import compilation
+    from tempme_jax import compile_cache
 
-    folders = [compilation.cache_folder(), pathlib.Path(constants.HF_HUB_CACHE)]
+    folders = [compile_cache.cache_folder(), pathlib.Path(constants.HF_HUB_CACHE)]
     for folder in {os.stat(existing(folder)).st_dev: folder for folder in folders}.values():
         free = shutil.disk_usage(existing(folder)).free
         text = f"{free / GIB:.1f} GiB free for {shown(folder)}"

@@ -12,11 +12,11 @@ from typing import Any
 import jax
 from jaxtyping import Array, Float
 
-from tempme_jax.architecture import Architecture
-from tempme_jax.options import wholes
+from tempme_jax.checks import wholes
+from tempme_jax.networks.architecture import Architecture
+from tempme_jax.networks.schedule import Step
+from tempme_jax.networks.tokens import Evidence, Tokens
 from tempme_jax.reducers.merging import match, max_merged, merge
-from tempme_jax.schedule import Step
-from tempme_jax.tokens import Evidence, Tokens
 
 # The attention of a block applied to other sequences than its own: it is called with a residual
 # stream [b, t, n, d], in which each [n, d] attends to itself, and sizes [b, t, n] (0 = unseen).

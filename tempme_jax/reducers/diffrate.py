@@ -19,12 +19,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from tempme_jax.options import wholes
+from tempme_jax.checks import wholes
+from tempme_jax.networks.schedule import Step
+from tempme_jax.networks.tokens import Evidence, Tokens
 from tempme_jax.reducers import merging
 from tempme_jax.reducers.base import Reducer, keep, reduce_clips, unchanged
 from tempme_jax.reducers.evit import attention_rank
-from tempme_jax.schedule import Step
-from tempme_jax.tokens import Evidence, Tokens
 from tempme_jax.vectors import HIGHEST, unit_length
 
 # What two published schedules for ViT-B (MAE) keep of 197 tokens, at 11.5 and at 10.4 GFLOPs.

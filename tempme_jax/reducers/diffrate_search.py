@@ -28,14 +28,14 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from tempme_jax import costs
-from tempme_jax.architecture import Architecture
-from tempme_jax.clip import Clip
-from tempme_jax.options import whole
+from tempme_jax.checks import whole
+from tempme_jax.networks.architecture import Architecture
+from tempme_jax.networks.clip import Clip
+from tempme_jax.networks.schedule import Step
+from tempme_jax.networks.tokens import Evidence, Tokens
 from tempme_jax.reducers.base import Reducer, keep
 from tempme_jax.reducers.diffrate import DiffRate
 from tempme_jax.reducers.evit import attention_rank
-from tempme_jax.schedule import Step
-from tempme_jax.tokens import Evidence, Tokens
 from tempme_jax.vectors import HIGHEST, unit_length
 
 # At the start the probability of keeping all patches; the others share the rest.

@@ -18,6 +18,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from tempme_jax.networks.schedule import Step
+from tempme_jax.networks.tokens import Evidence, Tokens
 from tempme_jax.reducers.base import (
     Reducer,
     block_numbers,
@@ -27,8 +29,6 @@ from tempme_jax.reducers.base import (
     unchanged,
 )
 from tempme_jax.reducers.merging import rank_of
-from tempme_jax.schedule import Step
-from tempme_jax.tokens import Evidence, Tokens
 from tempme_jax.vectors import HIGHEST
 
 

@@ -10,10 +10,10 @@ from collections.abc import Callable
 
 import flax.linen as nn
 
-from tempme_jax.options import whole
+from tempme_jax.checks import whole
+from tempme_jax.networks.schedule import Step
+from tempme_jax.networks.tokens import Tokens, join_clips
 from tempme_jax.reducers.base import Attend, Reducer, unchanged
-from tempme_jax.schedule import Step
-from tempme_jax.tokens import Tokens, join_clips
 
 
 @dataclasses.dataclass(frozen=True)

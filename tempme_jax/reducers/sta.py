@@ -15,11 +15,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from tempme_jax.options import wholes
+from tempme_jax.checks import wholes
+from tempme_jax.networks.schedule import Step
+from tempme_jax.networks.tokens import Evidence, Tokens
 from tempme_jax.reducers.base import Reducer, block_numbers, require_blocks, unchanged
 from tempme_jax.reducers.merging import HIGHEST, merge, rank_of
-from tempme_jax.schedule import Step
-from tempme_jax.tokens import Evidence, Tokens
 from tempme_jax.vectors import unit_length
 
 # Of the patches of a frame: 12, 8, 4 of the 49 of B/32, which give the cost that TempMe prints.

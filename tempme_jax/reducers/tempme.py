@@ -16,12 +16,12 @@ from fractions import Fraction
 import flax.linen as nn
 import jax
 
-from tempme_jax.options import wholes
+from tempme_jax.checks import wholes
+from tempme_jax.networks.schedule import Step
+from tempme_jax.networks.tokens import Tokens, join_clips
 from tempme_jax.reducers.base import Attend, Reducer, block_numbers, merge_tokens, require_blocks
 from tempme_jax.reducers.merging import max_merged
 from tempme_jax.reducers.tome import ToMe
-from tempme_jax.schedule import Step
-from tempme_jax.tokens import Tokens, join_clips
 
 # The ClipMe blocks that join clips are the 9th to 11th of 12 (the paper, section 4.1).
 BLOCKS_AFTER_LAST_JOIN = 1

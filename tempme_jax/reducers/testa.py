@@ -16,7 +16,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from tempme_jax.options import known, whole
+from tempme_jax.checks import known, whole
+from tempme_jax.networks.schedule import Step
+from tempme_jax.networks.tokens import Tokens, follow
 from tempme_jax.reducers.base import (
     Attend,
     Reducer,
@@ -27,8 +29,6 @@ from tempme_jax.reducers.base import (
 )
 from tempme_jax.reducers.merging import HIGHEST, max_merged, merge, new_index, rank_of
 from tempme_jax.reducers.tome import ToMe
-from tempme_jax.schedule import Step
-from tempme_jax.tokens import Tokens, follow
 from tempme_jax.vectors import unit_length
 
 # The blocks of TESTA are the last third: 8 to 11 of 12, where TempMe joins clips.

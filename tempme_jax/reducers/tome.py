@@ -7,10 +7,10 @@ it: matching by keys between attention and MLP, and attention in proportion to t
 import dataclasses
 from collections.abc import Callable
 
-from tempme_jax.options import whole
+from tempme_jax.checks import whole
+from tempme_jax.networks.schedule import Step
+from tempme_jax.networks.tokens import Evidence, Tokens
 from tempme_jax.reducers.base import Reducer, merge_tokens, require_mergeable, unchanged
-from tempme_jax.schedule import Step
-from tempme_jax.tokens import Evidence, Tokens
 
 # r = 2 for the 49 patches of B/32 and 10 for the 196 of B/16 (the paper, section 4.1): 5 %.
 SHARE_OF_PATCHES = 0.05

@@ -8,20 +8,22 @@ from pathlib import Path
 import numpy as np
 
 from tempme_jax.model import Model
-from tempme_jax.search import clips, indexing, places, verify
-from tempme_jax.search.embedding import Finished, embed_here
+from tempme_jax.search import paths as places
 from tempme_jax.search.errors import VideoIndexError
-from tempme_jax.search.library import walk
-from tempme_jax.search.locking import locked
+from tempme_jax.search.indexing import run, verify
+from tempme_jax.search.indexing.embedding import Finished, embed_here
+from tempme_jax.search.indexing.plan import Place, Work, refuse_nothing
+from tempme_jax.search.indexing.progress import Progress
+from tempme_jax.search.indexing.reading import Failed
+from tempme_jax.search.indexing.report import Report
+from tempme_jax.search.indexing.walk import walk
+from tempme_jax.search.indexing.windows import Sampling
 from tempme_jax.search.opening import Wanted, make
-from tempme_jax.search.planning import Place, Work, refuse_nothing
-from tempme_jax.search.progress import Progress
-from tempme_jax.search.query import Results, Searcher
-from tempme_jax.search.reading import Failed
-from tempme_jax.search.report import Report
+from tempme_jax.search.query import frames as clips
+from tempme_jax.search.query.searcher import Results, Searcher
 from tempme_jax.search.stats import Stats, stats_of
-from tempme_jax.search.store import Store
-from tempme_jax.search.windows import Sampling
+from tempme_jax.search.store.locking import locked
+from tempme_jax.search.store.store import Store
 
 
 class VideoIndex:
@@ -144,7 +146,7 @@ class VideoIndex:
             VideoIndexError: no such folder, no video in it, or the index cannot be written.
         """
         folder = Path(folder)
-        options = indexing.Options(
+        options = run.Options(
             workers=workers, retry_failed=retry_failed, shard=shard, budget=budget
         )
         if self.exists:
@@ -156,7 +158,7 @@ class VideoIndex:
                 refuse_nothing(Place(folder, ""), [])
             self._store = make(self.uri, self._wanted, self.model, anew=self._anew)
         place = Place(folder.expanduser().absolute(), places.stored_root(self.uri, folder))
-        report = indexing.run(
+        report = run.run(
             self.store, place, self._embed(options, ray), options, progress=Progress(quiet=quiet)
         )
         self.refresh()
@@ -327,11 +329,11 @@ class VideoIndex:
         size = self.model.arch.image_size
         return clips.Clip(file=file, start=start, end=end, count=self.model.num_frames, size=size)
 
-    def _embed(self, options: indexing.Options, ray: str | None) -> indexing.Embed:
+    def _embed(self, options: run.Options, ray: str | None) -> run.Embed:
         def embed(work: Work) -> Iterator[Finished | Failed]:  # opens the model only if it must
             if ray is None:
                 return embed_here(work, self.model, self.sampling, workers=options.processes)
-            from tempme_jax.search import distributed
+            from tempme_jax.search.indexing import distributed
 
             given = {"address": ray, "actors": options.workers}
             return distributed.embed(work, self.model, self.sampling, **given)

@@ -8,8 +8,7 @@ from typing import Any
 
 from tempme_jax.loading import load
 from tempme_jax.model import Model
-from tempme_jax.search import unrelated
-from tempme_jax.search.identity import (
+from tempme_jax.search.header import (
     header_of,
     open_again,
     refuse_other,
@@ -17,10 +16,11 @@ from tempme_jax.search.identity import (
     refuse_other_sampling,
     source_of,
 )
-from tempme_jax.search.locking import creating, locked
-from tempme_jax.search.store import Store
-from tempme_jax.search.windows import Sampling
-from tempme_jax.text import TextCutWarning
+from tempme_jax.search.indexing.windows import Sampling
+from tempme_jax.search.query import unrelated
+from tempme_jax.search.store.locking import creating, locked
+from tempme_jax.search.store.store import Store
+from tempme_jax.text.bpe import TextCutWarning
 
 DEFAULT_MODEL = "openai/clip-vit-base-patch32"
 

@@ -2,8 +2,8 @@
 
 import dataclasses
 
-from tempme_jax.search.places import root_path
-from tempme_jax.search.store import Store
+from tempme_jax.search.paths import root_path
+from tempme_jax.search.store.store import Store
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

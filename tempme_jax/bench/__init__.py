@@ -1,0 +1,1 @@
+"""Speeds and costs: `tempme bench`."""

@@ -1,0 +1,1 @@
+"""The commands of `tempme`, one file for each group."""

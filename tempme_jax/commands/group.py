@@ -1,0 +1,32 @@
+"""What the parts of the `tempme` command have in common."""
+
+import click
+
+from tempme_jax.checks import nearest
+
+# What goes wrong by what the user gave: shown without a traceback.
+USER_ERRORS = (ValueError, OSError)
+
+
+class Group(click.Group):
+    """Commands that report a user's mistake in one line, and suggest names for mistyped ones."""
+
+    def resolve_command(self, ctx, args):
+        """Finds the command, or names those most like it."""
+        if args and self.get_command(ctx, args[0]) is None and not args[0].startswith("-"):
+            hint = nearest(args[0], self.list_commands(ctx))
+            listed = ", ".join(self.list_commands(ctx))
+            ctx.fail(f"there is no command {args[0]!r}{hint}; there are: {listed}")
+        return super().resolve_command(ctx, args)
+
+    def invoke(self, ctx):
+        """Runs the command."""
+        try:
+            return super().invoke(ctx)
+        except USER_ERRORS as error:
+            raise click.ClickException(str(error)) from error
+
+
+CONFIG = click.argument("config")
+OVERRIDES = click.argument("settings", nargs=-1, type=click.UNPROCESSED)
+PASSED_ON = {"ignore_unknown_options": True}

@@ -1,0 +1,67 @@
+"""The sizes of CLIP models, and the published ones by name."""
+
+import dataclasses
+
+import jax
+
+from tempme_jax.checks import known, whole
+
+ACTIVATIONS = {
+    "quick_gelu": lambda x: x * jax.nn.sigmoid(1.702 * x),
+    "gelu": lambda x: jax.nn.gelu(x, approximate=False),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Architecture:
+    """The sizes of a CLIP model; the defaults are ViT-B/32's.
+
+    Attributes:
+        embed_dim: length of the vectors of videos and texts.
+        image_size, patch: pixels, along one side.
+        width, depth, heads: of the image tower.
+        text_width, text_depth, text_heads: of the text tower.
+        vocab_size, context_length: known token ids, and positions for them.
+        activation: of the MLPs, "quick_gelu" (OpenAI, MetaCLIP) or "gelu" (exact; LaCLIP).
+    """
+
+    embed_dim: int = 512
+    image_size: int = 224
+    patch: int = 32
+    width: int = 768
+    depth: int = 12
+    heads: int = 12
+    text_width: int = 512
+    text_depth: int = 12
+    text_heads: int = 8
+    vocab_size: int = 49408
+    context_length: int = 77
+    activation: str = "quick_gelu"
+
+    def __post_init__(self):
+        known(self.activation, ACTIVATIONS, "activation")
+        for field in dataclasses.fields(self):
+            if field.type is int:
+                whole(field.name, getattr(self, field.name), least=1)
+        divisions = {
+            "image_size by patch": (self.image_size, self.patch),
+            "width by heads": (self.width, self.heads),
+            "text_width by text_heads": (self.text_width, self.text_heads),
+        }
+        for name, (total, part) in divisions.items():
+            if total % part:
+                raise ValueError(f"cannot divide {name}: {total} by {part}")
+
+    @property
+    def patches(self) -> int:
+        """Patches of a frame."""
+        return (self.image_size // self.patch) ** 2
+
+
+ARCHITECTURES = {
+    "ViT-B/32": Architecture(),
+    "ViT-B/16": Architecture(patch=16),
+    "ViT-L/14": Architecture(
+        embed_dim=768, patch=14, width=1024, depth=24, heads=16, text_width=768, text_heads=12
+    ),
+}

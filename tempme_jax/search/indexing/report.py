@@ -1,0 +1,104 @@
+"""What a run of indexing did, and which files it could not index."""
+
+import dataclasses
+import json
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+from tempme_jax.search.indexing.walk import shown
+from tempme_jax.visualize.merged import counted
+
+
+class Failure(NamedTuple):
+    """A file without windows: where it went wrong (walk, open, scan, decode), and why."""
+
+    file: bytes
+    reason: str
+    stage: str
+
+
+@dataclasses.dataclass(kw_only=True)
+class Report:
+    """What a run did.
+
+    Attributes:
+        root: the folder.
+        found: files that look like videos.
+        unchanged: of these, known from before and as they were.
+        embedded: new or changed ones, now with windows.
+        moved: files of the index that now have another name.
+        known: others that are new or were written to, but of a content that has windows already:
+            copied, or only touched.
+        gone: files of the index that are no longer there.
+        failures: all files of the folder without windows, those of former runs too.
+        left: files that a run which was stopped did not come to.
+        windows: that were embedded.
+        hours: of video that were embedded.
+        seconds: that it took.
+        stopped: why it stopped before the end; empty if it did not.
+    """
+
+    root: Path
+    found: int = 0
+    unchanged: int = 0
+    embedded: int = 0
+    moved: int = 0
+    known: int = 0
+    gone: int = 0
+    failures: list[Failure] = dataclasses.field(default_factory=list)
+    left: int = 0
+    windows: int = 0
+    hours: float = 0.0
+    seconds: float = 0.0
+    stopped: str = ""
+
+    @property
+    def summary(self) -> str:
+        """In some lines."""
+        lines = [
+            f"{counted(self.embedded, 'video')} indexed ({span(3600 * self.hours)}, "
+            f"{counted(self.windows, 'window')}) in {span(self.seconds)}, "
+            f"{self.unchanged} unchanged"
+        ]
+        others = {
+            "moved": self.moved,
+            "copied or touched": self.known,
+            "gone": self.gone,
+        }
+        lines[0] += "".join(f", {number} {what}" for what, number in others.items() if number)
+        if self.failures:
+            lines.append(f"{counted(len(self.failures), 'file')} could not be indexed:")
+            lines += [f"  {shown(f.file)}: {f.reason}" for f in self.failures[:5]]
+            lines += [f"  and {len(self.failures) - 5} more"] if len(self.failures) > 5 else []
+        if self.stopped:
+            lines.append(
+                f"{self.stopped}: {counted(self.left, 'video')} left. The same command goes on."
+            )
+        return "\n".join(lines)
+
+
+def write_failures(failures: list[Failure], file: Path) -> None:
+    """Writes failed.jsonl, a line for each file, whole or not at all.
+
+    A name that is not Unicode stands there as Python's os.fsdecode gives it.
+    """
+    unfinished = file.with_name(f".{file.name}.{os.getpid()}")
+    lines = [
+        json.dumps({"file": os.fsdecode(f.file), "reason": f.reason, "stage": f.stage})
+        for f in failures
+    ]
+    try:
+        unfinished.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+        os.replace(unfinished, file)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def span(seconds: float) -> str:
+    """A length of time in words: 45 s, 12 min, 3.5 h."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"

@@ -1,0 +1,1 @@
+"""Training and evaluation: `python -m tempme_jax.main --config=...`."""

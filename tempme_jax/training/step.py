@@ -1,0 +1,169 @@
+"""One step of training: the loss of a batch, its gradients, the update of what trains."""
+
+import dataclasses
+import functools
+import math
+from collections.abc import Callable
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax.sharding import Mesh, PartitionSpec
+
+from tempme_jax.inputs import to_pixels
+from tempme_jax.losses import contrastive_loss, similarity
+from tempme_jax.networks.clip import Clip
+from tempme_jax.parameters import join
+from tempme_jax.training.augment import rand_augment
+
+# CLIP's: the temperature is never below 1 / 100 (Radford et al., section 2.5).
+LARGEST_LOGIT_SCALE = np.float32(np.log(100))
+
+Batch = dict[str, jax.Array]
+
+
+@flax.struct.dataclass
+class TrainState:
+    """What training changes.
+
+    Attributes:
+        step: int32, the number of steps that were made.
+        trainable: the parameters that train.
+        optimizer: the state of the optimiser.
+    """
+
+    step: jax.Array
+    trainable: dict
+    optimizer: optax.OptState
+
+
+@dataclasses.dataclass(frozen=True)
+class Objective:
+    """The symmetric contrastive loss of a batch.
+
+    Attributes:
+        clip: the model.
+        gradient_cache: rows that are differentiated at once; 0 = all.
+        temperature: by which cosines are divided; 0 = CLIP's, exp(-logit_scale).
+    """
+
+    clip: Clip
+    gradient_cache: int = 0
+    temperature: float = 0.0
+
+    def gradients(self, trainable: dict, frozen: dict, batch: Batch) -> tuple[jax.Array, dict]:
+        """The loss and its gradients; of the whole batch, also where it is cut into parts."""
+        if 0 < self.gradient_cache < len(batch["frames"]):
+            return self.cached_gradients(trainable, frozen, batch)
+
+        def loss(trainable):
+            params = join(trainable, frozen)
+            return self.penalised(params, batch, *self.encode(params, batch))
+
+        return jax.value_and_grad(loss)(trainable)
+
+    def cached_gradients(
+        self, trainable: dict, frozen: dict, batch: Batch
+    ) -> tuple[jax.Array, dict]:
+        """The same, exactly, while only a part of the batch is held with its activations.
+
+        "Scaling Deep Contrastive Learning Batch Size under Memory Limited Setup" (Gao et al.,
+        2021): all vectors first, without their history; the gradient of the loss by the vectors;
+        then every part again, pulled back from its rows of that gradient.
+        """
+        parts = len(batch["frames"]) // self.gradient_cache
+        parted = jax.tree.map(functools.partial(cut, parts=parts), batch)
+
+        def encode(trainable, part):
+            return self.encode(join(trainable, frozen), part)
+
+        def loss(trainable, vectors):
+            video, text = (v.reshape(-1, v.shape[-1]) for v in vectors)
+            return self.penalised(join(trainable, frozen), batch, video, text)
+
+        vectors = jax.lax.map(functools.partial(encode, trainable), parted)
+        value, (gradients, by_vectors) = jax.value_and_grad(loss, (0, 1))(trainable, vectors)
+
+        def add(gradients, part_and_slopes):
+            part, slopes = part_and_slopes
+            _, pull_back = jax.vjp(lambda trainable: encode(trainable, part), trainable)
+            return jax.tree.map(jnp.add, gradients, pull_back(slopes)[0]), None
+
+        gradients, _ = jax.lax.scan(add, gradients, (parted, by_vectors))
+        return value, gradients
+
+    def encode(self, params: dict, batch: Batch) -> tuple[jax.Array, jax.Array]:
+        """The vectors [b, e] of the videos and of the texts."""
+        pixels = to_pixels(batch["frames"], self.clip.arch.image_size)
+        return self.clip.apply(
+            {"params": params}, pixels, batch["frame_mask"], batch["ids"], batch["text_mask"]
+        )
+
+    def penalised(self, params: dict, batch: Batch, video: jax.Array, text: jax.Array) -> jax.Array:
+        """The loss, and what the reducer adds to it: of the parameters, so once for a batch."""
+        loss = self.loss(params["logit_scale"], video, text)
+        frames = batch["frames"].shape[1]
+        penalty = self.clip.reducer.penalty(params, self.clip.arch, frames)
+        return loss if isinstance(penalty, float) and penalty == 0 else loss + penalty
+
+    def loss(self, logit_scale: jax.Array, video: jax.Array, text: jax.Array) -> jax.Array:
+        """Of all pairs of the batch, on all devices."""
+        if self.temperature:
+            logit_scale = jnp.float32(-math.log(self.temperature))
+        return contrastive_loss(similarity(text, video, logit_scale))
+
+
+@dataclasses.dataclass(frozen=True)
+class RandAugment:
+    """The published augmentation: one draw for all frames of a video.
+
+    Attributes:
+        mesh: of the devices; each augments its own rows.
+        seed: of the draws, which else depend on the row's place in the order alone.
+    """
+
+    mesh: Mesh
+    seed: int
+
+    def __call__(self, batch: Batch) -> Batch:
+        """The batch with other frames."""
+        keys = jax.vmap(functools.partial(jax.random.fold_in, jax.random.key(self.seed)))
+        rows = PartitionSpec("data")
+        # Left to itself XLA would gather the videos of all devices on each.
+        augment = jax.shard_map(
+            lambda places, frames: rand_augment(keys(places), frames),
+            mesh=self.mesh, in_specs=(rows, rows), out_specs=rows,
+        )  # fmt: skip
+        return {**batch, "frames": augment(batch["place"], batch["frames"])}
+
+
+def unchanged(batch: Batch) -> Batch:
+    """No augmentation."""
+    return batch
+
+
+def cut(rows: jax.Array, parts: int) -> jax.Array:
+    """[b, ...] -> [parts, b / parts, ...]; the rows of every device are spread over all parts."""
+    return rows.reshape(-1, parts, *rows.shape[1:]).swapaxes(0, 1)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1, 2), donate_argnums=3)
+def train_step(
+    objective: Objective,
+    optimizer: optax.GradientTransformation,
+    augment: Callable[[Batch], Batch],
+    state: TrainState,
+    frozen: dict,
+    batch: Batch,
+) -> tuple[TrainState, dict[str, jax.Array]]:
+    """The next state, and the loss and the norm of the gradients before clipping."""
+    loss, gradients = objective.gradients(state.trainable, frozen, augment(batch))
+    updates, optimizer_state = optimizer.update(gradients, state.optimizer, state.trainable)
+    trainable = optax.apply_updates(state.trainable, updates)
+    if "logit_scale" in trainable:
+        scale = jnp.minimum(trainable["logit_scale"], LARGEST_LOGIT_SCALE)
+        trainable = {**trainable, "logit_scale": scale}
+    state = TrainState(state.step + 1, trainable, optimizer_state)
+    return state, {"loss": loss, "gradient_norm": optax.tree.norm(gradients)}

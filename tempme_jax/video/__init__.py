@@ -1,0 +1,1 @@
+"""Video files to frames, in child processes where the files are not trusted."""

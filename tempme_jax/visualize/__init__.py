@@ -1,0 +1,1 @@
+"""Pictures of merged tokens: `tempme visualize`."""

@@ -1,0 +1,300 @@
+"""MV-Adapter against slow loops written from its equations; what trains; what it costs."""
+
+import dataclasses
+
+import flax.traverse_util
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from random_weights import random_tree
+
+from tempme_jax import costs
+from tempme_jax.adapters.base import Site
+from tempme_jax.adapters.mv_adapter import MVAdapter, from_the_end, is_clip_bias
+from tempme_jax.networks.architecture import ARCHITECTURES, Architecture
+from tempme_jax.networks.clip import Clip
+from tempme_jax.networks.tokens import Tokens
+from tempme_jax.parameters import join, pretrained_paths, shapes, split
+from tempme_jax.reducers.base import Reducer
+from tempme_jax.reducers.tempme import TempMe
+from tempme_jax.reducers.tome import ToMe
+
+TOY = Architecture(
+    embed_dim=6, image_size=24, patch=8, width=12, depth=2, heads=2,
+    text_width=8, text_depth=1, text_heads=2, vocab_size=30, context_length=16,
+)  # fmt: skip
+FRAMES, WORDS = 4, 7
+SMALL = MVAdapter(width=4, calibration=3, factor=5, tied=1, words=WORDS)
+
+
+def sigmoid_gelu(x):
+    return x / (1 + np.exp(-1.702 * x))
+
+
+def norm(x, p):
+    x = (x - x.mean()) / np.sqrt(x.var() + 1e-5)
+    return x * p["scale"] + p["bias"]
+
+
+def linear(x, p):
+    return x @ p["kernel"] + p.get("bias", 0)
+
+
+def slow_transformer(x, p, sees):
+    """Layer norm, pre-norm block of two heads, QuickGELU; `sees(query, key)`."""
+    n, m = x.shape
+    x = np.stack([norm(x[i] + p["position_embedding"][i], p["ln_pre"]) for i in range(n)])
+    p = p["block"]
+    qkv = [linear(norm(row, p["ln_1"]), p["attn"]["qkv"]) for row in x]
+    taken = np.zeros((n, m))
+    for head in range(2):
+        of = slice(head * m // 2, (head + 1) * m // 2)
+        for i in range(n):
+            q = qkv[i][:m][of]
+            keys = [j for j in range(n) if sees(i, j)]
+            logits = np.array([q @ qkv[j][m : 2 * m][of] for j in keys]) / np.sqrt(m // 2)
+            weight = np.exp(logits) / np.exp(logits).sum()
+            taken[i, of] = sum(w * qkv[j][2 * m :][of] for w, j in zip(weight, keys, strict=True))
+    out = np.zeros((n, m))
+    for i in range(n):
+        y = x[i] + linear(taken[i], p["attn"]["out"])
+        inner = sigmoid_gelu(linear(norm(y, p["ln_2"]), p["mlp"]["fc"]))
+        out[i] = y + linear(inner, p["mlp"]["proj"])
+    return sigmoid_gelu(out)
+
+
+def tied_down(p, factor, tie):
+    """The down-projection with its channels multiplied by M f + b."""
+    kernel = p["kernel"].copy()
+    if factor is not None:
+        beta = linear(factor, p["modulation"])
+        for i in range(len(beta)):
+            kernel[(i, slice(None)) if tie == "in" else (slice(None), i)] *= beta[i]
+    return {"kernel": kernel, "bias": p["bias"]}
+
+
+def slow_video(y, size, n_cls, p, factor, tie):
+    """One video, [t, n, d]: section 4.1, steps 1 to 4."""
+    t, n, _ = y.shape
+    down = tied_down(p["down"], factor, tie)
+    h = np.stack([[sigmoid_gelu(linear(y[i, j], down)) for j in range(n)] for i in range(t)])
+    places = [(i, j) for i in range(t) for j in range(n_cls)]
+    real = [size[place] > 0 for place in places]
+    means = []
+    for i, _ in places:
+        seen = [h[i, j] for j in range(n_cls, n) if size[i, j] > 0]
+        means.append(np.mean(seen, axis=0) if seen else np.zeros(h.shape[2]))
+    sequence = np.stack([p["video"], *(h[place] for place in places), *means])
+    is_real = [True, *real, *real]
+    after = slow_transformer(sequence, p["transformer"], lambda i, j: is_real[j])
+    f, c = len(places), p["calibration"]
+    a = np.zeros_like(y)
+    for i in range(t):
+        for j in range(n_cls, n):
+            a[i, j] = linear(h[i, j], p["up"])
+    for k, place in enumerate(places):
+        u = np.concatenate([after[1 + k] + after[1 + f + k], linear(after[0], c["video"])])
+        alpha = 1 + linear(np.maximum(linear(real[k] * u, c["down"]), 0), c["up"])
+        a[place] = linear(alpha * after[1 + k], p["up"])
+    return y + 0.1 * a
+
+
+def slow_text(y, p, factor, tie):
+    """One text without padding, [n, d]."""
+    down = tied_down(p["down"], factor, tie)
+    h = np.stack([linear(row, down) for row in y])
+    h = slow_transformer(h, p["transformer"], lambda i, j: j <= i)
+    return y + 0.1 * np.stack([linear(row, p["up"]) for row in h])
+
+
+def random_branch(adapter, tower, output, tokens):
+    """The adapter's module of a tower with random parameters, its last block tied or not."""
+    rng = np.random.default_rng(1)
+    factor = jnp.asarray(rng.standard_normal(5), jnp.float32) if adapter.tied else None
+    shared = {tower: (None, factor)}
+    module = adapter.branch("mlp", Site(tower, 1))
+    shape = jax.eval_shape(lambda: module.init(jax.random.key(0), output, tokens, shared))
+    draw = lambda a: jnp.asarray(0.5 * rng.standard_normal(a.shape), jnp.float32)  # noqa: E731
+    params = jax.tree.map(draw, shape["params"])
+    wide = jax.tree.map(lambda a: np.asarray(a, np.float64), (params, factor))
+    return jax.jit(module.apply), {"params": params}, shared, *wide
+
+
+def random_clips(n_cls):
+    """Two videos of four frames; the last of the second is none, and padding with a patch."""
+    rng = np.random.default_rng(n_cls)
+    t, n = FRAMES // n_cls, n_cls + 3
+    size = rng.integers(1, 3, (2, t, n)).astype(np.float32)
+    size[1, -1, n_cls - 1] = 0
+    size[1, -1, (n_cls if n_cls == 1 else -1) :] = 0
+    return rng.standard_normal((2, t, n, 12)).astype(np.float32), size
+
+
+@pytest.mark.parametrize(("n_cls", "tie"), [(1, "in"), (2, "out"), (1, None)])
+def test_of_frames_agrees_with_a_slow_loop(n_cls, tie):
+    adapter = dataclasses.replace(SMALL, tied=2 if tie else 0, tie=tie or "in")
+    y, size = random_clips(n_cls)
+    tokens = Tokens(jnp.zeros_like(y), jnp.asarray(size), n_cls=n_cls)
+    apply, variables, shared, p, factor = random_branch(adapter, "video", jnp.asarray(y), tokens)
+    ours = apply(variables, jnp.asarray(y), tokens, shared)
+    for video in range(2):
+        slow = slow_video(np.float64(y[video]), size[video], n_cls, p, factor, tie)
+        np.testing.assert_allclose(ours[video], slow, atol=1e-5)
+    garbage = jnp.asarray(np.where(size[..., None] > 0, y, 100))
+    again = apply(variables, garbage, tokens, shared)
+    np.testing.assert_array_equal(np.asarray(again)[size > 0], np.asarray(ours)[size > 0])
+
+
+@pytest.mark.parametrize("tie", ["in", "out"])
+def test_of_words_agrees_with_a_slow_loop(tie):
+    """The second text is shorter; both are shorter than there are positions."""
+    adapter = dataclasses.replace(SMALL, tie=tie)
+    y = np.random.default_rng(0).standard_normal((2, 1, 5, 8)).astype(np.float32)
+    lengths = (5, 3)
+    size = (np.arange(5)[None] < np.array(lengths)[:, None]).astype(np.float32)[:, None]
+    tokens = Tokens(jnp.zeros_like(y), jnp.asarray(size), n_cls=0)
+    apply, variables, shared, p, factor = random_branch(adapter, "text", jnp.asarray(y), tokens)
+    ours = apply(variables, jnp.asarray(y), tokens, shared)
+    for text, length in enumerate(lengths):
+        slow = slow_text(np.float64(y[text, 0, :length]), p, factor, tie)
+        np.testing.assert_allclose(ours[text, 0, :length], slow, atol=1e-5)
+
+
+def model(adapter, reducer):
+    reducer = reducer.resolve(patches=TOY.patches, frames=FRAMES, depth=TOY.depth)
+    return Clip(TOY, adapter, reducer)
+
+
+def random_inputs():
+    rng = np.random.default_rng(0)
+    pixels = jnp.asarray(rng.standard_normal((2, FRAMES, 24, 24, 3)), jnp.float32)
+    ids = jnp.asarray(rng.integers(1, 28, (2, 6)), jnp.int32).at[:, 4].set(29)
+    mask = jnp.array([[True] * FRAMES, [True] * 3 + [False]])
+    return pixels, mask, ids, jnp.arange(6)[None] < jnp.array([[6], [5]])
+
+
+def test_gradients_reach_all_that_trains_beside_tempme():
+    clip = model(SMALL, TempMe(r=1, layers=(1,), groups=(2,)))
+    trainable, frozen = split(clip, random_tree(clip, FRAMES))
+
+    def loss(trainable):
+        video, text = clip.apply({"params": join(trainable, frozen)}, *random_inputs())
+        return (video * text).sum()
+
+    gradients = flax.traverse_util.flatten_dict(jax.jit(jax.grad(loss))(trainable))
+    assert all(np.isfinite(g).all() for g in gradients.values())
+    assert not {path for path, g in gradients.items() if not np.abs(g).max() > 0}
+    last = {("video", "block_1"), ("text", "block_0")}
+    assert {path[:2] for path in gradients if "modulation" in path} == last
+
+
+def test_factors_belong_to_the_last_blocks():
+    factors = jnp.arange(2.0)[:, None]
+    assert from_the_end(factors, 4) == (None, None, 0, 1)
+    assert from_the_end(factors, 1) == (1,)
+
+
+@jax.numpy_dtype_promotion("standard")  # Flax's layer norm and bfloat16 need it
+def test_beside_tome_in_half_precision_and_computed_again():
+    clip = model(SMALL, ToMe(r=2)).copy(remat=True, dtype=jnp.bfloat16)
+    pixels, mask, ids, words = random_inputs()
+    params = {"params": random_tree(clip, FRAMES)}
+    video, text = jax.jit(clip.apply)(params, pixels, mask, ids, words)
+    _, tokens = jax.eval_shape(lambda p: clip.apply(p, pixels, method="encode_video"), params)
+    assert tokens.x.dtype == jnp.bfloat16
+    assert video.shape == text.shape == (2, TOY.embed_dim)
+    assert np.isfinite([video, text]).all()
+    table = shapes(clip, FRAMES)
+    position = ("mv_adapter", "transformer", "position_embedding")
+    assert table["video", "block_1", *position] == (2 * FRAMES + 1, 4)
+    assert table["text", "block_0", *position] == (WORDS, 4)
+
+
+def test_only_biases_of_clip_train_slowly():
+    clip = model(SMALL, Reducer())
+    biases = {path for path in pretrained_paths(TOY) if path[-1] == "bias"}
+    assert {path for path in pretrained_paths(TOY) if SMALL.tunes(path)} == biases
+    assert {path for path in shapes(clip, FRAMES) if SMALL.rate(path) != 1} == biases
+    assert {SMALL.rate(path) for path in biases} == {0.02}
+    assert not any(MVAdapter(clip_biases=False).tunes(path) for path in biases)
+
+
+def test_initial_values():
+    """Section 4.2; a fresh adapter adds nothing."""
+    y = jax.random.normal(jax.random.key(1), (1, 1, 4, 512))
+    tokens, factor = Tokens(y, jnp.ones((1, 1, 4)), n_cls=1), jnp.zeros(32)
+
+    def draw(tower):
+        branch = MVAdapter(words=4).branch("mlp", Site(tower, 0))
+        start = jax.jit(branch.init_with_output)
+        out, variables = start(jax.random.key(0), y, tokens, {tower: (factor,)})
+        np.testing.assert_array_equal(out, y)
+        return variables["params"]
+
+    video, text = draw("video"), draw("text")
+    bound = 512**-0.5
+    assert 0.99 * bound < np.abs(video["down"]["kernel"]).max() <= bound
+    assert np.std(text["down"]["kernel"]) == pytest.approx(1024**-0.5, rel=0.03)
+    assert 0.16 < np.abs(video["down"]["modulation"]["bias"]).max() <= 32**-0.5
+    assert np.std(video["video"]) == pytest.approx(1 / 8, rel=0.3)
+    transformer, block = video["transformer"], video["transformer"]["block"]
+    assert np.std(transformer["position_embedding"]) == pytest.approx(0.01, rel=0.2)
+    assert np.std(block["attn"]["qkv"]["kernel"]) == pytest.approx(bound, rel=0.05)
+    for layer in (block["attn"]["out"], block["mlp"]["fc"], block["mlp"]["proj"]):
+        assert np.std(layer["kernel"]) == pytest.approx(1024**-0.5, rel=0.05)
+    assert not np.any(video["calibration"]["up"]["kernel"])
+
+
+# Of the specification's script: options, frames, words, parameters, share of ViT-B/16 in per cent.
+COUNTED = [
+    ({}, 12, 32, 3_572_736, 2.388),
+    ({"tie": "out"}, 12, 32, 3_496_704, 2.337),
+    ({"tied": 3}, 12, 32, 3_615_008, 2.416),
+    ({}, 32, 64, 3_628_032, 2.425),
+    ({"tied": 1}, 32, 64, 3_585_760, 2.397),
+]
+ALL_OF_B16 = 149_620_737
+
+
+@pytest.mark.parametrize(("options", "frames", "words", "count", "share"), COUNTED)
+def test_parameters_that_train(options, frames, words, count, share):
+    adapter = MVAdapter(**options).resolve(frames=frames, words=words, depth=12)
+    clip = Clip(ARCHITECTURES["ViT-B/16"], adapter, Reducer())
+    trainable = costs.count_trainable(clip, frames)
+    assert trainable == count
+    assert round(100 * trainable / ALL_OF_B16, 3) == share
+
+
+def test_biases_of_clip_are_counted():
+    biases = 3_572_736 - 3_401_728  # of the script: with them and without
+    table = shapes(Clip(ARCHITECTURES["ViT-B/16"], MVAdapter(words=32), Reducer()), 12)
+    assert sum(table[path][0] for path in table if is_clip_bias(path)) == biases
+
+
+@pytest.mark.parametrize(("backbone", "gflops"), [("ViT-B/16", 214.15), ("ViT-B/32", 53.76)])
+def test_multiply_accumulates(backbone, gflops):
+    clip = Clip(ARCHITECTURES[backbone], MVAdapter(), Reducer())
+    assert costs.multiply_accumulates(clip, 12)[1] / 1e9 == pytest.approx(gflops, rel=2e-3)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: MVAdapter(tie="down"), "unknown tie: 'down'.*there are: in, out"),
+        (lambda: MVAdapter(heads=3), "heads=3 must divide width=64"),
+        (lambda: MVAdapter(bias_rate=0), "bias_rate=0 must be a number above 0"),
+        (lambda: MVAdapter(tied=4).check((), TOY), r"tied=4 is more than the 2 blocks.*0\.\.2"),
+        (
+            lambda: jax.eval_shape(
+                lambda: Clip(TOY, MVAdapter(words=2), Reducer()).init(
+                    jax.random.key(0), *random_inputs()
+                )
+            ),
+            "a text of 6 ids needs as many positions, and words=2",
+        ),
+    ],
+)
+def test_mistakes_are_named(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()

@@ -1,0 +1,83 @@
+"""The one schedule: the published traces, and clear errors for settings that cannot be."""
+
+import pytest
+
+from tempme_jax import methods
+from tempme_jax.networks.architecture import Architecture
+from tempme_jax.networks.schedule import schedule
+from tempme_jax.reducers.tempme import TempMe, even_groups
+from tempme_jax.reducers.tome import ToMe
+
+B32, B16 = Architecture(), Architecture(patch=16)
+
+
+def trace(arch, frames, method="tempme", **options):
+    _, reducer = methods.build(method, arch, frames, options)
+    steps = schedule(reducer, frames=frames, tokens=1 + arch.patches, depth=arch.depth)
+    return [(s.clips, s.attention, s.mlp) for s in steps]
+
+
+def test_published_trace_of_b32():
+    """Specification section 7."""
+    assert trace(B32, 12) == [
+        (12, 50, 48), (12, 48, 46), (12, 46, 44), (12, 44, 42), (12, 42, 40), (12, 40, 38),
+        (12, 38, 36), (12, 36, 34), (6, 48, 44), (3, 62, 56), (1, 118, 107), (1, 107, 97),
+    ]  # fmt: skip
+
+
+def test_published_trace_of_b16_and_of_64_frames():
+    assert trace(B16, 12)[7:] == [(12, 127, 117), (6, 141, 113), (3, 136, 109), (1, 197, 158),
+                                  (1, 158, 127)]  # fmt: skip
+    assert trace(B32, 64)[8:] == [(16, 96, 87), (4, 244, 220), (1, 616, 555), (1, 555, 500)]
+
+
+def test_published_trace_of_token_reduction_only():
+    options = {"layers": (8, 9, 10), "groups": (1, 1, 1), "round_kept": True}
+    assert trace(B32, 12, **options)[8:] == [(12, 24, 22), (12, 15, 14), (12, 10, 9), (12, 9, 8)]
+
+
+def test_nothing_changes_without_reducer_and_tome_is_constant():
+    assert trace(B32, 12, "lora") == [(12, 50, 50)] * 12
+    assert trace(B32, 12, "tome")[-1] == (12, 28, 26)
+    assert trace(B16, 12, "tome")[-1] == (12, 87, 77)
+
+
+def test_the_paper_s_settings_are_found():
+    for arch, r, cross, intra in ((B32, 2, 0.7, 0.9), (B16, 10, 0.6, 0.8)):
+        for frames, groups in ((12, (2, 2, 3)), (8, (2, 2, 2)), (64, (4, 4, 4))):
+            _, reducer = methods.build("tempme", arch, frames)
+            assert reducer == TempMe(
+                r=r, layers=(8, 9, 10), groups=groups, keep_cross=cross, keep_intra=intra
+            )
+
+
+def test_groups_of_other_numbers_of_frames():
+    assert even_groups(16, 3) == (2, 2, 4)
+    assert even_groups(24, 3) == (2, 3, 4)
+    assert trace(B32, 7)[-1][0] == trace(B32, 2)[-1][0] == trace(B32, 1)[-1][0] == 1
+
+
+@pytest.mark.parametrize(
+    ("frames", "options", "message"),
+    [
+        (12, {"groups": (5, 2, 1)}, "block 8 joins clips in groups of 5.* the 12 clips"),
+        (12, {"groups": (2, 2, 2, 2)}, r"block 9 joins .* of 2.* the 3 clips"),
+        (12, {"layers": (9, 8, 10)}, r"layers=\(9, 8, 10\) must be .* ascending"),
+        (12, {"layers": (8, 9, 12)}, r"layers=\(8, 9, 12\) must lie in 0\.\.11"),
+        (12, {"layers": (8, 9), "groups": (2, 2, 3)}, "of one length"),
+        (12, {"groups": (0, 2, 3)}, "one of groups=0 must be a whole number of 1 or more"),
+        (12, {"keep_cross": 0}, r"keep_cross=0 must be in \(0, 1\]"),
+        (12, {"keep_intra": 1.2}, r"keep_intra=1.2 must be in \(0, 1\]"),
+        (12, {"r": 20}, r"r=20 is too large for block 1: 30 tokens .* at most 14"),
+        (12, {"r": -1}, r"r=-1"),
+        (0, {}, "num_frames=0"),
+    ],
+)
+def test_impossible_settings_name_layer_and_numbers(frames, options, message):
+    with pytest.raises(ValueError, match=message):
+        methods.build("tempme", B32, frames, options)
+
+
+def test_reducers_are_values():
+    assert TempMe(groups=[2, 3], layers=[1, 2]) == TempMe(groups=(2, 3), layers=(1, 2))
+    assert hash(ToMe(2)) == hash(ToMe(2))

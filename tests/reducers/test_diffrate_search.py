@@ -1,0 +1,278 @@
+"""The search for DiffRate's rates: what it finds is what it computed, and training moves it."""
+
+import itertools
+import shlex
+
+import flax.traverse_util
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from random_weights import random_tree
+
+from tempme_jax import costs, screen
+from tempme_jax.adapters.base import Adapter
+from tempme_jax.losses import contrastive_loss, similarity
+from tempme_jax.networks.architecture import ARCHITECTURES, Architecture
+from tempme_jax.networks.clip import Clip
+from tempme_jax.parameters import initialise, join, shapes, split
+from tempme_jax.reducers.base import Reducer
+from tempme_jax.reducers.diffrate import DiffRate
+from tempme_jax.reducers.diffrate_search import (
+    DiffRateSearch,
+    choices,
+    kept_patches,
+    mostly_all,
+    prune_and_merge_in_place,
+    staying,
+)
+from tempme_jax.training import optim
+from tempme_jax.training.flags import from_flags
+
+# ml_collections reads config files in a way that Python means to drop.
+pytestmark = pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")
+
+TOY = Architecture(
+    embed_dim=8, image_size=32, patch=8, width=16, depth=4, heads=2,
+    text_width=12, text_depth=1, text_heads=2, vocab_size=30, context_length=16,
+)  # fmt: skip
+FRAMES = 4
+# The toy costs 2e-4 of what the penalty is meant for.
+SEARCH = DiffRateSearch(granularity=1, weight=1e10)
+CLIP = Clip(TOY, Adapter(), SEARCH)
+REAL = jnp.array([[True] * 4, [True, True, False, False]])
+
+
+def test_a_choice_by_hand():
+    """Of 3, 2 or 1 patches, chosen with 1/2, 1/4, 1/4: 2.25 are expected, and 3 kept."""
+    logits = jnp.log(jnp.array([0.5, 0.25, 0.25]))
+    np.testing.assert_allclose(staying(logits, 3, 1), [1, 0.75, 0.5], rtol=1e-6)
+    kept, slope = jax.value_and_grad(lambda logits: kept_patches(staying(logits, 3, 1)))(logits)
+    assert kept == 3
+    np.testing.assert_allclose(slope, [0.5 * 0.75, 0.25 * -0.25, 0.25 * -1.25], atol=1e-6)
+
+
+def test_a_whole_expectation_is_not_rounded_up():
+    assert kept_patches(jnp.array([1.0, 1.00002, 0.0])) == 2
+    assert kept_patches(jnp.zeros(3)) == 1
+
+
+def test_coarse_choices_begin_with_all():
+    np.testing.assert_array_equal(choices(10, 4), [10, 6, 2])
+    np.testing.assert_allclose(
+        staying(jnp.log(jnp.array([0.5, 0.25, 0.25])), 10, 4),
+        [1, 1, 0.75, 0.75, 0.75, 0.75, 0.5, 0.5, 0.5, 0.5],
+        rtol=1e-6,
+    )
+
+
+def test_one_frame_by_hand():
+    """Patch 4 is pruned; patch 3 merges into 1, by a cosine of 0.6; nothing else changes."""
+    x = jnp.array([[9.0, 9.0], [3.0, 4.0], [0.0, 2.0], [1.0, 0.0], [5.0, 5.0], [7.0, 7.0]])
+    size, score = jnp.array([1.0, 3.0, 1.0, 2.0, 1.0, 0.0]), jnp.array([0.3, 0.2, 0.4, 0.1, 0, 0])
+
+    @jax.jit
+    def compress(chance):
+        merged, sizes, position = prune_and_merge_in_place(
+            x, size, score, chance=chance, prune=jnp.float32(4), merge=jnp.float32(3), n_cls=1
+        )
+        return sizes, (merged, sizes, position)
+
+    by_rank, (merged, sizes, position) = jax.jacrev(compress, has_aux=True)(jnp.ones(6))
+    np.testing.assert_allclose(merged, [[9, 9], [2, 2], [0, 2], [1, 0], [5, 5], [7, 7]], rtol=1e-6)
+    np.testing.assert_allclose(sizes, [1, 3 + 2 * 0.6, 1, 0, 0, 0], rtol=1e-6)
+    np.testing.assert_array_equal(position, [0, 1, 2, 1, -1, 5])
+    expected = np.zeros((6, 6))  # ranks: class token, 2, 1, 3, 4, padding
+    expected[[0, 2, 1, 3, 4], [0, 1, 2, 3, 4]] = [1, 1, 3, 2, 1]
+    expected[1, 3] = -2 * 0.6  # what stays does not move
+    np.testing.assert_allclose(by_rank, expected, rtol=1e-6)
+
+
+def random_params(seed, scale=2.0):
+    """Of the toy; the rates are anything."""
+    params = random_tree(CLIP, FRAMES)
+    rng = np.random.default_rng(seed)
+    for layer in range(1, TOY.depth):
+        params["video"][f"block_{layer}"]["rates"] = {
+            name: jnp.asarray(scale * rng.standard_normal(16, dtype=np.float32))
+            for name in ("prune", "merge")
+        }
+    return params
+
+
+def without_rates(params):
+    flat = flax.traverse_util.flatten_dict(params)
+    return flax.traverse_util.unflatten_dict({p: a for p, a in flat.items() if "rates" not in p})
+
+
+def pixels_of(seed=1):
+    rng = np.random.default_rng(seed)
+    return jnp.asarray(rng.standard_normal((2, FRAMES, 32, 32, 3), dtype=np.float32))
+
+
+def encode(clip, params, pixels, mask):
+    return clip.apply({"params": params}, pixels, mask, trace=True, method="encode_video")
+
+
+ENCODE = jax.jit(encode, static_argnums=0)
+
+
+def test_what_is_found_computes_the_same():
+    """Tokens of size 0 are as good as gone: DiffRate with these rates gives the same vectors."""
+    params = random_params(1)
+    found = SEARCH.found(params)  # both, nothing, and merging of what has merged before
+    assert found == {"prune": (17, 13, 10, 10), "merge": (17, 10, 10, 5)}
+    fixed = Clip(TOY, Adapter(), DiffRate(**found))
+    ours, tokens = ENCODE(CLIP, params, pixels_of(), REAL)
+    theirs, fixed_tokens = ENCODE(fixed, without_rates(params), pixels_of(), REAL)
+    np.testing.assert_allclose(ours, theirs, atol=1e-5)
+    assert ((tokens.size > 0).sum(axis=2) == np.where(REAL, found["merge"][-1], 0)).all()
+    at, there = np.asarray(tokens.source[0]), np.asarray(fixed_tokens.source[0])
+    np.testing.assert_array_equal(at < 0, there < 0)
+    np.testing.assert_allclose(
+        tokens.x[0].reshape(-1, TOY.width)[at[at >= 0]],
+        fixed_tokens.x[0].reshape(-1, TOY.width)[there[there >= 0]],
+        atol=1e-5,
+    )
+
+
+def test_masks_of_one_are_plain_clip():
+    """As at the start of the toy: of 16 patches more than 15 are expected to stay."""
+    fresh = initialise(CLIP, FRAMES, {p for p in shapes(CLIP, FRAMES) if "rates" in p}, seed=0)
+    params = without_rates(random_params(0))
+    all_of_it = flax.traverse_util.unflatten_dict(flax.traverse_util.flatten_dict(params) | fresh)
+    assert SEARCH.found(all_of_it) == {"prune": (17,) * 4, "merge": (17,) * 4}
+    ours, tokens = ENCODE(CLIP, all_of_it, pixels_of(), REAL)
+    plain, _ = ENCODE(Clip(TOY, Adapter(), Reducer()), params, pixels_of(), REAL)
+    np.testing.assert_allclose(ours, plain, atol=1e-6)
+    np.testing.assert_array_equal(tokens.size, np.broadcast_to(REAL[:, :, None], (2, 4, 17)))
+
+
+def gmac(reducer):
+    return costs.multiply_accumulates(Clip(TOY, Adapter(), reducer), FRAMES)[0] / 1e9
+
+
+def test_what_is_found_is_shown_as_flags(capsys):
+    """Which a training of DiffRate takes."""
+    found = {"prune": (17, 13, 10, 10, 9, 9), "merge": (17, 10, 10, 5, 5, 5)}
+    screen.print_found(found)
+    flags = shlex.split(capsys.readouterr().out.split(": ", 1)[1])
+    config = from_flags(["--config=configs/moving_shapes.py:diffrate", *flags])
+    assert {name: config.model.options[name] for name in found} == found
+    screen.print_found({})
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_what_is_found_fits_and_costs_what_the_penalty_says(seed):
+    params = random_params(seed, scale=3.0)
+    found = SEARCH.found(params)
+    reducer = DiffRate(**found)  # checks itself
+    reducer.check(TOY.depth)
+    for before, after in itertools.pairwise(zip(*found.values(), strict=True)):
+        assert before[1] >= after[0] >= after[1]
+    np.testing.assert_allclose(SEARCH.cost(params, TOY, FRAMES), gmac(reducer), rtol=1e-5)
+    on_target = DiffRateSearch(granularity=1, target=gmac(reducer))
+    assert on_target.penalty(params, TOY, FRAMES) == pytest.approx(0, abs=1e-12)
+
+
+def test_the_target_is_that_of_fixed_rates():
+    params = random_params(0)
+    fixed = DiffRate().resolve(patches=16, frames=FRAMES, depth=TOY.depth)
+    difference = SEARCH.cost(params, TOY, FRAMES) - gmac(fixed)
+    np.testing.assert_allclose(SEARCH.penalty(params, TOY, FRAMES), 1e10 * difference**2, rtol=1e-3)
+
+
+@pytest.mark.parametrize(("target", "sign"), [(1e-5, 1), (1.0, -1)])
+def test_the_penalty_pushes_every_block_towards_its_target(target, sign):
+    """The slope along keeping more: positive above the target, negative below."""
+    params = random_params(0)
+    search = DiffRateSearch(granularity=1, target=target)
+    slopes = jax.grad(search.penalty)(params, TOY, FRAMES)
+    for layer in range(1, TOY.depth):
+        for name in ("prune", "merge"):
+            logits = params["video"][f"block_{layer}"]["rates"][name]
+            more = jax.grad(lambda logits: staying(logits, 16, 1).sum())(logits)
+            slope = slopes["video"][f"block_{layer}"]["rates"][name]
+            assert sign * (slope @ more) > 0
+
+
+def test_training_goes_to_the_target():
+    """From the start, with the contrastive loss, which reaches every rate that it can reach."""
+    params = random_params(0)
+    for layer in range(1, TOY.depth):
+        start = {name: mostly_all(jax.random.key(0), (16,)) for name in ("prune", "merge")}
+        params["video"][f"block_{layer}"]["rates"] = start
+    trainable, frozen = split(CLIP, params)
+    ids = jnp.asarray([[28, 3, 5, 29], [28, 4, 29, 0]], jnp.int32)
+    optimizer = optim.optimizer(lambda count: 0.1, weight_decay=0)
+
+    def loss(trainable, with_penalty):
+        params = join(trainable, frozen)
+        video, text = CLIP.apply({"params": params}, pixels_of(), REAL, ids, ids > 0)
+        task = contrastive_loss(similarity(text, video, params["logit_scale"]))
+        penalty = SEARCH.penalty(params, TOY, FRAMES)
+        return task + with_penalty * penalty, SEARCH.cost(params, TOY, FRAMES)
+
+    @jax.jit
+    def step(trainable, state, with_penalty):
+        (value, cost), slopes = jax.value_and_grad(loss, has_aux=True)(trainable, with_penalty)
+        updates, state = optimizer.update(slopes, state, trainable)
+        return optax.apply_updates(trainable, updates), state, value, cost, slopes
+
+    state = optimizer.init(trainable)
+    *_, of_task = step(trainable, state, 0.0)
+    for path, slope in flax.traverse_util.flatten_dict(of_task).items():
+        assert path[-2:] in {("rates", "prune"), ("rates", "merge")}
+        # Behind the last attention nothing reads a patch: only the penalty moves that block.
+        assert (np.abs(slope).max() > 0) == (path[1] != "block_3"), path
+    target = gmac(DiffRate().resolve(patches=16, frames=FRAMES, depth=TOY.depth))
+    apart = []
+    for _ in range(80):
+        trainable, state, value, cost, _ = step(trainable, state, 1.0)
+        assert np.isfinite(value)
+        apart.append(float(cost) / target - 1)
+    assert apart[0] > 0.2 and max(map(abs, apart[-5:])) < 0.05, apart
+
+
+@pytest.mark.parametrize(
+    ("backbone", "granularity", "kept"), [("ViT-B/32", 1, 48), ("ViT-B/16", 4, 192)]
+)
+def test_the_start_keeps_nearly_all(backbone, granularity, kept):
+    """Two logits for each of 49 choices: 95 % for all patches, the rest shared by the others."""
+    patches = ARCHITECTURES[backbone].patches
+    search = DiffRateSearch().resolve(patches=patches, frames=12, depth=12)
+    assert search.granularity == granularity
+    assert len(choices(patches, granularity)) == 49
+    start = mostly_all(jax.random.key(0), (49,))
+    assert kept_patches(staying(start, patches, granularity)) == kept
+    rates = {f"block_{layer}": {"rates": {"prune": start, "merge": start}} for layer in range(12)}
+    left = (1 + patches, *11 * [1 + kept])
+    clip = Clip(ARCHITECTURES[backbone], Adapter(), DiffRate(prune=left, merge=left))
+    cost = jax.jit(lambda rates: search.cost({"video": rates}, clip.arch, 64))(rates)
+    assert cost == pytest.approx(costs.multiply_accumulates(clip, 64)[0] / 1e9, rel=1e-6)
+
+
+def test_counts():
+    """All tokens to the end; 49 choices of 11 blocks, in pruning and in merging."""
+    arch = ARCHITECTURES["ViT-B/32"]
+    search = DiffRateSearch().resolve(patches=49, frames=12, depth=12)
+    counted = costs.count(Clip(arch, Adapter(), search), 12)
+    assert counted.trainable == 11 * 2 * 49
+    assert counted.tokens == 12 * 50
+    assert counted.mac == pytest.approx(52.906, abs=5e-4)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: DiffRateSearch(granularity=0), "granularity=0 must be a whole number of 1"),
+        (lambda: DiffRateSearch(target=-1), "target=-1 must be a positive number"),
+        (lambda: DiffRateSearch(weight=0), "weight=0 must be a positive number"),
+        (lambda: DiffRateSearch(granularity=1).check(1), "there is no other to search in"),
+    ],
+)
+def test_mistakes_are_named(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()

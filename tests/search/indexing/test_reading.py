@@ -1,0 +1,251 @@
+"""Windows read in child processes are the right frames, and a bad file leaves the others alone."""
+
+import contextlib
+import io
+import itertools
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+from repository import ROOT
+from test_video import brightness, encode, encode_sound, shown_index
+
+from tempme_jax.search.indexing import reading
+from tempme_jax.search.indexing.probe import BLOCK, EDGE, WHOLE, probe
+from tempme_jax.search.indexing.reading import Failed, Piece, Source, probe_all, read_windows
+from tempme_jax.search.indexing.windows import Sampling
+from tempme_jax.video import frames as video
+from tempme_jax.video.container import VideoError, scan
+from tempme_jax.video.frames import keyframes_for, read_frames, read_shown
+
+SIDE = 16
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("videos")
+
+
+def write(path, times, size=(48, 64), **options):
+    """A video whose frame i has brightness(i) and comes at times[i] tenths of a second."""
+    noise = np.random.default_rng(0).integers(-12, 13, (*size, 3))
+    pictures = [(brightness(i) + noise).astype(np.uint8) for i in range(len(times))]
+    return encode(path, pictures, times=list(times), **{"preset": "ultrafast"} | options)
+
+
+@pytest.fixture(scope="module")
+def long(folder):
+    """40 s; frame i is on screen from 0.8 i seconds on."""
+    return write(folder / "long.mp4", range(0, 400, 8), g="5")
+
+
+@pytest.fixture(scope="module")
+def short(folder):
+    """2.5 s, 25 frames, upright only when it is turned."""
+    return write(folder / "short.mp4", range(25), size=(24, 800), rotation=(90,), g="10")
+
+
+def source(path):
+    return Source(key=f"key of {path.name}", file=str(path))
+
+
+def read(*paths, frames=12, workers=1, **options):
+    sampling = Sampling(frames=frames, **options)
+    with contextlib.closing(
+        read_windows(map(source, paths), sampling, image_size=SIDE, workers=workers)
+    ) as items:
+        return list(items)
+
+
+def joined(pieces):
+    spans = [span for piece in pieces for span in piece.spans]
+    thumbnails = [thumbnail for piece in pieces for thumbnail in piece.thumbnails]
+    return spans, np.concatenate([piece.frames for piece in pieces]), thumbnails
+
+
+def indices(frames):
+    return [[shown_index(frame) for frame in window] for window in frames]
+
+
+def test_a_short_video_is_read_as_read_frames_does(short):
+    (piece,) = read(short, frames=8)
+    assert (piece.key, piece.seconds, piece.last) == ("key of short.mp4", 2.5, True)
+    assert piece.spans == [(0, 2.5)]
+    np.testing.assert_array_equal(piece.frames, read_frames(short, 8, image_size=SIDE)[None])
+    (thumbnail,) = map(Image.open, map(io.BytesIO, piece.thumbnails))
+    assert (thumbnail.format, thumbnail.size) == ("JPEG", (10, 320))  # of 24 x 800, turned
+    assert shown_index(np.asarray(thumbnail)) == 14  # on screen at 8.5 / 16 of 2.5 s
+
+
+def test_windows_of_a_long_video(long, monkeypatch):
+    (whole,) = read(long)
+    length = float(scan(str(long)).length)
+    assert whole.spans == [(0, 12), (6, 18), (12, 24), (18, 30), (24, 36), (28, length)]
+    moments = [[start + i + 0.5 for i in range(12)] for start in (0, 6, 12, 18, 24, 28)]
+    expected = [[min(int(moment / 0.8), 49) for moment in window] for window in moments]
+    assert whole.frames.shape == (6, 12, SIDE, SIDE, 3)
+    assert whole.frames.dtype == np.uint8
+    assert indices(whole.frames) == expected
+    pictures = [np.asarray(Image.open(io.BytesIO(file))) for file in whole.thumbnails]
+    assert {picture.shape for picture in pictures} == {(48, 64, 3)}
+    assert [shown_index(picture) for picture in pictures] == [window[6] for window in expected]
+
+    monkeypatch.setattr(reading, "WINDOWS_PER_PIECE", 2)
+    pieces = read(long, workers=2)
+    assert [piece.last for piece in pieces] == [False, False, True]
+    assert [len(piece.frames) for piece in pieces] == [len(p.thumbnails) for p in pieces] == [2] * 3
+    spans, frames, thumbnails = joined(pieces)
+    assert (spans, thumbnails) == (whole.spans, whole.thumbnails)
+    np.testing.assert_array_equal(frames, whole.frames)
+
+
+CRASHING = """
+import os
+from tempme_jax.search import reading
+
+def read_chunk(chunk):
+    if "crash" in chunk.file and chunk.times[0] > 0:
+        os.abort()
+    return reading.read_chunk(chunk)
+"""
+
+
+def test_bad_files_are_said_and_the_others_go_on(long, short, folder, tmp_path, monkeypatch):
+    (tmp_path / "crashing.py").write_text(CRASHING)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(reading, "WINDOWS_PER_PIECE", 3)
+    monkeypatch.setattr(reading, "read_chunk", __import__("crashing").read_chunk)
+    text, crash = folder / "text.mp4", folder / "crash.mp4"
+    text.write_text("A text about a cat.\n" * 100)
+    crash.write_bytes(long.read_bytes())
+    sound = encode_sound(folder / "sound.mp4")
+    items = read(text, short, folder / "missing.mp4", crash, sound, long, text)
+    groups = [(key, [*group]) for key, group in itertools.groupby(items, lambda item: item.key)]
+    names = "text short missing crash sound long text".split()
+    assert [key for key, _ in groups] == [f"key of {name}.mp4" for name in names]
+    before, failed = groups[3][1]
+    assert isinstance(before, Piece) and not before.last
+    assert failed[1:] == ("decode", "crashed the process that decoded it (SIGABRT)")
+    assert [len(groups[i][1]) for i in (1, 5)] == [1, 2]
+    assert [group[0] for i, (_, group) in enumerate(groups) if i in (0, 2, 4, 6)] == [
+        Failed(f"key of {name}.mp4", "scan", reason)
+        for name, reason in (
+            ("text", "not a video (Invalid data found when processing input)"),
+            ("missing", "no such file"),
+            ("sound", "no video stream"),
+            ("text", "not a video (Invalid data found when processing input)"),
+        )
+    ]
+
+
+def test_a_video_that_lasts_for_centuries(long, monkeypatch):
+    monkeypatch.setattr(reading, "MAX_HOURS", 0.01)
+    with pytest.raises(VideoError, match=r"0 hours long \(at most 0\.01; damaged\?\)"):
+        reading.scan_file(source(long))
+
+
+def test_no_process_stays_when_reading_ends_early(long):
+    taken = []
+    sources = (taken.append(i) or source(long) for i in range(1000))
+    items = read_windows(sources, Sampling(frames=4), image_size=SIDE, workers=1)
+    assert isinstance(next(items), Piece)
+    assert len(multiprocessing.active_children()) == 2
+    assert len(taken) < 20
+    with pytest.raises(ZeroDivisionError):
+        items.throw(ZeroDivisionError)
+    assert multiprocessing.active_children() == []
+
+
+PROGRAM = """
+import itertools, sys
+from tempme_jax.search.indexing.reading import Sampling, Source, read_windows
+sources = itertools.repeat(Source(key="a", file=sys.argv[1]))
+for piece in read_windows(sources, Sampling(frames=4), image_size=16, workers=1):
+    print(len(piece.frames), flush=True)
+"""
+
+
+def test_interrupt_ends_all_processes(long):
+    with subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, str(long)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        start_new_session=True,
+        text=True,
+    ) as process:
+        assert process.stdout.readline() == "19\n"
+        os.killpg(process.pid, signal.SIGINT)  # as the terminal does
+        _, said = process.communicate(timeout=20)  # until the last process closed the pipes
+    assert process.returncode == -signal.SIGINT
+    assert "KeyboardInterrupt" in said
+
+
+def test_probe_in_child_processes(long, folder):
+    os.mkfifo(folder / "fifo.mp4")
+    files = [long, folder / "fifo.mp4", folder, folder / "missing.mp4"]
+    probed = list(probe_all(map(source, files), workers=1))
+    assert [given for given, _ in probed] == [source(file) for file in files]
+    assert probed[0][1] == probe(source(long))
+    assert [error.reason for _, error in probed[1:]] == [
+        "not a regular file",
+        "not a regular file",
+        "no such file",
+    ]
+
+
+def test_content_is_that_of_the_bytes(short, tmp_path):
+    moved, changed = tmp_path / os.fsdecode(b"moved \xff.mp4"), tmp_path / "changed.mp4"
+    moved.write_bytes(short.read_bytes())
+    changed.write_bytes(short.read_bytes()[:-1] + b"x")
+    found = [probe(source(path)) for path in (short, moved, changed)]
+    assert [probed.seconds for probed in found] == [2.5] * 3
+    assert {probed.size for probed in found} == {short.stat().st_size}
+    assert found[1].mtime_ns == moved.stat().st_mtime_ns
+    assert found[0].content == found[1].content != found[2].content
+    assert len(bytes.fromhex(found[0].content)) == 16
+
+
+def test_large_files_are_sampled(short, tmp_path):
+    path = tmp_path / "large.mp4"
+    path.write_bytes(short.read_bytes())
+    size = 10 * 2**30
+    os.truncate(path, size)
+    empty = probe(source(path)).content
+    between = (size - 2 * EDGE - BLOCK) // 32
+    for where, seen in ((size - 1, True), (EDGE + between, True), (EDGE + between - 1, False)):
+        with open(path, "r+b") as file:
+            file.seek(where)
+            file.write(b"x")
+            file.flush()
+            assert (probe(source(path)).content != empty) == seen
+            file.seek(where)
+            file.write(b"\0")
+    os.truncate(path, size + 1)
+    assert probe(source(path)).content != empty
+    assert WHOLE > 2 * EDGE + 16 * BLOCK
+
+
+def test_pieces_of_an_mpeg_ts_are_found_by_seeking(tmp_path, monkeypatch):
+    path = write(tmp_path / "video.ts", range(50), g="5", bf="2", preset="medium", sc_threshold="0")
+    index = scan(str(path))
+    decoded = []
+    frames_of = video._frames
+
+    def counted(*args, **options):
+        for frame in frames_of(*args, **options):
+            decoded.append(frame.pts)
+            yield frame
+
+    monkeypatch.setattr(video, "_frames", counted)
+    times = index.times[41:46]
+    near = keyframes_for(times, index.keyframes)
+    assert len(near) <= 5
+    frames, _ = read_shown(path, times, near, image_size=SIDE)
+    assert [shown_index(frame) for frame in frames] == [41, 42, 43, 44, 45]
+    assert index.times[0] not in decoded

@@ -1,0 +1,75 @@
+"""A toy video tower with a reducer of single frames, and what must hold of every such reducer."""
+
+import flax.traverse_util
+import jax
+import jax.numpy as jnp
+import numpy as np
+from random_weights import random_tree
+
+from tempme_jax.adapters.lora import LoRA
+from tempme_jax.networks.architecture import Architecture
+from tempme_jax.networks.clip import Clip
+from tempme_jax.networks.schedule import Step
+from tempme_jax.networks.tokens import Evidence, from_frames
+from tempme_jax.parameters import join, split
+
+TOY = Architecture(
+    embed_dim=8, image_size=32, patch=8, width=16, depth=4, heads=2,
+    text_width=12, text_depth=1, text_heads=2, vocab_size=30, context_length=16,
+)  # fmt: skip
+FRAMES = 4
+
+
+def at_one_site(reducer, x, size, score):
+    """What block 0 of a reducer does to frames [t, n, d] of one video, by a score [t, n]."""
+    tokens = from_frames(jnp.float32(x[None]), None, trace=True)
+    tokens = tokens.replace(size=jnp.float32(size[None]))
+    before = Step(clips=x.shape[0], n_cls=1, attention=x.shape[1], mlp=x.shape[1])
+    step = reducer.step(0, before)
+    evidence = Evidence(keys=tokens.x, class_attention=jnp.float32(score[None]))
+    reduced = reducer.after_attention(0, step)(tokens, evidence)
+    assert reduced.x.shape[2] == step.mlp == step.out
+    return reduced
+
+
+def encoder(reducer):
+    """Gradients of what trains, vectors and last tokens of random videos, compiled once.
+
+    Returns the function of pixels and mask, and pixels of two videos whose frames come twice.
+    """
+    clip = Clip(TOY, LoRA(rank=2), reducer)
+    trainable, frozen = split(clip, random_tree(clip, FRAMES))
+    rng = np.random.default_rng(1)
+    pixels = rng.standard_normal((2, FRAMES, 32, 32, 3), dtype=np.float32)
+    pixels[:, 2:] = pixels[:, :2]
+
+    @jax.jit
+    def encode(pixels, mask):
+        def loss(trainable):
+            params = {"params": join(trainable, frozen)}
+            video, tokens = clip.apply(params, pixels, mask, trace=True, method="encode_video")
+            return (video**2 * np.arange(8.0, dtype=np.float32)[None]).sum(), (video, tokens)
+
+        return jax.grad(loss, has_aux=True)(trainable)
+
+    return encode, pixels
+
+
+def check_masked_frames(encode, pixels):
+    """Half of the frames masked, and garbage in them: the vectors of the other half stay.
+
+    Gradients are finite, none come from the garbage, and they reach all that trains.
+    """
+    real = np.array([[True, True, False, False]] * 2)
+    spoiled = pixels.copy()
+    spoiled[:, 2:] = 1e3
+    _, (whole, _) = encode(pixels, np.ones((2, FRAMES), bool))
+    gradients, (masked, tokens) = encode(spoiled, real)
+    np.testing.assert_allclose(masked, whole, atol=1e-6)
+    np.testing.assert_array_equal(tokens.size[:, 2:], 0)
+    assert np.isfinite(tokens.x).all()
+    again = flax.traverse_util.flatten_dict(encode(pixels, real)[0])
+    for path, gradient in flax.traverse_util.flatten_dict(gradients).items():
+        assert np.isfinite(gradient).all()
+        np.testing.assert_array_equal(gradient, again[path])
+        assert path[0] == "text" or np.abs(gradient).max() > 0, path

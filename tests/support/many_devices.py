@@ -1,0 +1,64 @@
+"""Trains for ten steps on one device and on eight; run by test_step.py in a process of its own."""
+
+import conftest  # noqa: F401  (the same strict arithmetic)
+import jax
+import numpy as np
+from test_step import clip_of, random_batch, random_params
+
+from tempme_jax.parameters import split
+from tempme_jax.training import sharding
+from tempme_jax.training.optim import learning_rate, optimizer
+from tempme_jax.training.sharding import Mesh, place, place_batch, place_params, replicated
+from tempme_jax.training.step import Objective, RandAugment, TrainState, train_step, unchanged
+
+STEPS = 10
+sharding.LEAST_SPLIT = 64  # the toy's kernels are to be split, too
+
+
+def mesh_of(data, model):
+    devices = np.array(jax.devices()[: data * model]).reshape(data, model)
+    return Mesh(devices, ("data", "model"))
+
+
+def train(data, model, gradient_cache=0):
+    """The losses and the last parameters on data x model devices."""
+    mesh = mesh_of(data, model)
+    clip = clip_of("tempme")
+    trainable, frozen = split(clip, random_params(clip))
+    trainable = place_params(mesh, trainable, split=False)
+    frozen = place_params(mesh, frozen, split=True)
+    halved = [a for a in jax.tree.leaves(frozen) if not a.sharding.is_fully_replicated]
+    assert len(halved) == (9 if model > 1 else 0)
+    update = optimizer(learning_rate(1e-2, STEPS, 0.2))
+    initial = jax.jit(update.init, out_shardings=replicated(mesh))(trainable)
+    state = TrainState(place(replicated(mesh), np.int32(0)), trainable, initial)
+    objective = Objective(clip, gradient_cache)
+    losses = []
+    for step in range(STEPS):
+        batch = place_batch(mesh, random_batch(16, seed=step))
+        state, measured = train_step(objective, update, unchanged, state, frozen, batch)
+        losses.append(float(measured["loss"]))
+    return np.array(losses), [np.asarray(a) for a in jax.tree.leaves(state.trainable)]
+
+
+def augmented(data, model):
+    """The frames of a batch after augmentation."""
+    mesh = mesh_of(data, model)
+    return np.asarray(jax.jit(RandAugment(mesh, 0))(place_batch(mesh, random_batch()))["frames"])
+
+
+def main():
+    assert len(jax.devices()) == 8
+    expected, arrays = train(1, 1)
+    print("1x1")
+    losses, others = train(4, 2, 8)  # 8 x 1 is what test_distributed.py trains on
+    np.testing.assert_allclose(losses, expected, rtol=1e-5)
+    for ours, theirs in zip(others, arrays, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-4 * np.abs(theirs).max())
+    print("4x2")
+    np.testing.assert_array_equal(augmented(4, 2), augmented(1, 1))
+    print("augmented")
+
+
+if __name__ == "__main__":
+    main()

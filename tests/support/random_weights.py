@@ -1,0 +1,44 @@
+"""Random weights of a toy CLIP, in memory and in files, for tests of what reads and writes them."""
+
+import flax.traverse_util
+import jax.numpy as jnp
+import numpy as np
+import safetensors.numpy
+
+from tempme_jax.networks.architecture import Architecture
+from tempme_jax.parameters import shapes
+from tempme_jax.weights.layouts import write_layout
+
+# Heads 64 wide, as they are where nothing says how wide.
+TOY = Architecture(
+    embed_dim=16, image_size=32, patch=16, width=64, depth=4, heads=1,
+    text_width=64, text_depth=1, text_heads=1, vocab_size=50, context_length=12,
+)  # fmt: skip
+
+
+def random_params(clip, num_frames=1, scale=0.1):
+    """Every parameter of a model by its path: also what would start as zero."""
+    generator = np.random.default_rng(0)
+    return {
+        path: scale * generator.standard_normal(shape, dtype=np.float32)
+        for path, shape in shapes(clip, num_frames).items()
+    }
+
+
+def random_tree(clip, num_frames, scale=0.3):
+    """The same as the tree that a module takes; far cheaper than initialising."""
+    flat = random_params(clip, num_frames, scale)
+    return flax.traverse_util.unflatten_dict({path: jnp.asarray(a) for path, a in flat.items()})
+
+
+def write_weights(file, params, layout):
+    """A file as others publish it: it says nothing of itself."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    safetensors.numpy.save_file(write_layout(layout, params), file)
+    return file
+
+
+def assert_same_params(params, expected):
+    assert params.keys() == expected.keys()
+    for path, array in expected.items():
+        np.testing.assert_array_equal(params[path], array, err_msg="/".join(path), strict=True)

@@ -1,0 +1,102 @@
+"""A toy model, tiny videos, and what an index of them holds, for tests of searching."""
+
+import functools
+import os
+import tempfile
+from pathlib import Path
+
+from video_files import write_clip
+
+import tempme_jax
+from tempme_jax.search.index import VideoIndex
+from tempme_jax.search.indexing import probe, reading
+from tempme_jax.video import workers
+from tempme_jax.video.container import VideoError
+
+SIDE, FRAMES = 16, 4
+SIZES = dict(
+    embed_dim=16, image_size=SIDE, patch=8, width=16, depth=2, heads=2,
+    text_width=16, text_depth=1, text_heads=2, vocab_size=2048,
+)  # fmt: skip
+OPTIONS = {"tempme": dict(layers=(0, 1), groups=(2, 2), r=1, position_std=0.2), "clip": {}}
+# Of 15.3 seconds: windows of 4 frames, one a second, that overlap by 2.
+LONG = [(start, min(start + 4, 15.3)) for start in range(0, 13, 2)]
+
+
+@functools.cache
+def model(method="tempme", seed=0):
+    """A model of random weights."""
+    options = OPTIONS[method]
+    return tempme_jax.create(
+        method=method, num_frames=FRAMES, method_options=options, seed=seed, **SIZES
+    )
+
+
+@functools.cache
+def film(name):
+    """The bytes of a video: "long" has seven windows, all others one, each of its own length."""
+    long = name == "long"
+    times = range(0, 160, 8) if long else range(int(name) + 3)
+    with tempfile.TemporaryDirectory() as folder:
+        file = write_clip(Path(folder) / "film.mp4", times, size=(SIDE, 20), preset="ultrafast")
+        return file.read_bytes()
+
+
+def put(folder, names):
+    """Writes films: a dictionary of file names and names of films."""
+    for name, of_film in names.items():
+        file = folder / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(film(of_film))
+    return folder
+
+
+def make(folder, **options):
+    """The index of a folder."""
+    index = VideoIndex(folder, model=model(), **options)
+    index.add(folder, quiet=True)
+    return index
+
+
+def files_of(index):
+    """What an index says of its files, by name, without times."""
+    rows = index.store.files()
+    return {os.fsdecode(row.path): row._replace(mtime_ns=0) for row in rows}
+
+
+def windows_of(index):
+    """All windows of an index, to the last bit, by their ids; none may be there twice."""
+    rows = list(index.store.scan())
+    found = {row.id: (row.start, row.end, row.vector.tobytes(), row.thumbnail) for row in rows}
+    assert len(found) == len(rows)
+    return found
+
+
+def decode_here(monkeypatch):
+    """Decodes in this process, which saves the time of starting others.
+
+    Returns a list that gets what is done: the name of a function, and that of a file.
+    """
+    done = []
+
+    def decode_all(requests, *, decode, **_):
+        for request in requests:
+            done.append((decode.__name__, os.path.basename(request.file)))
+            try:
+                yield decode(request)
+            except VideoError as error:
+                yield error
+
+    for module in (workers, probe, reading):
+        monkeypatch.setattr(module, "decode_all", decode_all)
+    return done
+
+
+def opened(done):
+    """The files that were opened, to see what they are."""
+    return sorted(name for what, name in done if what == "probe")
+
+
+def decoded(done):
+    """The files whose frames were decoded."""
+    return sorted({name for what, name in done if what == "read_chunk"})

@@ -1,0 +1,134 @@
+"""Evaluation gives the same whatever is read at once, and by whom."""
+
+import dataclasses
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from small_set import small_set
+from test_step import FRAMES, random_params
+
+from tempme_jax import create
+from tempme_jax.model import TEXT_BATCH
+from tempme_jax.networks.architecture import Architecture
+from tempme_jax.training.batches import decode
+from tempme_jax.training.evaluate import embed_split, embed_texts, embed_videos, evaluate_split
+from tempme_jax.training.flags import build
+from tempme_jax.training.sharding import make_mesh
+
+TOY = Architecture(
+    embed_dim=8, image_size=32, patch=16, width=16, depth=1, heads=1,
+    text_width=16, text_depth=1, text_heads=1, vocab_size=600, context_length=24,
+)  # fmt: skip
+CONFIG = build({"evaluate": {"batch_size": 7, "frame_sampling": "uniform", "draws": 50}})
+
+
+@pytest.fixture(scope="module")
+def sets(tmp_path_factory):
+    """Ten videos to train on and seven to test, of two captions each."""
+    return small_set(tmp_path_factory.mktemp("set"))
+
+
+@pytest.fixture(scope="module")
+def test_set(sets):
+    return sets[1]
+
+
+@pytest.fixture(scope="module")
+def model():
+    options = {"rank": 2, "r": 0, "layers": (0,), "groups": (2,)}
+    model = create(TOY, num_frames=FRAMES, max_words=20, method_options=options)
+    return dataclasses.replace(model, params=random_params(model.clip))
+
+
+@pytest.fixture(scope="module")
+def mesh():
+    return make_mesh()
+
+
+def with_settings(*, workers=0, **settings):
+    evaluate = dataclasses.replace(CONFIG.evaluate, **settings)
+    data = dataclasses.replace(CONFIG.data, workers=workers)
+    return dataclasses.replace(CONFIG, evaluate=evaluate, data=data)
+
+
+@pytest.fixture(scope="module")
+def measured(model, mesh, test_set):
+    return evaluate_split(model, model.params, test_set, CONFIG, mesh)
+
+
+@pytest.fixture(scope="module")
+def vectors(model, mesh, test_set):
+    return embed_split(model, model.params, test_set, CONFIG, mesh)
+
+
+def test_vectors_are_those_of_the_model(model, vectors, test_set):
+    texts, videos, queries = vectors
+    assert queries.texts == tuple(text for of_video in test_set.captions for text in of_video)
+    np.testing.assert_allclose(texts, model.embed_text(list(queries.texts)), atol=1e-6)
+    for number in range(len(test_set)):
+        frames = np.stack([decode(jpeg) for jpeg in test_set[number][0]])
+        np.testing.assert_allclose(videos[number], model.embed_video(frames)[0], atol=1e-6)
+    assert np.abs(videos[0] - videos[1]).max() > 1e-3
+
+
+@pytest.mark.parametrize(("batch_size", "workers"), [(1, 0), (7, 2), (64, 0)])
+def test_batches_and_workers_change_nothing(
+    model, mesh, test_set, vectors, measured, batch_size, workers
+):
+    config = with_settings(batch_size=batch_size, workers=workers)
+    videos = embed_videos(model, model.params, test_set, config, mesh)
+    np.testing.assert_allclose(videos, vectors[1], rtol=0, atol=1e-6)
+    if not workers:
+        assert evaluate_split(model, model.params, test_set, config, mesh) == measured
+
+
+def test_more_texts_than_go_at_once(model, mesh):
+    texts = [f"text {i}" for i in range(TEXT_BATCH + 3)]
+    found = embed_texts(model, model.params, texts, mesh)
+    np.testing.assert_allclose(found, model.embed_text(texts), atol=1e-6)
+    assert embed_texts(model, model.params, [], mesh).shape == (0, TOY.embed_dim)
+
+
+def test_every_caption_is_a_query_for_its_video(vectors, measured):
+    """Ranks by hand: of the video of each caption, and of the best caption of each video."""
+    texts, videos, queries = vectors
+    assert queries.video.tolist() == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6]
+    scores = texts @ videos.T
+    to_video = [1 + (row > row[v]).sum() for row, v in zip(scores, queries.video, strict=True)]
+    to_text = []
+    for video, column in enumerate(scores.T):
+        best = column[queries.video == video].max()
+        to_text.append(1 + (column[queries.video != video] > best).sum())
+    for name, ranks in (("text_to_video", to_video), ("video_to_text", to_text)):
+        found = measured[name]
+        assert found["MnR"] == pytest.approx(np.mean(ranks))
+        for k in (1, 5, 10):
+            assert found[f"R@{k}"] == pytest.approx(100 * np.mean(np.array(ranks) <= k))
+    assert 1 < measured["text_to_video"]["MnR"] < 7  # neither all right nor all wrong
+
+
+def test_the_temperature_does_not_change_ranks(model, mesh, test_set, measured):
+    params = {**model.params, "logit_scale": jnp.float32(3)}
+    assert evaluate_split(model, params, test_set, CONFIG, mesh) == measured
+
+
+def test_what_looks_at_all_queries_says_so(model, mesh, sets, measured):
+    plain = measured["protocol"]
+    assert (plain["dual_softmax"], plain["qb_norm"], plain["notes"]) == (False, False, [])
+    softmax = with_settings(dual_softmax=True)
+    found = evaluate_split(model, model.params, sets[1], softmax, mesh)["protocol"]
+    assert (found["dual_softmax"], found["qb_norm"]) == (True, False)
+    assert found["notes"]
+    bank = with_settings(qb_norm=True)
+    found = evaluate_split(model, model.params, sets[1], bank, mesh, bank=sets[0])["protocol"]
+    assert (found["dual_softmax"], found["qb_norm"]) == (False, True)
+    assert found["notes"]
+
+
+def test_intervals_on_demand(model, mesh, test_set, measured):
+    assert not measured["text_to_video"]["intervals"]
+    found = evaluate_split(model, model.params, test_set, CONFIG, mesh, intervals=True)
+    low, high = found["text_to_video"]["intervals"]["MnR"]
+    assert low < found["text_to_video"]["MnR"] < high
+    assert found["text_to_video"] | {"intervals": {}} == measured["text_to_video"]

@@ -1,0 +1,269 @@
+"""A step changes what trains by the gradients of the whole batch, on any number of devices."""
+
+import dataclasses
+import functools
+import os
+import subprocess
+import sys
+
+import flax.traverse_util
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from random_weights import random_tree
+from repository import ROOT, SUPPORT
+
+from tempme_jax import methods
+from tempme_jax.networks.architecture import Architecture
+from tempme_jax.networks.clip import Clip
+from tempme_jax.parameters import split
+from tempme_jax.reducers.base import Reducer
+from tempme_jax.training.optim import learning_rate, optimizer
+from tempme_jax.training.sharding import make_mesh, place_batch
+from tempme_jax.training.step import (
+    LARGEST_LOGIT_SCALE,
+    Objective,
+    RandAugment,
+    TrainState,
+    train_step,
+)
+from tempme_jax.training.step import unchanged as no_augmentation
+
+TOY = Architecture(
+    embed_dim=8, image_size=16, patch=8, width=16, depth=1, heads=2,
+    text_width=16, text_depth=1, text_heads=2, vocab_size=50, context_length=8,
+)  # fmt: skip
+FRAMES = 4
+OPTIONS = {
+    "tempme": {"rank": 2, "r": 1, "layers": (0,), "groups": (2,)},
+    "full": {},
+}
+
+
+def clip_of(method, **options):
+    return Clip(TOY, *methods.build(method, TOY, FRAMES, OPTIONS[method]), **options)
+
+
+def random_batch(rows=8, seed=0):
+    """Some of the frames are not real."""
+    rng = np.random.default_rng(seed)
+    ids = rng.integers(1, 48, (rows, 6)).astype(np.int32)
+    ids[:, 4], ids[:, 5] = 49, 0
+    return {
+        "frames": rng.integers(0, 256, (rows, FRAMES, 16, 16, 3), dtype=np.uint8),
+        "frame_mask": np.arange(FRAMES) < rng.integers(2, FRAMES + 1, (rows, 1)),
+        "ids": ids,
+        "text_mask": np.broadcast_to(np.arange(6) < 5, (rows, 6)),
+        "place": np.arange(rows, dtype=np.int32),
+    }
+
+
+def random_params(clip, num_frames=FRAMES):
+    """With little that all videos or all texts share, so that they differ as trained ones do."""
+    flat = flax.traverse_util.flatten_dict(random_tree(clip, num_frames, scale=0.6))
+    shared = ("bias", "class_embedding", "position_embedding")
+    flat = {path: 0.1 * a if path[-1] in shared else a for path, a in flat.items()}
+    return flax.traverse_util.unflatten_dict(flat)
+
+
+def parts_of(method):
+    clip = clip_of(method)
+    return clip, *split(clip, random_params(clip))
+
+
+def gradients_of(clip, trainable, frozen, batch, gradient_cache=0):
+    objective = Objective(clip, gradient_cache)
+    return jax.jit(lambda *given: objective.gradients(*given))(
+        trainable, frozen, jax.tree.map(jnp.asarray, batch)
+    )
+
+
+@functools.cache
+def whole(method):
+    """The loss and the gradients of a batch at once."""
+    return gradients_of(*parts_of(method), random_batch())
+
+
+def assert_same(ours, expected, tolerance=1e-5):
+    """Each array to a share of its norm."""
+    assert jax.tree.structure(ours) == jax.tree.structure(expected)
+    ours = flax.traverse_util.flatten_dict(ours)
+    for path, array in flax.traverse_util.flatten_dict(expected).items():
+        norm = np.linalg.norm(array)
+        assert norm > 0, path
+        assert np.linalg.norm(ours[path] - array) < tolerance * norm, path
+
+
+@dataclasses.dataclass(frozen=True)
+class Means:
+    """In place of CLIP, what compiles in no time: pixels and ids, times matrices."""
+
+    reducer: Reducer = Reducer()
+    arch = TOY
+
+    def apply(self, variables, pixels, frame_mask, ids, text_mask):
+        params = variables["params"]
+        video = pixels.mean(axis=(1, 4)).reshape(len(pixels), -1) @ params["video"]
+        return video, ids.astype(jnp.float32) @ params["text"]
+
+    def parts(self):
+        rng = np.random.default_rng(0)
+        video, text = (rng.standard_normal((n, 8), dtype=np.float32) for n in (16 * 16, 6))
+        trainable = {"video": jnp.asarray(video), "logit_scale": jnp.float32(1)}
+        return self, trainable, {"text": jnp.asarray(text)}
+
+
+@pytest.mark.parametrize("rows", [1, 4, 8])
+def test_parts_of_any_size_give_the_gradients_of_the_whole(rows):
+    loss, expected = gradients_of(*Means().parts(), random_batch())
+    value, gradients = gradients_of(*Means().parts(), random_batch(), rows)
+    np.testing.assert_allclose(value, loss, rtol=1e-6)
+    assert_same(gradients, expected)
+
+
+@pytest.mark.parametrize(("method", "rows"), [("tempme", 2), ("full", 4)])
+def test_parts_give_the_gradients_of_the_whole(method, rows):
+    loss, expected = whole(method)
+    assert ("logit_scale" in expected) == (method == "full")
+    value, gradients = gradients_of(*parts_of(method), random_batch(), rows)
+    np.testing.assert_allclose(value, loss, rtol=1e-6)
+    assert_same(gradients, expected)
+
+
+def test_blocks_computed_again_give_the_same():
+    loss, expected = whole("tempme")
+    _, trainable, frozen = parts_of("tempme")
+    clip = clip_of("tempme", remat=True)
+    value, gradients = gradients_of(clip, trainable, frozen, random_batch())
+    np.testing.assert_allclose(value, loss, rtol=1e-6)
+    assert_same(gradients, expected)
+
+
+def test_the_loss_is_the_symmetric_cross_entropy_of_the_whole_batch():
+    """By hand: NumPy and double precision."""
+    rng = np.random.default_rng(0)
+    video, text = rng.standard_normal((2, 6, 8))
+    a, b = (v / np.linalg.norm(v, axis=1, keepdims=True) for v in (text, video))
+    logits = np.exp(0.7) * (a @ b.T)
+    rows = np.log(np.exp(logits).sum(axis=1)) - np.diag(logits)
+    columns = np.log(np.exp(logits).sum(axis=0)) - np.diag(logits)
+    expected = (rows.mean() + columns.mean()) / 2
+    loss = Objective(Means()).loss(jnp.float32(0.7), jnp.float32(video), jnp.float32(text))
+    np.testing.assert_allclose(loss, expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("rows", [0, 4])
+def test_a_temperature_takes_the_place_of_clips(rows):
+    clip, trainable, frozen = Means().parts()
+    batch = jax.tree.map(jnp.asarray, random_batch())
+    warm = {**trainable, "logit_scale": jnp.float32(-np.log(0.07))}
+    loss, expected = Objective(clip).gradients(warm, frozen, batch)
+    value, gradients = Objective(clip, rows, temperature=0.07).gradients(trainable, frozen, batch)
+    np.testing.assert_allclose(value, loss, rtol=1e-6)
+    assert_same({"video": gradients["video"]}, {"video": expected["video"]})
+    assert gradients["logit_scale"] == 0 != expected["logit_scale"]
+
+
+def test_a_temperature_by_hand():
+    """Two pairs with cosines [[1, 0], [0, 1]]: of each row and column -log of e^2 in e^2 + 1."""
+    loss = Objective(Means(), temperature=0.5).loss(jnp.float32(3), 5 * jnp.eye(2), 4 * jnp.eye(2))
+    np.testing.assert_allclose(loss, np.log(1 + np.exp(-2)), rtol=1e-6)
+
+
+@dataclasses.dataclass(frozen=True)
+class Penalised(Reducer):
+    """Adds what depends on a parameter that trains, one that is frozen, and the sizes."""
+
+    def penalty(self, params, arch, frames):
+        return frames * arch.patches * params["logit_scale"] * params["text"].sum()
+
+
+@pytest.mark.parametrize("rows", [0, 1, 4])
+def test_what_a_reducer_adds_to_the_loss_counts_once(rows):
+    """Its gradients, too, however many parts the batch is cut into."""
+    clip, trainable, frozen = Means(Penalised()).parts()
+    loss, expected = gradients_of(Means(), trainable, frozen, random_batch())
+    value, gradients = gradients_of(clip, trainable, frozen, random_batch(), rows)
+    slope = FRAMES * TOY.patches * float(frozen["text"].sum())
+    np.testing.assert_allclose(value, loss + slope * 1.0, rtol=1e-5)
+    expected = {**expected, "logit_scale": expected["logit_scale"] + slope}
+    assert_same(gradients, expected)
+
+
+def test_a_step_changes_what_trains_and_nothing_else():
+    clip, trainable, frozen = Means().parts()
+    update = optimizer(learning_rate(1e-2, 10, 0.0))
+    before = jax.tree.map(np.array, (trainable, frozen))
+    batch = jax.tree.map(jnp.asarray, random_batch())
+    loss, gradients = gradients_of(clip, trainable, frozen, batch)
+    state = TrainState(jnp.int32(0), trainable, update.init(trainable))
+    objective = Objective(clip)
+    state, measured = train_step(objective, update, no_augmentation, state, frozen, batch)
+    assert int(state.step) == 1
+    np.testing.assert_allclose(measured["loss"], loss, rtol=1e-6)
+    np.testing.assert_allclose(measured["gradient_norm"], optax.tree.norm(gradients), rtol=1e-5)
+    np.testing.assert_array_equal(frozen["text"], before[1]["text"])
+    assert state.trainable.keys() == before[0].keys()
+    assert all((np.asarray(state.trainable[name]) != a).any() for name, a in before[0].items())
+    state, later = train_step(objective, update, no_augmentation, state, frozen, batch)
+    assert (int(state.step), float(later["loss"]) < float(measured["loss"])) == (2, True)
+
+
+@dataclasses.dataclass(frozen=True)
+class Slope:
+    """An objective that becomes smaller as every parameter grows."""
+
+    def gradients(self, trainable, frozen, batch):
+        return jnp.float32(0), jax.tree.map(lambda a: -jnp.ones_like(a), trainable)
+
+
+def test_the_temperature_is_clamped():
+    def after(start):
+        trainable = {"logit_scale": jnp.float32(start), "other": jnp.full(2, start)}
+        update = optax.sgd(0.5)
+        state = TrainState(jnp.int32(0), trainable, update.init(trainable))
+        return train_step(Slope(), update, no_augmentation, state, {}, {})[0].trainable
+
+    np.testing.assert_allclose(after(1.0)["logit_scale"], 1.5)
+    np.testing.assert_allclose(np.exp(after(4.5)["logit_scale"]), 100, rtol=1e-6)
+    assert after(4.5)["logit_scale"] == LARGEST_LOGIT_SCALE
+    np.testing.assert_allclose(after(4.5)["other"], 5.0)
+
+
+def test_what_augmentation_makes_of_a_row_depends_on_its_place_alone():
+    mesh = make_mesh()
+    augment = jax.jit(RandAugment(mesh, seed=3))
+    batch = random_batch(4)
+
+    def augmented(order, batch):
+        given = {name: rows[order] for name, rows in batch.items()}
+        return np.asarray(augment(place_batch(mesh, given))["frames"])
+
+    frames = augmented(np.arange(4), batch)
+    assert (frames != batch["frames"]).any()
+    order = np.array([2, 0, 3, 1])
+    np.testing.assert_array_equal(augmented(order, batch), frames[order])
+    others = {**batch, "frames": batch["frames"].copy()}
+    others["frames"][:3] = 255 - others["frames"][:3]
+    np.testing.assert_array_equal(augmented(np.arange(4), others)[3], frames[3])
+    moved = {**batch, "place": batch["place"] + 4}
+    assert (augmented(np.arange(4), moved) != frames).any()
+
+
+@pytest.mark.processes
+def test_eight_devices_train_as_one():
+    """The same losses over ten steps, in parts, too, and with kernels split over two devices."""
+    environment = os.environ | {
+        "XLA_FLAGS": f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count=8",
+        "PYTHONPATH": os.pathsep.join([str(ROOT), str(SUPPORT)]),
+    }
+    done = subprocess.run(
+        [sys.executable, SUPPORT / "many_devices.py"],
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["1x1", "4x2", "augmented"]
