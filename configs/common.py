@@ -1,6 +1,6 @@
 """What the config files have in common: the published recipes, and the backbones by short names."""
 
-from tempme_jax.checks import known
+from tempme_jax.checks import require_one_of
 from tempme_jax.training.flags import defaults
 
 # The paper's (Table 14), and CLIP L/14. LaCLIP's is made by `tempme convert` of its .pt file.
@@ -126,7 +126,7 @@ def chosen(words: str, recipe: str) -> tuple[str, str, str]:
     """The method, the backbone (b32 where there is none), and the recipe."""
     method, *others = words.split(",")
     for word in others:
-        known(word, [*BACKBONES, *CHOICES], "backbone or recipe")
+        require_one_of(word, [*BACKBONES, *CHOICES], "backbone or recipe")
     backbones = [word for word in others if word in BACKBONES]
     recipes = [word for word in others if word in CHOICES]
     if len(backbones) > 1 or len(recipes) > 1:

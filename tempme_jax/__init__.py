@@ -18,7 +18,7 @@ _HOMES = {
     "VideoIndex": "tempme_jax.search.index",
     "VideoIndexError": "tempme_jax.search.errors",
     "WeightsError": "tempme_jax.weights.layouts",
-    "create": "tempme_jax.loading",
+    "create": "tempme_jax.building",
     "load": "tempme_jax.loading",
 }
 _MODULES = {"merging": "tempme_jax.reducers.merging"}

@@ -9,7 +9,7 @@ import sys
 
 from absl import app, flags, logging
 
-from tempme_jax.checks import nearest
+from tempme_jax.checks import suggest
 from tempme_jax.datasets.prepare import PreparationError
 from tempme_jax.training.flags import SETTING, from_flags
 from tempme_jax.training.loop import TrainingError
@@ -52,7 +52,7 @@ def parse(words: list[str]) -> list[str]:
         sys.exit("Error: --config is missing; name a file such as configs/msrvtt.py:tempme")
     file = pathlib.Path(CONFIG.value.partition(":")[0])
     if not file.is_file():
-        hint = nearest(file, map(str, file.parent.glob("*.py")))
+        hint = suggest(file, map(str, file.parent.glob("*.py")))
         sys.exit(f"Error: --config={CONFIG.value}: there is no file {file}{hint}")
     return [f"--config={CONFIG.value}", *settings]
 

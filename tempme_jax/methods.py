@@ -13,14 +13,14 @@ from tempme_jax.adapters.plevu import PLEVU
 from tempme_jax.adapters.prompt import Prompt
 from tempme_jax.adapters.rap import RAP
 from tempme_jax.adapters.vop import VoP
-from tempme_jax.checks import known, whole
+from tempme_jax.checks import require_one_of, require_whole
 from tempme_jax.networks.architecture import Architecture
-from tempme_jax.networks.schedule import schedule
 from tempme_jax.reducers.base import Reducer
 from tempme_jax.reducers.diffrate import DiffRate
 from tempme_jax.reducers.diffrate_search import DiffRateSearch
 from tempme_jax.reducers.evit import EViT
 from tempme_jax.reducers.joined import Joined
+from tempme_jax.reducers.schedule import schedule
 from tempme_jax.reducers.sta import STA
 from tempme_jax.reducers.tempme import TempMe
 from tempme_jax.reducers.testa import TESTA
@@ -58,14 +58,14 @@ METHODS: dict[str, tuple[Adapter, Reducer]] = {
 }
 
 
-def parts(method: str) -> tuple[Adapter, Reducer]:
+def split_method(method: str) -> tuple[Adapter, Reducer]:
     """The adapter and the reducer of a method, or of two that are joined by a "+".
 
     Raises:
         ValueError: if a name is unknown, or the two do not combine; it says why.
     """
     first, plus, second = method.partition("+")
-    adapter, reducer = METHODS[known(first, METHODS, "method")]
+    adapter, reducer = METHODS[require_one_of(first, METHODS, "method")]
     if not plus:
         return adapter, reducer
     learn = [name for name, row in METHODS.items() if row[1] == Reducer()]
@@ -74,7 +74,7 @@ def parts(method: str) -> tuple[Adapter, Reducer]:
             f"{method!r}: {first!r} already says what happens to the tokens; before the + stands "
             f"one of {', '.join(learn)}"
         )
-    if known(second, METHODS, "method") in learn:
+    if require_one_of(second, METHODS, "method") in learn:
         raise ValueError(
             f"{method!r}: {second!r} says nothing of the tokens; behind the + stands one of "
             f"{', '.join(name for name in METHODS if name not in learn)}"
@@ -93,7 +93,7 @@ def build(
     """The adapter and the reducer of a method, with every option settled.
 
     Args:
-        method: a name of `METHODS`, or two of them, see `parts`.
+        method: a name of `METHODS`, or two of them, see `split_method`.
         arch: the backbone.
         num_frames: frames of a video.
         options: fields of the adapter or of the reducer, by name, in place of the paper's values.
@@ -103,8 +103,8 @@ def build(
         ValueError: if the method or an option is unknown, or an option does not fit the backbone
             and the number of frames; it says what does.
     """
-    num_frames = whole("num_frames", num_frames, least=1)
-    adapter, reducer = with_options(method, *parts(method), options or {})
+    num_frames = require_whole("num_frames", num_frames, least=1)
+    adapter, reducer = with_options(method, *split_method(method), options or {})
     reducer = reducer.resolve(patches=arch.patches, frames=num_frames, depth=arch.depth)
     adapter = adapter.resolve(frames=num_frames, words=max_words, depth=arch.depth)
     tokens = 1 + arch.patches
@@ -119,7 +119,7 @@ def with_options(
     of_adapter = {field.name for field in dataclasses.fields(adapter)}
     of_reducer = {field.name for field in dataclasses.fields(reducer)}
     for name in options:
-        known(name, of_adapter | of_reducer, f"option of method {method!r}")
+        require_one_of(name, of_adapter | of_reducer, f"option of method {method!r}")
     pick = lambda names: {name: value for name, value in options.items() if name in names}  # noqa: E731
     return (
         dataclasses.replace(adapter, **pick(of_adapter)),

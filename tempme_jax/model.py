@@ -15,12 +15,13 @@ from jaxtyping import Bool, Float, Int, UInt8
 from tempme_jax import inputs
 from tempme_jax.adapters.base import Adapter, Path
 from tempme_jax.losses import similarity
-from tempme_jax.methods import parts
+from tempme_jax.methods import split_method
 from tempme_jax.networks.architecture import Architecture
 from tempme_jax.networks.clip import Clip
-from tempme_jax.networks.schedule import Step, schedule
+from tempme_jax.networks.tokens import Stage
 from tempme_jax.parameters import shapes, split
 from tempme_jax.reducers.base import Reducer
+from tempme_jax.reducers.schedule import schedule
 from tempme_jax.text.bpe import Tokenizer
 from tempme_jax.vectors import unit_length
 from tempme_jax.video.frames import read_frames
@@ -46,7 +47,7 @@ class Model:
     """Embeds videos and texts into one space. Made by `load` and `create`.
 
     Attributes:
-        clip: the Flax module, with its architecture, adapter and reducer.
+        network: the Flax module, with its architecture, adapter and reducer.
         params: its parameters, a tree of float32 arrays.
         method: the name of the method.
         num_frames: frames of every video.
@@ -54,7 +55,7 @@ class Model:
         drawn: which of the parameters that are learned still have the values they begin with.
     """
 
-    clip: Clip
+    network: Clip
     params: dict = dataclasses.field(repr=False)
     method: str
     num_frames: int
@@ -64,25 +65,25 @@ class Model:
     @property
     def arch(self) -> Architecture:
         """The sizes of the backbone."""
-        return self.clip.arch
+        return self.network.arch
 
     @property
     def adapter(self) -> Adapter:
         """What is learned."""
-        return self.clip.adapter
+        return self.network.adapter
 
     @property
     def reducer(self) -> Reducer:
         """What happens to the tokens."""
-        return self.clip.reducer
+        return self.network.reducer
 
     @property
     def trainable(self) -> dict:
         """The part of `params` that trains: what is not pretrained, and what the adapter tunes."""
-        return split(self.clip, self.params)[0]
+        return split(self.network, self.params)[0]
 
     @property
-    def schedule(self) -> tuple[Step, ...]:
+    def schedule(self) -> tuple[Stage, ...]:
         """How many clips and tokens every block of the video tower works on."""
         arch = self.arch
         return schedule(
@@ -195,7 +196,7 @@ class Model:
         settings = {
             "method": self.method,
             "options": options,
-            "folded": type(self.adapter) is not type(parts(self.method)[0]),
+            "folded": type(self.adapter) is not type(split_method(self.method)[0]),
             "num_frames": self.num_frames,
             "max_words": self.max_words,
             "drawn": {"seed": self.drawn.seed, "paths": sorted(map(list, self.drawn.paths))},
@@ -206,7 +207,7 @@ class Model:
     def fold(self) -> "Model":
         """The same function with what was learned added to the frozen weights, where it can be."""
         adapter, params = self.adapter.fold(self.params)
-        return dataclasses.replace(self, clip=self.clip.copy(adapter=adapter), params=params)
+        return dataclasses.replace(self, network=self.network.copy(adapter=adapter), params=params)
 
     @functools.cached_property
     def tokenizer(self) -> Tokenizer:
@@ -220,8 +221,8 @@ class Model:
         model = self.fold()
         flat = flax.traverse_util.flatten_dict(model.params)
         for path in [path for path in flat if path[-1] == "kernel"]:
-            flat[path] = jnp.asarray(flat[path], self.clip.dtype or jnp.float32)
-        return model.clip, {"params": flax.traverse_util.unflatten_dict(flat)}
+            flat[path] = jnp.asarray(flat[path], self.network.dtype or jnp.float32)
+        return model.network, {"params": flax.traverse_util.unflatten_dict(flat)}
 
     def _embed_frames(self, frames, mask):
         return encode_frames(*self.folded, frames, mask)
@@ -251,18 +252,18 @@ def video_batch() -> int:
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def encode_pixels(clip: Clip, params: dict, pixels: jax.Array, mask: jax.Array) -> jax.Array:
+def encode_pixels(network: Clip, params: dict, pixels: jax.Array, mask: jax.Array) -> jax.Array:
     """Unit vectors [b, e] of normalised pixels."""
-    return unit_length(clip.apply(params, pixels, mask, method="encode_video")[0])
+    return unit_length(network.apply(params, pixels, mask, method="encode_video")[0])
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def encode_frames(clip: Clip, params: dict, frames: jax.Array, mask: jax.Array) -> jax.Array:
+def encode_frames(network: Clip, params: dict, frames: jax.Array, mask: jax.Array) -> jax.Array:
     """Unit vectors [b, e] of uint8 frames: they are normalised on the device."""
-    return encode_pixels(clip, params, inputs.normalise(frames), mask)
+    return encode_pixels(network, params, inputs.normalise(frames), mask)
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def encode_tokens(clip: Clip, params: dict, ids: jax.Array, mask: jax.Array) -> jax.Array:
+def encode_tokens(network: Clip, params: dict, ids: jax.Array, mask: jax.Array) -> jax.Array:
     """Unit vectors [b, e] of token ids."""
-    return unit_length(clip.apply(params, ids, mask, method="encode_text"))
+    return unit_length(network.apply(params, ids, mask, method="encode_text"))

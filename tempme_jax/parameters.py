@@ -20,23 +20,25 @@ from tempme_jax.weights.layouts import entries
 
 
 @functools.lru_cache
-def shapes(clip: Clip, num_frames: int) -> dict[Path, tuple[int, ...]]:
+def shapes(network: Clip, num_frames: int) -> dict[Path, tuple[int, ...]]:
     """The shape of every parameter by its path, found without computing anything."""
-    tree = jax.eval_shape(lambda: initial_tree(clip, num_frames, jax.random.key(0)))
+    tree = jax.eval_shape(lambda: initial_tree(network, num_frames, jax.random.key(0)))
     return {path: a.shape for path, a in flax.traverse_util.flatten_dict(tree).items()}
 
 
-def initialise(clip: Clip, num_frames: int, paths: Set[Path], seed: int) -> dict[Path, jax.Array]:
+def initialise(
+    network: Clip, num_frames: int, paths: Set[Path], seed: int
+) -> dict[Path, jax.Array]:
     """Initial values, float32, of what is learned beside CLIP, at some paths and at no others."""
-    return draw(clip, num_frames, frozenset(paths), jax.random.key(seed)) if paths else {}
+    return draw(network, num_frames, frozenset(paths), jax.random.key(seed)) if paths else {}
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2))  # drops the forward pass, and all else
 def draw(
-    clip: Clip, num_frames: int, paths: frozenset[Path], key: jax.Array
+    network: Clip, num_frames: int, paths: frozenset[Path], key: jax.Array
 ) -> dict[Path, jax.Array]:
     """The initial values at some paths."""
-    flat = flax.traverse_util.flatten_dict(initial_tree(clip, num_frames, key))
+    flat = flax.traverse_util.flatten_dict(initial_tree(network, num_frames, key))
     return {path: flat[path] for path in paths}
 
 
@@ -78,11 +80,11 @@ def initial_array(
     return rng.standard_normal(shape, np.float32) * np.float32(scale)
 
 
-def initial_tree(clip: Clip, num_frames: int, key: jax.Array) -> dict:
+def initial_tree(network: Clip, num_frames: int, key: jax.Array) -> dict:
     """All parameters, as Flax initialises them."""
-    side = clip.arch.image_size
+    side = network.arch.image_size
     pixels, ids = jnp.zeros((1, num_frames, side, side, 3)), jnp.zeros((1, 3), jnp.int32)
-    return clip.init(key, pixels, None, ids, None)["params"]
+    return network.init(key, pixels, None, ids, None)["params"]
 
 
 def pretrained_paths(arch: Architecture) -> set[Path]:
@@ -91,11 +93,11 @@ def pretrained_paths(arch: Architecture) -> set[Path]:
     return {entry.path for entry in entries("openai", depth)}
 
 
-def split(clip: Clip, params: dict) -> tuple[dict, dict]:
+def split(network: Clip, params: dict) -> tuple[dict, dict]:
     """Two trees: the parameters that train, and those that are frozen. `join` undoes it."""
-    pretrained = pretrained_paths(clip.arch)
+    pretrained = pretrained_paths(network.arch)
     flat = flax.traverse_util.flatten_dict(params)
-    trains = {path: path not in pretrained or clip.adapter.tunes(path) for path in flat}
+    trains = {path: path not in pretrained or network.adapter.tunes(path) for path in flat}
     trainable = {path: a for path, a in flat.items() if trains[path]}
     frozen = {path: a for path, a in flat.items() if not trains[path]}
     return flax.traverse_util.unflatten_dict(trainable), flax.traverse_util.unflatten_dict(frozen)

@@ -14,9 +14,10 @@ import pytest
 from repository import FIXTURES
 
 import tempme_jax
-from tempme_jax.training.checkpoint import open_workdir, read_config
 from tempme_jax.training.flags import build
-from tempme_jax.training.results import print_results, read_results
+from tempme_jax.training.printing import print_results
+from tempme_jax.training.results import read_results
+from tempme_jax.training.workdir import open_workdir, read_config
 
 ARCHIVE = FIXTURES / "saved_0_1.tar.xz"
 TEXTS = ["a red circle", "two words"]

@@ -4,6 +4,7 @@ import pytest
 
 from tempme_jax import costs, methods
 from tempme_jax.compare import paper
+from tempme_jax.networks import macs
 from tempme_jax.networks.architecture import ARCHITECTURES, Architecture
 from tempme_jax.networks.clip import Clip
 
@@ -77,10 +78,10 @@ def clip_of(row):
 @pytest.mark.parametrize("key", COUNTED, ids=lambda key: f"{key[0]}, {key[1]}")
 def test_products_and_tokens(key):
     _, gflops, tokens = COUNTED[key]
-    clip = clip_of(ROWS[key])
-    mac, counted = costs.multiply_accumulates(clip, key[2])
+    network = clip_of(ROWS[key])
+    mac, counted = macs.multiply_accumulates(network, key[2])
     assert counted / 1e9 == pytest.approx(gflops, abs=5e-4)
-    assert costs.tokens_left(clip, costs.steps_of(clip, key[2])) == tokens
+    assert costs.tokens_left(network, macs.list_stages(network, key[2])) == tokens
     if key in PRODUCTS:
         assert mac / 1e9 == pytest.approx(PRODUCTS[key], abs=5e-4)
 
@@ -88,10 +89,10 @@ def test_products_and_tokens(key):
 @pytest.mark.parametrize("key", NEARLY, ids=lambda key: f"{key[0]}, {key[1]}")
 def test_products_and_tokens_of_what_is_counted_otherwise(key):
     _, gflops, tokens = NEARLY[key]
-    clip = clip_of(ROWS[key])
-    assert costs.tokens_left(clip, costs.steps_of(clip, key[2])) == tokens
+    network = clip_of(ROWS[key])
+    assert costs.tokens_left(network, macs.list_stages(network, key[2])) == tokens
     if gflops:
-        counted = costs.multiply_accumulates(clip, key[2])[1] / 1e9
+        counted = macs.multiply_accumulates(network, key[2])[1] / 1e9
         assert counted == pytest.approx(gflops, rel=2e-3)
 
 
@@ -145,8 +146,8 @@ def test_the_paper_s_slip_of_64_frames_is_what_the_note_says():
 def test_a_block_by_hand():
     """Two clips of 3 tokens, width 4: products as one would write them down."""
     arch = Architecture(image_size=2, patch=2, width=4, heads=1, depth=1, embed_dim=2)
-    clip = Clip(arch, *methods.build("clip", arch, 2))
-    [step] = costs.count(clip, 2).steps
-    assert (step.clips, step.attention, step.mlp) == (2, 2, 2)
+    network = Clip(arch, *methods.build("clip", arch, 2))
+    [stage] = costs.count(network, 2).stages
+    assert (stage.clips, stage.attention, stage.mlp) == (2, 2, 2)
     attention = 4 * (2 * 4 * 4) + 2 * (2 * 2 * 4)
-    assert costs.products(clip, 0, step) == 2 * (attention + 2 * (2 * 4 * 16))
+    assert macs.products(network, 0, stage) == 2 * (attention + 2 * (2 * 4 * 16))

@@ -9,6 +9,7 @@ import pytest
 
 from tempme_jax import costs, methods
 from tempme_jax.methods import METHODS
+from tempme_jax.networks import macs
 from tempme_jax.networks.architecture import ARCHITECTURES
 from tempme_jax.networks.clip import Clip
 
@@ -51,7 +52,7 @@ def test_the_costs_in_the_overview_are_ours():
     arch = ARCHITECTURES["ViT-B/32"]
     for names, gflops, tokens in overview():
         for name in names:
-            clip = Clip(arch, *methods.build(name, arch, 12))
-            counted = costs.multiply_accumulates(clip, 12)[1] / 1e9
+            network = Clip(arch, *methods.build(name, arch, 12))
+            counted = macs.multiply_accumulates(network, 12)[1] / 1e9
             assert (name, round(counted, 1)) == (name, gflops)
-            assert costs.tokens_left(clip, costs.steps_of(clip, 12)) == tokens
+            assert costs.tokens_left(network, macs.list_stages(network, 12)) == tokens

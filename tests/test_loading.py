@@ -9,7 +9,8 @@ import safetensors.numpy
 from random_weights import TOY, assert_same_params, random_params, write_weights
 
 from tempme_jax.adapters.base import Adapter
-from tempme_jax.loading import assemble, load, with_params
+from tempme_jax.building import assemble, with_params
+from tempme_jax.loading import load
 from tempme_jax.methods import METHODS
 from tempme_jax.networks.clip import Clip
 from tempme_jax.weights.layouts import WeightsError, write_layout
@@ -41,7 +42,7 @@ def random_model(method, *, arch=TOY, num_frames=FRAMES, **options):
     model = assemble(
         arch, method=method, num_frames=num_frames, max_words=7, options=options, dtype="float32"
     )
-    return with_params(model, random_params(model.clip, num_frames), seed=0)
+    return with_params(model, random_params(model.network, num_frames), seed=0)
 
 
 def flat(model):
@@ -155,12 +156,12 @@ def test_misshapen_arrays_of_a_backbone_are_listed(tmp_path):
 
 
 def test_what_is_learned_starts_as_the_backbone(backbone):
-    clip = load(backbone, method="clip", num_frames=FRAMES)
+    network = load(backbone, method="clip", num_frames=FRAMES)
     lora = load(backbone, method="lora", num_frames=FRAMES)
-    assert clip.method == "clip" and not clip.trainable
-    assert flat(lora).keys() > flat(clip).keys()
-    video = pixels(clip)
-    np.testing.assert_allclose(lora.embed_pixels(video), clip.embed_pixels(video), atol=1e-6)
+    assert network.method == "clip" and not network.trainable
+    assert flat(lora).keys() > flat(network).keys()
+    video = pixels(network)
+    np.testing.assert_allclose(lora.embed_pixels(video), network.embed_pixels(video), atol=1e-6)
 
 
 def test_what_is_learned_starts_by_the_seed(backbone):
@@ -189,8 +190,8 @@ def test_a_folded_lora_is_a_plain_clip_for_others(tmp_path):
     with safetensors.safe_open(file, "numpy") as opened:
         assert "visual.conv1.weight" in opened.keys()
         assert not [name for name in opened.keys() if "lora" in name.lower()]
-    clip = load(file, method="clip", num_frames=FRAMES)
-    video = pixels(clip)
-    np.testing.assert_array_equal(clip.embed_pixels(video), lora.embed_pixels(video))
+    network = load(file, method="clip", num_frames=FRAMES)
+    video = pixels(network)
+    np.testing.assert_array_equal(network.embed_pixels(video), lora.embed_pixels(video))
     fresh = load(file, method="lora", method_options={"rank": 2})
     assert fresh.adapter.rank == 2 and fresh.trainable

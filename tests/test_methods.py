@@ -16,9 +16,9 @@ from tempme_jax.losses import contrastive_loss, similarity
 from tempme_jax.methods import METHODS
 from tempme_jax.networks.architecture import Architecture
 from tempme_jax.networks.clip import Clip
-from tempme_jax.networks.schedule import schedule
 from tempme_jax.parameters import initialise, join, pretrained_paths, shapes, split
 from tempme_jax.reducers.base import Reducer
+from tempme_jax.reducers.schedule import schedule
 
 TOY = Architecture(
     embed_dim=8, image_size=32, patch=8, width=16, depth=3, heads=2,
@@ -64,7 +64,9 @@ FORMS = {
 
 
 def build(method, options=None):
-    names = {field.name for part in methods.parts(method) for field in dataclasses.fields(part)}
+    names = {
+        field.name for part in methods.split_method(method) for field in dataclasses.fields(part)
+    }
     options = {k: v for k, v in OPTIONS.items() if k in names} | (options or {})
     return Clip(TOY, *methods.build(method, TOY, FRAMES, options, max_words=WORDS))
 
@@ -79,11 +81,13 @@ def random_inputs(batch=2):
 
 @pytest.mark.parametrize("name", [*METHODS, *(p for p in PAIRS if p not in CANNOT), *FORMS])
 def test_shapes_follow_the_schedule(name):
-    clip = build(*FORMS.get(name, (name,)))
-    steps = schedule(clip.reducer, frames=FRAMES, tokens=1 + TOY.patches, depth=TOY.depth)
+    network = build(*FORMS.get(name, (name,)))
+    steps = schedule(network.reducer, frames=FRAMES, tokens=1 + TOY.patches, depth=TOY.depth)
     pixels, ids = random_inputs()
     (features, tokens), variables = jax.eval_shape(
-        lambda: clip.init_with_output(jax.random.key(0), pixels, trace=True, method="encode_video")
+        lambda: network.init_with_output(
+            jax.random.key(0), pixels, trace=True, method="encode_video"
+        )
     )
     last = steps[-1]
     chex.assert_shape(features, (2, TOY.embed_dim))
@@ -112,14 +116,14 @@ def test_what_cannot_combine_says_why(pair):
 )
 def test_what_is_no_pair(pair, message):
     with pytest.raises(ValueError, match=message):
-        methods.parts(pair)
+        methods.split_method(pair)
 
 
-def of_both_towers(clip, trainable, frozen, pixels, ids):
+def of_both_towers(network, trainable, frozen, pixels, ids):
     params = join(trainable, frozen)
-    video, text = clip.apply({"params": params}, pixels, None, ids, None)
+    video, text = network.apply({"params": params}, pixels, None, ids, None)
     loss = contrastive_loss(similarity(text, video, params["logit_scale"] / 10))
-    return loss + clip.reducer.penalty(params, TOY, FRAMES)
+    return loss + network.reducer.penalty(params, TOY, FRAMES)
 
 
 # What no gradient reaches: DGL projects prompts behind the end of the text, where no word looks;
@@ -148,9 +152,9 @@ PARTS_OF_VOP = ("vop-p", "vop-c", "vop-f", "vop-fp")
 )
 def test_one_training_step(name):
     """The loss is finite, and a gradient reaches what trains: all of it, and nothing else."""
-    clip = build(name)
-    trainable, frozen = split(clip, random_tree(clip, FRAMES))
-    step = jax.jit(jax.value_and_grad(lambda t, f: of_both_towers(clip, t, f, *random_inputs())))
+    network = build(name)
+    trainable, frozen = split(network, random_tree(network, FRAMES))
+    step = jax.jit(jax.value_and_grad(lambda t, f: of_both_towers(network, t, f, *random_inputs())))
     loss, slopes = step(trainable, frozen)
     moved = jax.tree.map(lambda p, g: p - 1e-3 * g, trainable, slopes)
     assert np.isfinite(loss)
@@ -165,8 +169,8 @@ def test_what_trains_of_clip_itself():
     """All but the embeddings in full fine-tuning, the biases in MV-Adapter, else nothing."""
     pretrained = pretrained_paths(TOY)
     for name in METHODS:
-        clip = build(name)
-        trains = {"/".join(path) for path in pretrained if clip.adapter.tunes(path)}
+        network = build(name)
+        trains = {"/".join(path) for path in pretrained if network.adapter.tunes(path)}
         frozen = {"/".join(path) for path in pretrained} - trains
         if name == "full":
             assert frozen == {
@@ -186,9 +190,9 @@ def test_what_trains_of_clip_itself():
 
 
 def test_split_and_join():
-    clip = build("tempme")
-    params = random_tree(clip, FRAMES)
-    trainable, frozen = split(clip, params)
+    network = build("tempme")
+    params = random_tree(network, FRAMES)
+    trainable, frozen = split(network, params)
     chex.assert_trees_all_equal(join(trainable, frozen), params)
     names = {path[-1] for path in flax.traverse_util.flatten_dict(trainable)}
     assert names == {"clip_position", "lora_a", "lora_b"}
@@ -198,36 +202,38 @@ def test_split_and_join():
 @pytest.mark.parametrize("name", ["lora everywhere", "parallel bottleneck"])
 def test_a_fresh_adapter_is_the_backbone(name):
     method, options = FORMS.get(name, (name, {}))
-    clip = build(method, options)
+    network = build(method, options)
     same_reducer = "without positions" if method == "tempme" else "clip"
     plain = Clip(TOY, build("clip").adapter, build(*FORMS.get(same_reducer, ("clip",))).reducer)
     backbone = random_tree(plain, FRAMES)
-    fresh = initialise(clip, FRAMES, shapes(clip, FRAMES).keys() - pretrained_paths(TOY), seed=1)
+    fresh = initialise(
+        network, FRAMES, shapes(network, FRAMES).keys() - pretrained_paths(TOY), seed=1
+    )
     params = flax.traverse_util.unflatten_dict(flax.traverse_util.flatten_dict(backbone) | fresh)
     pixels, ids = random_inputs()
-    ours = jax.jit(clip.apply)({"params": params}, pixels, None, ids, None)
+    ours = jax.jit(network.apply)({"params": params}, pixels, None, ids, None)
     theirs = jax.jit(plain.apply)({"params": backbone}, pixels, None, ids, None)
     chex.assert_trees_all_close(ours, theirs, rtol=1e-5, atol=1e-6)
 
 
 def test_folded_is_unfolded():
-    clip = build(*FORMS["lora everywhere"])
-    params = random_tree(clip, FRAMES)
-    folded_adapter, folded_params = clip.adapter.fold(params)
-    folded = clip.copy(adapter=folded_adapter)
+    network = build(*FORMS["lora everywhere"])
+    params = random_tree(network, FRAMES)
+    folded_adapter, folded_params = network.adapter.fold(params)
+    folded = network.copy(adapter=folded_adapter)
     assert shapes(folded, FRAMES).keys() == flax.traverse_util.flatten_dict(folded_params).keys()
     pixels, ids = random_inputs()
     ours = jax.jit(folded.apply)({"params": folded_params}, pixels, None, ids, None)
-    theirs = jax.jit(clip.apply)({"params": params}, pixels, None, ids, None)
+    theirs = jax.jit(network.apply)({"params": params}, pixels, None, ids, None)
     chex.assert_trees_all_close(ours, theirs, rtol=1e-5, atol=1e-5)
 
 
 def test_what_is_used_in_two_roles_stays_unfolded():
     """TESTA's attention over frames is the block's, with a LoRA of its own."""
-    clip = build("testa")
-    params = random_tree(clip, FRAMES)
-    adapter, same = clip.adapter.fold(params)
-    assert adapter == clip.adapter
+    network = build("testa")
+    params = random_tree(network, FRAMES)
+    adapter, same = network.adapter.fold(params)
+    assert adapter == network.adapter
     assert same is params
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import tempme_jax
-from tempme_jax import loading
+from tempme_jax import building
 from tempme_jax import model as model_module
 from tempme_jax.compile_cache import use_persistent_cache
 from tempme_jax.video.frames import resize_and_crop
@@ -278,7 +278,7 @@ def test_wrong_mask_of_ids(model, mask):
 
 def test_texts_need_a_vocabulary_with_all_bytes(model):
     arch = tempme_jax.Architecture(**TOY, vocab_size=513)
-    small = tempme_jax.Model(model.clip.copy(arch=arch), {}, "clip", FRAMES, 8)
+    small = tempme_jax.Model(model.network.copy(arch=arch), {}, "clip", FRAMES, 8)
     with pytest.raises(ValueError, match="vocab_size=513 has no room .* are 514 ids"):
         small.embed_text("a cat")
 
@@ -297,7 +297,7 @@ def with_params_of(model, dtype):
     """A model made anew, but for its parameters."""
     options = {"num_frames": FRAMES, "max_words": 8, "options": {}}
     arch = dataclasses.replace(ARCH)
-    made = loading.assemble(arch, method="tempme", dtype=dtype, **options)
+    made = building.assemble(arch, method="tempme", dtype=dtype, **options)
     return dataclasses.replace(made, params=model.params)
 
 
@@ -305,7 +305,7 @@ def test_a_second_model_is_not_traced_again(model, pixels):
     first = model.embed_pixels(pixels)
     traced = model_module.encode_pixels._cache_size()
     second = with_params_of(model, "float32")
-    assert second.clip is not model.clip
+    assert second.network is not model.network
     np.testing.assert_array_equal(second.embed_pixels(pixels), first)
     assert model_module.encode_pixels._cache_size() == traced
 

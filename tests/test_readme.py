@@ -12,7 +12,7 @@ import pytest
 from repository import ROOT
 
 import tempme_jax
-from tempme_jax import loading
+from tempme_jax import building
 from tempme_jax.cli import main
 from tempme_jax.compare import paper
 from tempme_jax.compare import runs as compare
@@ -129,7 +129,7 @@ def test_python(tmp_path, monkeypatch, capsys):
 
     def small(source, **options):
         options = {name: value for name, value in options.items() if value is not None}
-        return loading.create("ViT-B/32", **options, **SMALL)
+        return building.create("ViT-B/32", **options, **SMALL)
 
     monkeypatch.setattr(tempme_jax, "load", small, raising=False)
     monkeypatch.setattr(tempme_jax, "create", small, raising=False)

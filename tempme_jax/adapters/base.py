@@ -14,8 +14,7 @@ import jax
 
 from tempme_jax.networks.architecture import Architecture
 from tempme_jax.networks.layers import Linear
-from tempme_jax.networks.schedule import Step
-from tempme_jax.networks.tokens import Tokens
+from tempme_jax.networks.tokens import Stage, Tokens
 from tempme_jax.vectors import mean_direction
 
 # The path of a parameter in the tree, for instance ("video", "block_0", "mlp", "fc", "kernel").
@@ -38,7 +37,7 @@ class Site:
 
 
 # What gives the context of every block, see `Adapter.contexts`.
-Contexts = Callable[[int, Step, Tokens, Any], jax.Array | None]
+Contexts = Callable[[int, Stage, Tokens, Any], jax.Array | None]
 
 
 def as_it_is(output: jax.Array, tokens: Tokens, shared: Any) -> jax.Array:
@@ -46,7 +45,7 @@ def as_it_is(output: jax.Array, tokens: Tokens, shared: Any) -> jax.Array:
     return output
 
 
-def no_context(layer: int, step: Step, tokens: Tokens, shared: Any) -> None:
+def no_context(layer: int, stage: Stage, tokens: Tokens, shared: Any) -> None:
     """The context site where nothing is learned."""
     return None
 
@@ -94,8 +93,8 @@ class Adapter:
         """
         return self
 
-    def check(self, steps: Sequence[Step], arch: Architecture) -> None:
-        """Raises a ValueError, which says why, if it cannot work beside a reducer of `steps`."""
+    def check(self, stages: Sequence[Stage], arch: Architecture) -> None:
+        """Raises a ValueError, which says why, if it cannot work beside a reducer of `stages`."""
 
     # Sites of the model. `shared` is what the site of that name gave.
 
@@ -125,8 +124,8 @@ class Adapter:
     def contexts(self, tower: str, dtype: Any) -> Contexts:
         """Tokens that all of a clip attend to in a block.
 
-        It is called once for every block with its number, its step, the tokens that enter it and
-        `shared`, and returns [b or 1, step.clips or 1, context_tokens, d], or None.
+        It is called once for every block with its number, its stage, the tokens that enter it and
+        `shared`, and returns [b or 1, stage.clips or 1, context_tokens, d], or None.
         """
         return no_context
 
@@ -172,11 +171,11 @@ class Adapter:
 
     # What it costs: multiply-accumulates of matrix products for one video.
 
-    def context_macs(self, layer: int, step: Step, arch: Architecture) -> int:
+    def context_macs(self, layer: int, stage: Stage, arch: Architecture) -> int:
         """Of making the context of a block, and its keys and values; not in the paper's count."""
         return 3 * self.context_tokens("video", layer) * arch.width**2
 
-    def block_macs(self, layer: int, step: Step, arch: Architecture) -> int:
+    def block_macs(self, layer: int, stage: Stage, arch: Architecture) -> int:
         """Of what it adds to a block beside the context."""
         return 0
 

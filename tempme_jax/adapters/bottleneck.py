@@ -14,10 +14,9 @@ import jax
 
 from tempme_jax.adapters.base import Adapter, Site
 from tempme_jax.adapters.lora import uniform_by_width
-from tempme_jax.checks import whole
+from tempme_jax.checks import require_whole
 from tempme_jax.networks.architecture import Architecture
-from tempme_jax.networks.schedule import Step
-from tempme_jax.networks.tokens import Tokens
+from tempme_jax.networks.tokens import Stage, Tokens
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,15 +33,15 @@ class Bottleneck(Adapter):
     parallel: bool = False
 
     def __post_init__(self):
-        whole("width", self.width, least=1)
+        require_whole("width", self.width, least=1)
 
     def branch(self, name: str, site: Site) -> Callable[[jax.Array, Tokens, Any], jax.Array]:
         if name != "mlp":
             return super().branch(name, site)
         return WithBottleneck(self.width, self.parallel, site.dtype, name="bottleneck")
 
-    def block_macs(self, layer: int, step: Step, arch: Architecture) -> int:
-        return step.clips * step.mlp * 2 * arch.width * self.width
+    def block_macs(self, layer: int, stage: Stage, arch: Architecture) -> int:
+        return stage.clips * stage.mlp * 2 * arch.width * self.width
 
 
 class WithBottleneck(nn.Module):

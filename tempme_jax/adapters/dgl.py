@@ -22,10 +22,9 @@ from jaxtyping import Array, Float
 
 from tempme_jax.adapters.base import Adapter, Contexts
 from tempme_jax.adapters.plevu import TransformerBlock, dense, uniform
-from tempme_jax.checks import whole
+from tempme_jax.checks import require_whole
 from tempme_jax.networks.architecture import ACTIVATIONS, Architecture
-from tempme_jax.networks.schedule import Step
-from tempme_jax.networks.tokens import Tokens
+from tempme_jax.networks.tokens import Stage, Tokens
 
 
 class Prompts(NamedTuple):
@@ -55,8 +54,8 @@ class DGL(Adapter):
     video_prompts: int = 4
 
     def __post_init__(self):
-        whole("frame_prompts", self.frame_prompts, least=1)
-        whole("video_prompts", self.video_prompts, least=1)
+        require_whole("frame_prompts", self.frame_prompts, least=1)
+        require_whole("video_prompts", self.video_prompts, least=1)
 
     @property
     def summary_tokens(self) -> int:
@@ -70,7 +69,7 @@ class DGL(Adapter):
     def published_keys_twice(self) -> bool:
         return True
 
-    def check(self, steps: Sequence[Step], arch: Architecture) -> None:
+    def check(self, stages: Sequence[Stage], arch: Architecture) -> None:
         if arch.text_depth > arch.depth:
             raise ValueError(
                 f"DGL makes the prompts of a text block from those of the video block of the same "
@@ -84,7 +83,7 @@ class DGL(Adapter):
         return GlobalPrompts(arch, self.video_prompts, dtype, name="summary")
 
     def contexts(self, tower: str, dtype: Any) -> Contexts:
-        def context(layer: int, step: Step, tokens: Tokens, shared: Prompts) -> jax.Array:
+        def context(layer: int, stage: Stage, tokens: Tokens, shared: Prompts) -> jax.Array:
             return getattr(shared, tower)[layer][None].astype(tokens.x.dtype)
 
         return context
@@ -106,28 +105,28 @@ class DGLTransformer(DGL):
     def __post_init__(self):
         super().__post_init__()
         if self.frames is not None:
-            whole("frames", self.frames, least=1)
+            require_whole("frames", self.frames, least=1)
 
     def resolve(self, *, frames: int, words: int, depth: int) -> Adapter:
         return self if self.frames else dataclasses.replace(self, frames=frames)
 
-    def check(self, steps: Sequence[Step], arch: Architecture) -> None:
-        super().check(steps, arch)
-        for layer, step in enumerate(steps):
-            if step.clips != self.frames:
+    def check(self, stages: Sequence[Stage], arch: Architecture) -> None:
+        super().check(stages, arch)
+        for layer, stage in enumerate(stages):
+            if stage.clips != self.frames:
                 raise ValueError(
                     f"DGL-Transformer has prompts for each of {self.frames} frames in every block, "
-                    f"but block {layer} works on {step.clips} clips; keep the frames apart, or "
+                    f"but block {layer} works on {stage.clips} clips; keep the frames apart, or "
                     "take DGL-Linear, whose prompts are the same for all"
                 )
 
     def shared(self, arch: Architecture, dtype: Any) -> Callable[[], Prompts]:
         return SharedByTransformer(arch, self.frame_prompts, self.frames, dtype)
 
-    def context_macs(self, layer: int, step: Step, arch: Architecture) -> int:
+    def context_macs(self, layer: int, stage: Stage, arch: Architecture) -> int:
         """The block's own sequence too: once for all videos of a batch, here for one."""
         d, n = arch.width, self.frame_prompts * (2 + self.frames)
-        keys_and_values = 3 * step.clips * self.frame_prompts * d**2
+        keys_and_values = 3 * stage.clips * self.frame_prompts * d**2
         return keys_and_values + 12 * n * d**2 + 2 * n**2 * d
 
 

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from tempme_jax.adapters.base import Adapter
-from tempme_jax.checks import whole
+from tempme_jax.checks import require_whole
 from tempme_jax.networks.layers import Linear
 
 
@@ -32,7 +32,7 @@ class LoRA(Adapter):
 
     def __post_init__(self):
         object.__setattr__(self, "targets", tuple(self.targets))
-        whole("rank", self.rank, least=1)
+        require_whole("rank", self.rank, least=1)
         if unknown := set(self.targets) - {"qkv", "out", "fc", "proj"}:
             raise ValueError(f"LoRA targets {sorted(unknown)} are none of qkv, out, fc, proj")
 

@@ -23,11 +23,10 @@ from jaxtyping import Array, Bool, Float
 
 from tempme_jax.adapters.base import Adapter, Path, Site
 from tempme_jax.adapters.lora import uniform_by_width
-from tempme_jax.checks import known, whole
+from tempme_jax.checks import require_one_of, require_whole
 from tempme_jax.networks.architecture import ACTIVATIONS, Architecture
 from tempme_jax.networks.clip import Block, layer_norm
-from tempme_jax.networks.schedule import Step
-from tempme_jax.networks.tokens import Tokens
+from tempme_jax.networks.tokens import Stage, Tokens
 
 TIES = ("in", "out")
 POSITION_STD = 0.01
@@ -68,11 +67,11 @@ class MVAdapter(Adapter):
 
     def __post_init__(self):
         for name in ("width", "heads", "calibration", "factor"):
-            whole(name, getattr(self, name), least=1)
-        whole("tied", self.tied, least=0)
-        known(self.tie, TIES, "tie")
+            require_whole(name, getattr(self, name), least=1)
+        require_whole("tied", self.tied, least=0)
+        require_one_of(self.tie, TIES, "tie")
         if self.words is not None:
-            whole("words", self.words, least=1)
+            require_whole("words", self.words, least=1)
         if self.width % self.heads:
             raise ValueError(f"heads={self.heads} must divide width={self.width}")
         if not (isinstance(self.bias_rate, numbers.Real) and self.bias_rate > 0):
@@ -84,7 +83,7 @@ class MVAdapter(Adapter):
     def resolve(self, *, frames: int, words: int, depth: int) -> "Adapter":
         return dataclasses.replace(self, words=self.words or words)
 
-    def check(self, steps: Sequence[Step], arch: Architecture) -> None:
+    def check(self, stages: Sequence[Stage], arch: Architecture) -> None:
         if self.tied > arch.depth:
             raise ValueError(
                 f"tied={self.tied} is more than the {arch.depth} blocks of the video tower; "
@@ -109,10 +108,10 @@ class MVAdapter(Adapter):
     def rate(self, path: Path) -> float:
         return self.bias_rate if is_clip_bias(path) else 1.0
 
-    def block_macs(self, layer: int, step: Step, arch: Architecture) -> int:
-        frames, m = step.clips * step.n_cls, self.width
+    def block_macs(self, layer: int, stage: Stage, arch: Architecture) -> int:
+        frames, m = stage.clips * stage.n_cls, self.width
         n = 2 * frames + 1
-        projections = 2 * step.clips * step.mlp * arch.width * m
+        projections = 2 * stage.clips * stage.mlp * arch.width * m
         transformer = 12 * n * m * m + 2 * n * n * m
         return projections + transformer + frames * 3 * m * self.calibration + m * m
 
@@ -236,7 +235,7 @@ class Transformer(nn.Module):
             dtype=self.dtype, name="block",
         )  # fmt: skip
         tokens = Tokens(x[:, None], size[:, None], n_cls=0)
-        tokens = block(tokens, Step(clips=1, n_cls=0, attention=n, mlp=n))
+        tokens = block(tokens, Stage(clips=1, n_cls=0, attention=n, mlp=n))
         return quick_gelu(tokens.x[:, 0])
 
 

@@ -19,9 +19,9 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from tempme_jax.adapters.base import Adapter
-from tempme_jax.checks import whole
+from tempme_jax.checks import require_whole
 from tempme_jax.networks.architecture import ACTIVATIONS, Architecture
-from tempme_jax.networks.schedule import Step
+from tempme_jax.networks.tokens import Stage
 from tempme_jax.vectors import HIGHEST
 
 # Start, end, and one word.
@@ -45,16 +45,16 @@ class PLEVU(Adapter):
     std: float = 0.01
 
     def __post_init__(self):
-        whole("count", self.count, least=1)
-        whole("layers", self.layers, least=1)
+        require_whole("count", self.count, least=1)
+        require_whole("layers", self.layers, least=1)
         if self.heads is not None:
-            whole("heads", self.heads, least=1)
+            require_whole("heads", self.heads, least=1)
 
     @property
     def text_positions(self) -> int:
         return 2 * self.count
 
-    def check(self, steps: Sequence[Step], arch: Architecture) -> None:
+    def check(self, stages: Sequence[Stage], arch: Architecture) -> None:
         most = (arch.context_length - SHORTEST_TEXT) // 2
         if self.count > most:
             raise ValueError(

@@ -13,9 +13,8 @@ import flax.linen as nn
 import jax
 
 from tempme_jax.adapters.base import Adapter, Contexts
-from tempme_jax.checks import whole
-from tempme_jax.networks.schedule import Step
-from tempme_jax.networks.tokens import Tokens
+from tempme_jax.checks import require_whole
+from tempme_jax.networks.tokens import Stage, Tokens
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,7 +30,7 @@ class Prompt(Adapter):
     std: float = 0.02
 
     def __post_init__(self):
-        whole("count", self.count, least=1)
+        require_whole("count", self.count, least=1)
 
     @property
     def text_positions(self) -> int:
@@ -51,7 +50,7 @@ class Prompts(nn.Module):
     std: float
 
     @nn.compact
-    def __call__(self, layer: int, step: Step, tokens: Tokens, shared: Any) -> jax.Array:
+    def __call__(self, layer: int, stage: Stage, tokens: Tokens, shared: Any) -> jax.Array:
         """[b, t, n, d] -> [1, 1, count, d]."""
         shape = (self.count, tokens.x.shape[-1])
         prompts = self.param(f"block_{layer}", nn.initializers.normal(self.std), shape)

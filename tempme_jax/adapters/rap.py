@@ -25,11 +25,10 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from tempme_jax.adapters.base import Adapter, Site
-from tempme_jax.checks import whole
+from tempme_jax.checks import require_whole
 from tempme_jax.networks.architecture import Architecture
 from tempme_jax.networks.attention import attend, join_heads
-from tempme_jax.networks.schedule import Step
-from tempme_jax.networks.tokens import Tokens
+from tempme_jax.networks.tokens import Stage, Tokens
 from tempme_jax.vectors import HIGHEST, unit_length
 
 LOW_RANK_STD = 0.02
@@ -63,9 +62,9 @@ class RAP(Adapter):
 
     def __post_init__(self):
         for name in ("rank", "width", "heads", "top"):
-            whole(name, getattr(self, name), least=1)
+            require_whole(name, getattr(self, name), least=1)
         if self.words is not None:
-            whole("words", self.words, least=1)
+            require_whole("words", self.words, least=1)
         if self.width % self.heads:
             raise ValueError(f"heads={self.heads} must divide width={self.width}")
         if not (isinstance(self.reach, numbers.Real) and self.reach >= 0):
@@ -74,16 +73,16 @@ class RAP(Adapter):
     def resolve(self, *, frames: int, words: int, depth: int) -> "Adapter":
         return dataclasses.replace(self, words=self.words or words)
 
-    def check(self, steps: Sequence[Step], arch: Architecture) -> None:
+    def check(self, stages: Sequence[Stage], arch: Architecture) -> None:
         if not self.asa:
             return
         n = 1 + arch.patches
-        grid = Step(clips=steps[0].clips, n_cls=1, attention=n, mlp=n)
-        for layer, step in enumerate(steps):
-            if dataclasses.replace(step, temporal=0) != grid:
+        grid = Stage(clips=stages[0].clips, n_cls=1, attention=n, mlp=n)
+        for layer, stage in enumerate(stages):
+            if dataclasses.replace(stage, temporal=0) != grid:
                 raise ValueError(
                     f"asa=True warps the grid of {arch.patches} patches of every frame, and the "
-                    f"reducer leaves {step.clips} x {step.out} tokens in block {layer}; choose a "
+                    f"reducer leaves {stage.clips} x {stage.out} tokens in block {layer}; choose a "
                     "method that keeps all tokens, or asa=False, which combines with every reducer"
                 )
 
@@ -95,12 +94,12 @@ class RAP(Adapter):
         relate = WarpedAttention(self, site.dtype, name="asa")
         return lambda output, tokens, shared: relate(calibrate(output, tokens, shared), tokens)
 
-    def block_macs(self, layer: int, step: Step, arch: Architecture) -> int:
+    def block_macs(self, layer: int, stage: Stage, arch: Architecture) -> int:
         d, m = arch.width, self.width
-        calibration = 2 * step.clips * (step.attention + step.mlp) * d
+        calibration = 2 * stage.clips * (stage.attention + stage.mlp) * d
         if not self.asa:
             return calibration
-        s = step.clips * min(self.top, arch.patches)
+        s = stage.clips * min(self.top, arch.patches)
         projections, samples = 3 * s * d * m, 8 * s * d
         return calibration + projections + samples + 3 * s * m * m + 2 * s * s * m + 3 * s * m
 

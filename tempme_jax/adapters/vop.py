@@ -19,10 +19,9 @@ from jaxtyping import Array, Bool, Float
 
 from tempme_jax.adapters.base import Adapter, Contexts, Path
 from tempme_jax.adapters.prompt import Prompts
-from tempme_jax.checks import whole
+from tempme_jax.checks import require_whole
 from tempme_jax.networks.architecture import Architecture
-from tempme_jax.networks.schedule import Step
-from tempme_jax.networks.tokens import Tokens
+from tempme_jax.networks.tokens import Stage, Tokens
 from tempme_jax.reducers.joined import video_level
 
 
@@ -54,10 +53,10 @@ class VoP(Adapter):
 
     def __post_init__(self):
         for name in ("generic", "positional", "contextual", "video", "text"):
-            whole(name, getattr(self, name), least=0)
+            require_whole(name, getattr(self, name), least=0)
         if self.split is None:
             return
-        whole("split", self.split, least=0)
+        require_whole("split", self.split, least=0)
         if not self.video:
             raise ValueError(
                 f"split={self.split} says where the prompts of whole videos begin, but video=0 "
@@ -73,18 +72,18 @@ class VoP(Adapter):
             return self
         return dataclasses.replace(self, split=video_level(depth))
 
-    def check(self, steps: Sequence[Step], arch: Architecture) -> None:
-        joined = next((layer for layer, step in enumerate(steps) if step.n_cls > 1), None)
+    def check(self, stages: Sequence[Stage], arch: Architecture) -> None:
+        joined = next((layer for layer, stage in enumerate(stages) if stage.n_cls > 1), None)
         if self.video and joined not in (None, self.split):
             raise ValueError(
                 f"split={self.split}, but block {joined} is the first that joins frames: there "
                 f"the prompts of frames end and those of videos begin; give split={joined}"
             )
-        for layer, (before, step) in enumerate(itertools.pairwise(steps), start=1):
-            lost = step.clips * step.n_cls < before.clips * before.n_cls
+        for layer, (before, stage) in enumerate(itertools.pairwise(stages), start=1):
+            lost = stage.clips * stage.n_cls < before.clips * before.n_cls
             if lost and self.of_frames and not self.of_video(layer):
                 raise ValueError(
-                    f"block {layer} works on {step.clips} of {before.clips} frames, and which "
+                    f"block {layer} works on {stage.clips} of {before.clips} frames, and which "
                     f"these are is not known when their {self.of_frames} own prompts are made; "
                     f"give video=8, split={layer} or less, or positional=0 and contextual=0"
                 )
@@ -115,14 +114,14 @@ class VoP(Adapter):
     def rate(self, path: Path) -> float:
         return self.generator_rate if "generator" in path else 1.0
 
-    def context_macs(self, layer: int, step: Step, arch: Architecture) -> int:
+    def context_macs(self, layer: int, stage: Stage, arch: Architecture) -> int:
         """Of keys and values, once where all clips have the same; and of the generator."""
         if self.of_video(layer) or not self.of_frames:
-            return super().context_macs(layer, step, arch)
+            return super().context_macs(layer, stage, arch)
         generated = 0
         if self.contextual:  # two LSTMs, each of four gates with two matrices; and the output
             generated = (2 * 4 * 2 + 2 * self.contextual) * arch.width**2
-        return step.clips * (super().context_macs(layer, step, arch) + generated)
+        return stage.clips * (super().context_macs(layer, stage, arch) + generated)
 
 
 class VideoPrompts(nn.Module):
@@ -132,7 +131,7 @@ class VideoPrompts(nn.Module):
     dtype: Any = None
 
     @nn.compact
-    def __call__(self, layer: int, step: Step, tokens: Tokens, shared: Any) -> jax.Array | None:
+    def __call__(self, layer: int, stage: Stage, tokens: Tokens, shared: Any) -> jax.Array | None:
         """[b, t, n, d] -> [b or 1, clips or 1, prompts, d]."""
         options, d = self.options, tokens.x.shape[-1]
         normal = nn.initializers.normal(options.std)
@@ -141,11 +140,11 @@ class VideoPrompts(nn.Module):
         if count := options.video if of_video else options.generic:
             rows.append(self.param(f"block_{layer}", normal, (count, d))[None, None])
         if options.positional and not of_video:
-            shape = (step.clips, options.positional, d)
+            shape = (stage.clips, options.positional, d)
             rows.append(self.param(f"positional_{layer}", normal, shape)[None])
         if options.contextual and not of_video:
             generator = Generator(options.contextual, self.dtype, name="generator")
-            rows.append(generator(*class_tokens(tokens, step.clips)))
+            rows.append(generator(*class_tokens(tokens, stage.clips)))
         if not rows:
             return None
         clips = jnp.broadcast_shapes(*(a.shape[:2] for a in rows))

@@ -6,10 +6,10 @@ import jax
 import numpy as np
 
 from tempme_jax.bench.encode import DataSpeed
-from tempme_jax.loading import model_of
 from tempme_jax.parameters import split
 from tempme_jax.training.batches import batches
 from tempme_jax.training.config import Config
+from tempme_jax.training.model import build_model
 from tempme_jax.training.optim import learning_rate
 from tempme_jax.training.run import objective_of, optimizer_of, training_batches
 from tempme_jax.training.sharding import make_mesh, place, place_batch, place_params, replicated
@@ -24,7 +24,7 @@ def measure(config: Config, steps: int) -> DataSpeed:
         ValueError: if there are not so many.
     """
     prepare(config.data)
-    model = model_of(config.model, config.seed)
+    model = build_model(config.model, config.seed)
     source = training_batches(config, model)
     if source.steps < steps + 1:
         raise ValueError(f"the training has {source.steps} steps; choose fewer than those")
@@ -46,12 +46,12 @@ def measure(config: Config, steps: int) -> DataSpeed:
 def with_device(config: Config, model, source, steps: int) -> tuple[float, float]:
     """Seconds of so many training steps, and those spent waiting for data."""
     mesh = make_mesh(config.mesh.data, config.mesh.model)
-    trainable, frozen = split(model.clip, model.params)
+    trainable, frozen = split(model.network, model.params)
     trainable = place_params(mesh, trainable, split=False)
     frozen = place_params(mesh, frozen, split=True)
     optimizer = optimizer_of(config, learning_rate(1e-9, source.steps, 0.0))
     state = TrainState(place(replicated(mesh), np.int32(0)), trainable, optimizer.init(trainable))
-    objective, waited, begun = objective_of(config, model.clip), 0.0, 0.0
+    objective, waited, begun = objective_of(config, model.network), 0.0, 0.0
     with batches(source, config.train.batch_size, workers=config.data.workers) as reader:
         for step in range(steps + 1):
             started = time.monotonic()

@@ -11,8 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from tempme_jax import costs
-from tempme_jax.loading import create
-from tempme_jax.methods import parts
+from tempme_jax.building import create
+from tempme_jax.methods import split_method
 from tempme_jax.model import Model, encode_pixels
 
 # The product against which the speed of the towers is held: the MLP of ViT-B on 24 frames.
@@ -88,7 +88,7 @@ def encode(
         ValueError: if a name is unknown; it says what is known.
     """
     for method in methods:  # before the first of them has taken its time
-        parts(method)
+        split_method(method)
     make = functools.partial(create, backbone, num_frames=num_frames, dtype=dtype)
     models = {method: functools.partial(make, method=method) for method in methods}
     return encode_models(models, batch=batch, rounds=rounds, report=report)
@@ -111,7 +111,7 @@ def encode_models(
     for name, make in models.items():
         report(f"preparing {name}")
         model = make()
-        macs[name] = costs.count(model.clip, model.num_frames).mac * batch
+        macs[name] = costs.count(model.network, model.num_frames).mac * batch
         calls[name] = encode_call(model, batch)
         first[name] = seconds(calls[name])
     taken = {name: [] for name in models}
@@ -135,12 +135,12 @@ def encode_models(
 
 def encode_call(model: Model, batch: int) -> Callable[[], jax.Array]:
     """A call that encodes the same random videos again."""
-    clip, params = model.folded
+    network, params = model.folded
     size = model.arch.image_size
     shape = (batch, model.num_frames, size, size, 3)
     pixels = jnp.asarray(np.random.default_rng(0).standard_normal(shape, dtype=np.float32))
     mask = jnp.ones(shape[:2], bool)
-    return lambda: encode_pixels(clip, params, pixels, mask)
+    return lambda: encode_pixels(network, params, pixels, mask)
 
 
 def product_speed(rounds: int = 20) -> float:

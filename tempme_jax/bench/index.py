@@ -14,7 +14,8 @@ from pathlib import Path
 import av
 import numpy as np
 
-from tempme_jax.loading import create, load
+from tempme_jax.building import create
+from tempme_jax.loading import load
 from tempme_jax.model import Model
 from tempme_jax.networks.architecture import ARCHITECTURES
 from tempme_jax.search.indexing import run as indexing

@@ -29,7 +29,7 @@ def bench_costs(tables, as_json):
 
     Parameters that train, multiply-accumulates of one video, and tokens that are left.
     """
-    from tempme_jax import screen
+    from tempme_jax.bench import printing
     from tempme_jax.compare import paper
 
     rows = paper.rows_of(tables)
@@ -38,7 +38,7 @@ def bench_costs(tables, as_json):
     if as_json:
         click.echo(json.dumps([row.as_json() for row in counted], indent=1))
     else:
-        screen.print_costs(counted)
+        printing.print_costs(counted)
 
 
 @bench.command("data", context_settings=PASSED_ON)
@@ -52,15 +52,14 @@ def bench_data(config, steps, as_json, settings):
     Alone, and with the device at work. CONFIG and SETTINGS are those of a training, such as
     configs/moving_shapes.py:tempme --config.data.workers=2.
     """
-    from tempme_jax import screen
-    from tempme_jax.bench import data
+    from tempme_jax.bench import data, printing
     from tempme_jax.training.flags import from_flags
 
     speed = data.measure(from_flags([f"--config={config}", *settings]), steps)
     if as_json:
         click.echo(json.dumps(dataclasses.asdict(speed), indent=1))
     else:
-        screen.print_data_speed(speed)
+        printing.print_data_speed(speed)
 
 
 @bench.command("runs")
@@ -75,8 +74,7 @@ def bench_runs(workdirs, batch, rounds, out):
     """
     import pathlib
 
-    from tempme_jax import screen
-    from tempme_jax.bench import encode
+    from tempme_jax.bench import encode, printing
     from tempme_jax.loading import load
     from tempme_jax.model import video_batch
 
@@ -87,7 +85,7 @@ def bench_runs(workdirs, batch, rounds, out):
         rounds=rounds,
         report=functools.partial(click.echo, err=True),
     )
-    screen.print_encode_speeds(speeds, f"{batch} videos a call", encode.product_speed())
+    printing.print_encode_speeds(speeds, f"{batch} videos a call", encode.product_speed())
     if out:
         rows = [dataclasses.asdict(speed) for speed in speeds]
         pathlib.Path(out).write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
@@ -118,8 +116,7 @@ def bench_encode(methods, backbone, frames, batch, rounds, dtype, as_json):
 
     In turns, in one run, with random weights; compared with the first of them.
     """
-    from tempme_jax import screen
-    from tempme_jax.bench import encode
+    from tempme_jax.bench import encode, printing
     from tempme_jax.model import video_batch
 
     batch = batch or video_batch()
@@ -136,7 +133,7 @@ def bench_encode(methods, backbone, frames, batch, rounds, dtype, as_json):
         click.echo(json.dumps([dataclasses.asdict(speed) for speed in speeds], indent=1))
     else:
         title = f"{backbone}, {frames} frames, {batch} videos a call, {dtype}"
-        screen.print_encode_speeds(speeds, title, encode.product_speed())
+        printing.print_encode_speeds(speeds, title, encode.product_speed())
 
 
 @bench.command("search")
@@ -163,8 +160,7 @@ def bench_search(windows, queries, width, fetch, as_json):
     In memory, as up to 200,000 windows are, and by the database's own index, as more are. The
     vectors are random, in clusters.
     """
-    from tempme_jax import screen
-    from tempme_jax.bench import search
+    from tempme_jax.bench import printing, search
 
     speed = search.measure(
         windows, queries, width, fetch, report=functools.partial(click.echo, err=True)
@@ -172,7 +168,7 @@ def bench_search(windows, queries, width, fetch, as_json):
     if as_json:
         click.echo(json.dumps(dataclasses.asdict(speed), indent=1))
     else:
-        screen.print_search_speed(speed)
+        printing.print_search_speed(speed)
 
 
 @bench.command("index")
@@ -209,8 +205,7 @@ def bench_index(folder, videos, model, method, workers, as_json):
     import pathlib
     import tempfile
 
-    from tempme_jax import screen
-    from tempme_jax.bench import index
+    from tempme_jax.bench import index, printing
 
     with contextlib.ExitStack() as stack:
         if not folder:
@@ -228,4 +223,4 @@ def bench_index(folder, videos, model, method, workers, as_json):
     if as_json:
         click.echo(json.dumps(dataclasses.asdict(speed), indent=1))
     else:
-        screen.print_index_speed(speed)
+        printing.print_index_speed(speed)

@@ -2,7 +2,7 @@
 
 import click
 
-from tempme_jax.checks import nearest
+from tempme_jax.checks import suggest
 
 # What goes wrong by what the user gave: shown without a traceback.
 USER_ERRORS = (ValueError, OSError)
@@ -14,7 +14,7 @@ class Group(click.Group):
     def resolve_command(self, ctx, args):
         """Finds the command, or names those most like it."""
         if args and self.get_command(ctx, args[0]) is None and not args[0].startswith("-"):
-            hint = nearest(args[0], self.list_commands(ctx))
+            hint = suggest(args[0], self.list_commands(ctx))
             listed = ", ".join(self.list_commands(ctx))
             ctx.fail(f"there is no command {args[0]!r}{hint}; there are: {listed}")
         return super().resolve_command(ctx, args)

@@ -8,7 +8,8 @@ import pathlib
 from collections.abc import Iterator
 from typing import Any
 
-from tempme_jax.training.results import protocols, replace_text
+from tempme_jax.files import write_text
+from tempme_jax.training.printing import protocols
 
 COLUMNS = (
     *("Method", "Runs", "Trains (M)", "GFLOPs", "Tokens"),
@@ -44,10 +45,10 @@ def report(
     lines += [APART] if any(row["printed"] for row in rows) else []
     folder.mkdir(parents=True, exist_ok=True)
     found = {"rows": rows, "protocols": lines, "failed": failed, "results": results}
-    replace_text(folder / "compare.json", json.dumps(found, indent=1) + "\n")
+    write_text(folder / "compare.json", json.dumps(found, indent=1) + "\n")
     if rows:
-        replace_text(folder / "compare.csv", as_csv(rows))
-        replace_text(folder / "compare.md", as_markdown(rows, lines))
+        write_text(folder / "compare.csv", as_csv(rows))
+        write_text(folder / "compare.md", as_markdown(rows, lines))
         plot.accuracy_and_cost(rows, folder / "compare.png")
         table = new_table(TITLE)
         for name in columns(rows):

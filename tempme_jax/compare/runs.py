@@ -9,10 +9,10 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from tempme_jax.checks import whole
+from tempme_jax.checks import require_whole
 from tempme_jax.compare.launch import launch_process
 from tempme_jax.compare.report import report
-from tempme_jax.methods import parts
+from tempme_jax.methods import split_method
 from tempme_jax.training.flags import from_flags
 from tempme_jax.training.results import read_results, summaries
 
@@ -170,9 +170,9 @@ def checked(
     if not names or len(set(names)) < len(names):
         raise ValueError(f"methods={names!r} must be a list of different names, one or more")
     for entry in entries:
-        parts(entry.words.split(",")[0])
-    seeds = range(whole("seeds", seeds, least=1)) if isinstance(seeds, int) else seeds
-    seeds = [whole("one of seeds", seed, least=0) for seed in seeds]
+        split_method(entry.words.split(",")[0])
+    seeds = range(require_whole("seeds", seeds, least=1)) if isinstance(seeds, int) else seeds
+    seeds = [require_whole("one of seeds", seed, least=0) for seed in seeds]
     if not seeds or len(set(seeds)) < len(seeds):
         raise ValueError(f"seeds={seeds} must be different numbers, one or more")
     if not pathlib.Path(config_file).is_file():

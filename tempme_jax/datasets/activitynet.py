@@ -3,7 +3,8 @@
 import pathlib
 
 from tempme_jax.datasets.annotations import Annotated, Entry, as_entry, read_json
-from tempme_jax.datasets.base import Video, VideoText
+from tempme_jax.datasets.base import Video
+from tempme_jax.datasets.builder import VideoText
 
 
 class ActivityNet(Annotated, VideoText):

@@ -16,7 +16,7 @@ import pathlib
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any
 
-from tempme_jax.checks import nearest
+from tempme_jax.checks import suggest
 from tempme_jax.datasets.base import AnnotationError, Video
 
 # Files that may be videos, where an annotation names a video without its suffix.
@@ -89,7 +89,7 @@ class Entry:
         for name in self.fields if allowed is not None else ():
             if name not in allowed:
                 advice = f"rename or remove it; allowed are {', '.join(allowed)}"
-                raise self.error(f"unknown field {name!r}{nearest(name, allowed)}", advice)
+                raise self.error(f"unknown field {name!r}{suggest(name, allowed)}", advice)
         return self
 
 
@@ -226,7 +226,7 @@ class Annotated:
         if not folder.is_dir():
             raise wrong(folder, f"no such folder, where {name} should be", "", advice)
         if not (folder / name).is_file():
-            hint = nearest(name, [file.name for file in folder.iterdir()])
+            hint = suggest(name, [file.name for file in folder.iterdir()])
             raise wrong(folder / name, f"no such file{hint}", "", advice)
         return folder / name
 

@@ -79,8 +79,8 @@ class Storage(tfds.core.BuilderConfig):
         self.name = f"{self.variant}-{self.size}px-{frames}{quality}"
 
 
-class VideoText(tfds.core.GeneratorBasedBuilder, skip_registration=True):
-    """A set of videos with captions.
+class VideoSet(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+    """A set of videos with captions, which `prepare` decodes and stores.
 
     A subclass sets the attributes below and defines `videos`. `download_and_prepare()` decodes
     the videos once; `tfds.builder_from_directory(builder.data_dir).as_data_source(split)` and
@@ -133,12 +133,6 @@ class VideoText(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         """Whether all splits are stored; dataset_info.json is written last."""
         return (Path(self.data_dir) / "dataset_info.json").exists()
 
-    def download_and_prepare(self, **options: Any) -> None:
-        """Decode and store the frames; options as `preparation.prepare` takes them."""
-        from tempme_jax.datasets import prepare  # which builds on this module
-
-        prepare.prepare(self, **options)
-
     def example(self, video: Video, decoded: workers.Decoded) -> dict[str, Any]:
         """The record of a video, as `info.features` takes it."""
         return {
@@ -188,7 +182,7 @@ class VideoText(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         return {split: self._generate_examples(self.videos(split)) for split in self.SPLITS}
 
     def _generate_examples(self, videos: Iterable[Video]) -> Iterator[tuple[str, dict[str, Any]]]:
-        """The records; unlike `preparation.prepare` this stops with a VideoError at a bad one."""
+        """The records; unlike `prepare` this stops with a VideoError at a bad one."""
         videos = list(videos)
         results = workers.decode_all([self.request(video) for video in videos])
         for video, result in zip(videos, results, strict=True):

@@ -11,9 +11,10 @@ import rich.markup
 import rich.progress
 
 from tempme_jax import screen
-from tempme_jax.checks import known
+from tempme_jax.checks import require_one_of
 from tempme_jax.datasets import DATASETS
-from tempme_jax.datasets.base import AnnotationError, Storage, Video, VideoText
+from tempme_jax.datasets.base import AnnotationError, Storage, Video
+from tempme_jax.datasets.builder import VideoText
 from tempme_jax.video import workers as decoding
 from tempme_jax.video.frames import VideoError
 
@@ -102,8 +103,10 @@ def examine(
     Raises:
         ValueError: if there is no such data set or variant; it says which there are.
     """
-    builder_class = DATASETS[known(name, DATASETS, "data set")]
-    variant = known(variant or builder_class.VARIANTS[0], builder_class.VARIANTS, "variant")
+    builder_class = DATASETS[require_one_of(name, DATASETS, "data set")]
+    variant = require_one_of(
+        variant or builder_class.VARIANTS[0], builder_class.VARIANTS, "variant"
+    )
     # Nothing is written there.
     prepared = pathlib.Path(root, "prepared")
     builder = builder_class(data_dir=prepared, root=root, config=Storage(variant=variant))
@@ -204,7 +207,7 @@ def print_report(report: Report) -> None:
     for split in report.splits:
         counts = (split.listed, split.captions, split.found, len(split.missing), len(split.corrupt))
         row = ("?",) * len(counts) if split.problem else map(str, counts)
-        table.add_row(split.name, screen.shown(split.expected, "d"), *row)
+        table.add_row(split.name, screen.format_number(split.expected, "d"), *row)
     out = screen.console()
     out.print(table)
     for split in report.splits:

@@ -3,7 +3,8 @@
 import collections
 
 from tempme_jax.datasets.annotations import Annotated, Entry, read_json_list, read_lines
-from tempme_jax.datasets.base import Video, VideoText
+from tempme_jax.datasets.base import Video
+from tempme_jax.datasets.builder import VideoText
 
 FILES = {"train": "train", "validation": "val", "test": "test"}
 # What the annotators saw was cut at 30 seconds.

@@ -5,9 +5,10 @@ import functools
 import os
 import pathlib
 
-from tempme_jax.checks import nearest
+from tempme_jax.checks import suggest
 from tempme_jax.datasets.annotations import Entry, digest, read_csv, read_jsonl, wrong
-from tempme_jax.datasets.base import Video, VideoText
+from tempme_jax.datasets.base import Video
+from tempme_jax.datasets.builder import VideoText
 
 FIELDS = ("file", "video", "caption", "split", "start", "end", "id", "group")
 READERS = {"captions.csv": read_csv, "captions.jsonl": read_jsonl}
@@ -70,7 +71,7 @@ class Folder(VideoText):
         if entry.given("split"):
             split = entry.text("split")
             if split not in self.SPLITS:
-                hint = nearest(split, self.SPLITS)
+                hint = suggest(split, self.SPLITS)
                 raise entry.error(f"unknown split {split!r}{hint}", f"use {', '.join(self.SPLITS)}")
             return split
         # By the path, not the id: clips of one file look alike, and must not be parted.

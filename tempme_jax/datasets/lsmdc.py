@@ -1,7 +1,8 @@
 """LSMDC: clips of films with what is said of them for the blind (Rohrbach et al., IJCV 2017)."""
 
 from tempme_jax.datasets.annotations import Annotated, Entry, read_lines
-from tempme_jax.datasets.base import Video, VideoText
+from tempme_jax.datasets.base import Video
+from tempme_jax.datasets.builder import VideoText
 
 FILES = {
     "train": "LSMDC16_annos_training.csv",

@@ -12,7 +12,9 @@ import numpy as np
 import tqdm
 
 from tempme_jax.datasets import shapes
-from tempme_jax.datasets.base import Video, VideoText
+from tempme_jax.datasets.base import Video
+from tempme_jax.datasets.builder import VideoText
+from tempme_jax.files import write_whole
 
 # Videos of each of the 96 motions, by variant.
 SIZES = {
@@ -103,16 +105,14 @@ def write_video(file: Path, frames: np.ndarray) -> None:
 
     Every frame is coded by itself, so that none carries traces of those before it.
     """
-    unfinished = file.with_name(f".{file.name}.{os.getpid()}")
-    try:
-        with av.open(unfinished, "w", format="mp4") as container:
-            settings = {"crf": "16", "g": "1", "preset": "veryfast", "threads": "1"}
-            stream = container.add_stream("libx264", rate=Fraction(FPS), options=settings)
-            stream.height, stream.width = frames.shape[1:3]
-            stream.pix_fmt = "yuv444p"
-            for frame in frames:
-                container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
-            container.mux(stream.encode())
-        os.replace(unfinished, file)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    with (
+        write_whole(file) as unfinished,
+        av.open(unfinished, "w", format="mp4") as container,
+    ):
+        settings = {"crf": "16", "g": "1", "preset": "veryfast", "threads": "1"}
+        stream = container.add_stream("libx264", rate=Fraction(FPS), options=settings)
+        stream.height, stream.width = frames.shape[1:3]
+        stream.pix_fmt = "yuv444p"
+        for frame in frames:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        container.mux(stream.encode())

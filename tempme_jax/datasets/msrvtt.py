@@ -11,7 +11,8 @@ import rich.console
 import rich.progress
 
 from tempme_jax.datasets.annotations import Annotated, read_csv, read_json_list, wrong
-from tempme_jax.datasets.base import Video, VideoText
+from tempme_jax.datasets.base import Video
+from tempme_jax.datasets.builder import VideoText
 
 URLS = {
     "msrvtt_data.zip": "https://github.com/ArrowLuo/CLIP4Clip/releases/download/v0.0/msrvtt_data.zip",

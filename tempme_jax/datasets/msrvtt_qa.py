@@ -14,7 +14,8 @@ from tempme_jax.datasets.annotations import (
     read_jsonl,
     wrong,
 )
-from tempme_jax.datasets.base import Video, VideoText
+from tempme_jax.datasets.base import Video
+from tempme_jax.datasets.builder import VideoText
 from tempme_jax.datasets.msrvtt import URLS
 
 FILES = {"train": "train", "validation": "val", "test": "test"}

@@ -15,7 +15,7 @@ from typing import Any
 import click
 import tensorflow_datasets as tfds
 
-from tempme_jax.datasets.base import Video, VideoText
+from tempme_jax.datasets.base import Video, VideoSet
 from tempme_jax.datasets.prepared import (
     INFO,
     LOCK,
@@ -38,7 +38,7 @@ Report = dict[str, dict[str, Any]]
 
 
 def prepare(
-    builder: VideoText,
+    builder: VideoSet,
     *,
     workers: int | None = None,
     missing: str = "error",
@@ -120,7 +120,7 @@ def _check_listed(splits: dict[str, list[Video]]) -> None:
             )
 
 
-def _check_found(builder: VideoText, splits: dict[str, list[Video]]) -> None:
+def _check_found(builder: VideoSet, splits: dict[str, list[Video]]) -> None:
     listed = [video for videos in splits.values() for video in videos]
     missing = [video for video in listed if video.file is None]
     if missing:
@@ -151,7 +151,7 @@ def _check_unchanged(folder: Path, splits: dict[str, list[Video]]) -> Report:
 
 
 def _finish(
-    builder: VideoText, splits: dict[str, list[Video]], shards: list[Shard], max_bad: float
+    builder: VideoSet, splits: dict[str, list[Video]], shards: list[Shard], max_bad: float
 ) -> Report:
     """Writes what describes the shards; dataset_info.json, which says that all is done, last."""
     folder = Path(builder.data_dir)
@@ -184,7 +184,7 @@ def _finish(
     return report
 
 
-def _publish_info(builder: VideoText, shards: set[Path]) -> None:
+def _publish_info(builder: VideoSet, shards: set[Path]) -> None:
     """Writes what TFDS goes by, and removes all that only an incomplete set needs."""
     folder = Path(builder.data_dir)
     written = unfinished(folder / "info")

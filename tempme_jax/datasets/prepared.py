@@ -26,7 +26,7 @@ import tensorflow_datasets as tfds
 from array_record.python.array_record_module import ArrayRecordWriter
 from tensorflow_datasets.core.example_serializer import ExampleSerializer
 
-from tempme_jax.datasets.base import Video, VideoText
+from tempme_jax.datasets.base import Video, VideoSet
 from tempme_jax.video.frames import VideoError
 from tempme_jax.video.workers import Decoded
 
@@ -158,7 +158,7 @@ class Shard:
 
     def write(
         self,
-        builder: VideoText,
+        builder: VideoSet,
         results: Iterator[Decoded | VideoError],
         limits: dict[str, float],
         advance: Callable[[bool], None],
@@ -185,7 +185,7 @@ class Shard:
         write_text(self.side, json.dumps(side))
 
 
-def shards_of(builder: VideoText, split: str, videos: list[Video], size: int) -> Iterator[Shard]:
+def shards_of(builder: VideoSet, split: str, videos: list[Video], size: int) -> Iterator[Shard]:
     """The shards of a split, of so many listed videos each."""
     count = -(-len(videos) // size)
     for number in range(count):

@@ -1,1 +1,1 @@
-"""The networks: frames and texts to vectors. CLIP, and the block, attention and tokens it is made of."""
+"""The networks that turn frames and texts into vectors, and the parts they share."""

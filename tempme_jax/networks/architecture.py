@@ -4,7 +4,7 @@ import dataclasses
 
 import jax
 
-from tempme_jax.checks import known, whole
+from tempme_jax.checks import require_one_of, require_whole
 
 ACTIVATIONS = {
     "quick_gelu": lambda x: x * jax.nn.sigmoid(1.702 * x),
@@ -39,10 +39,10 @@ class Architecture:
     activation: str = "quick_gelu"
 
     def __post_init__(self):
-        known(self.activation, ACTIVATIONS, "activation")
+        require_one_of(self.activation, ACTIVATIONS, "activation")
         for field in dataclasses.fields(self):
             if field.type is int:
-                whole(field.name, getattr(self, field.name), least=1)
+                require_whole(field.name, getattr(self, field.name), least=1)
         divisions = {
             "image_size by patch": (self.image_size, self.patch),
             "width by heads": (self.width, self.heads),

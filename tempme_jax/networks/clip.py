@@ -17,9 +17,9 @@ from tempme_jax.adapters.base import Adapter, Site
 from tempme_jax.networks.architecture import ACTIVATIONS, Architecture
 from tempme_jax.networks.attention import Attention
 from tempme_jax.networks.layers import Linear
-from tempme_jax.networks.schedule import Step, schedule
-from tempme_jax.networks.tokens import Tokens, from_frames
+from tempme_jax.networks.tokens import Stage, Tokens, from_frames
 from tempme_jax.reducers.base import Reducer
+from tempme_jax.reducers.schedule import schedule
 from tempme_jax.vectors import HIGHEST
 
 
@@ -52,9 +52,9 @@ class Block(nn.Module):
 
     @nn.compact
     def __call__(
-        self, tokens: Tokens, step: Step, context: jax.Array | None = None, shared: Any = None
+        self, tokens: Tokens, stage: Stage, context: jax.Array | None = None, shared: Any = None
     ) -> Tokens:
-        """`step` says how many clips and tokens there are; see `schedule`."""
+        """`stage` says how many clips and tokens there are; see `schedule`."""
         adapter, reducer, layer = self.adapter, self.reducer, self.layer
         site = Site(self.tower, layer, self.dtype)
         ln_1, ln_2 = layer_norm("ln_1", self.dtype), layer_norm("ln_2", self.dtype)
@@ -65,7 +65,7 @@ class Block(nn.Module):
             y, _, evidence = attention(ln_1(x), size, role="temporal")
             return y, evidence
 
-        tokens = reducer.before_attention(layer, step)(tokens, across)
+        tokens = reducer.before_attention(layer, stage)(tokens, across)
 
         context, summary = (None if a is None else ln_1(a) for a in (context, tokens.summary))
         proportional = reducer.proportional(layer)
@@ -75,13 +75,13 @@ class Block(nn.Module):
         y = adapter.branch("attn", site)(y, tokens, shared)
         tokens = tokens.add(y, summary)
 
-        tokens = reducer.after_attention(layer, step)(tokens, evidence)
+        tokens = reducer.after_attention(layer, stage)(tokens, evidence)
 
         y = adapter.branch("mlp", site)(mlp(ln_2(tokens.x)), tokens, shared)
         summary = tokens.summary
         tokens = tokens.add(y, None if summary is None else mlp(ln_2(summary[:, None]))[:, 0])
 
-        return reducer.after_block(layer, step)(tokens, evidence)
+        return reducer.after_block(layer, stage)(tokens, evidence)
 
 
 def block_type(*, remat: bool) -> type[Block]:
@@ -120,7 +120,7 @@ class VideoTower(nn.Module):
         if frame_mask is not None:
             pixels = jnp.where(frame_mask[:, :, None, None, None], pixels, 0)
         tokens = from_frames(self.embed(pixels), frame_mask, trace=trace)
-        steps = schedule(
+        stages = schedule(
             self.reducer, frames=pixels.shape[1], tokens=1 + arch.patches, depth=arch.depth
         )
         ln_pre = layer_norm("ln_pre", self.dtype)
@@ -129,15 +129,15 @@ class VideoTower(nn.Module):
             summary = jnp.broadcast_to(summary, (len(pixels), *summary.shape))
         tokens = tokens.replace(x=ln_pre(tokens.x), summary=summary)
         contexts = adapter.contexts("video", self.dtype)
-        for layer, step in enumerate(steps):
-            context = contexts(layer, step, tokens, shared)
+        for layer, stage in enumerate(stages):
+            context = contexts(layer, stage, tokens, shared)
             if layer == 0 and context is not None and adapter.prompts_enter:
                 context = ln_pre(context)  # as if it had been in the sequence from the start
             block = block_type(remat=self.remat)(
                 "video", layer, arch.heads, arch.activation, adapter, self.reducer,
                 dtype=self.dtype, name=f"block_{layer}",
             )  # fmt: skip
-            tokens = block(tokens, step, context, shared)
+            tokens = block(tokens, stage, context, shared)
         return self.read(tokens), tokens
 
     def embed(self, pixels: Float[Array, "b f s s 3"]) -> Float[Array, "b f n d"]:
@@ -214,17 +214,17 @@ class TextTower(nn.Module):
         places = np.concatenate([[0], np.arange(1 + entering, x.shape[1] + entering)])
         x = (x + position[places][None]).astype(self.dtype or table.dtype)
         tokens = Tokens(x[:, None], size[:, None], n_cls=0)
-        step = Step(clips=1, n_cls=0, attention=x.shape[1], mlp=x.shape[1])
+        stage = Stage(clips=1, n_cls=0, attention=x.shape[1], mlp=x.shape[1])
         contexts = adapter.contexts("text", self.dtype)
         for layer in range(arch.text_depth):
-            context = contexts(layer, step, tokens, shared)
+            context = contexts(layer, stage, tokens, shared)
             if layer == 0 and context is not None and adapter.prompts_enter:
                 context = context + position[1 : 1 + entering].astype(context.dtype)[None, None]
             block = block_type(remat=self.remat)(
                 "text", layer, arch.text_heads, arch.activation, adapter, causal=True,
                 dtype=self.dtype, name=f"block_{layer}",
             )  # fmt: skip
-            tokens = block(tokens, step, context, shared)
+            tokens = block(tokens, stage, context, shared)
         last = tokens.x[jnp.arange(b), 0, end]
         return project(self, layer_norm("ln_final", self.dtype)(last), arch.embed_dim)
 

@@ -1,4 +1,4 @@
-"""The state that travels through the towers.
+"""The state that travels through the towers, and how much of it every block works on.
 
 Axis names, here and in every shape note of the package:
 b batch, t clips, n tokens of a clip, d width, h heads, f frames, p patches of a frame,
@@ -13,6 +13,32 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
+
+
+@dataclasses.dataclass(frozen=True)
+class Stage:
+    """What one block works on.
+
+    Attributes:
+        clips: sets of tokens that attend to themselves, per video.
+        n_cls: class tokens of a clip, counted in the three below.
+        attention: tokens of a clip in the attention.
+        mlp: tokens of a clip in the MLP.
+        out: tokens of a clip at the end of the block; None = as many as in the MLP.
+        temporal: clips that a token sees in an attention across clips, before the block's own;
+            0 = there is none.
+    """
+
+    clips: int
+    n_cls: int
+    attention: int
+    mlp: int
+    out: int | None = None
+    temporal: int = 0
+
+    def __post_init__(self):
+        if self.out is None:
+            object.__setattr__(self, "out", self.mlp)
 
 
 @functools.partial(

@@ -12,10 +12,9 @@ from typing import Any
 import jax
 from jaxtyping import Array, Float
 
-from tempme_jax.checks import wholes
+from tempme_jax.checks import require_wholes
 from tempme_jax.networks.architecture import Architecture
-from tempme_jax.networks.schedule import Step
-from tempme_jax.networks.tokens import Evidence, Tokens
+from tempme_jax.networks.tokens import Evidence, Stage, Tokens
 from tempme_jax.reducers.merging import match, max_merged, merge
 
 # The attention of a block applied to other sequences than its own: it is called with a residual
@@ -53,7 +52,7 @@ class Reducer:
     def check(self, depth: int) -> None:
         """Raises a ValueError if the options do not fit a tower of `depth` blocks."""
 
-    def step(self, layer: int, before: Step) -> Step:
+    def stage(self, layer: int, before: Stage) -> Stage:
         """What block `layer` works on after `before`, in plain integers.
 
         Raises:
@@ -61,15 +60,15 @@ class Reducer:
         """
         return unchanged(before)
 
-    def before_attention(self, layer: int, step: Step) -> Callable[[Tokens, Attend], Tokens]:
+    def before_attention(self, layer: int, stage: Stage) -> Callable[[Tokens, Attend], Tokens]:
         """What happens to the tokens that enter block `layer`."""
         return keep
 
-    def after_attention(self, layer: int, step: Step) -> Callable[[Tokens, Evidence], Tokens]:
+    def after_attention(self, layer: int, stage: Stage) -> Callable[[Tokens, Evidence], Tokens]:
         """What happens to the tokens between the attention and the MLP of block `layer`."""
         return keep
 
-    def after_block(self, layer: int, step: Step) -> Callable[[Tokens, Evidence], Tokens]:
+    def after_block(self, layer: int, stage: Stage) -> Callable[[Tokens, Evidence], Tokens]:
         """What happens to the tokens that leave block `layer`; the evidence is of its attention."""
         return keep
 
@@ -82,15 +81,15 @@ class Reducer:
         return {}
 
 
-def unchanged(before: Step, *, removed: int = 0) -> Step:
-    """The step after `before` that works on what that left, of which `removed` go in the block."""
+def unchanged(before: Stage, *, removed: int = 0) -> Stage:
+    """The stage after `before` that works on what that left, of which `removed` go in the block."""
     n = before.out
     return dataclasses.replace(before, attention=n, mlp=n - removed, out=n - removed, temporal=0)
 
 
 def block_numbers(layers: Any) -> tuple[int, ...]:
     """The option `layers` as a tuple, if it names blocks in ascending order; else a ValueError."""
-    layers = wholes("layers", layers, least=0)
+    layers = require_wholes("layers", layers, least=0)
     if list(layers) != sorted(set(layers)):
         raise ValueError(f"layers={layers} must be block numbers in ascending order")
     return layers

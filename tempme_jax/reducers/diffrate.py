@@ -19,9 +19,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from tempme_jax.checks import wholes
-from tempme_jax.networks.schedule import Step
-from tempme_jax.networks.tokens import Evidence, Tokens
+from tempme_jax.checks import require_wholes
+from tempme_jax.networks.tokens import Evidence, Stage, Tokens
 from tempme_jax.reducers import merging
 from tempme_jax.reducers.base import Reducer, keep, reduce_clips, unchanged
 from tempme_jax.reducers.evit import attention_rank
@@ -62,7 +61,7 @@ class DiffRate(Reducer):
         if self.prune is None:
             return
         for name in ("prune", "merge"):  # lists, as configs give them
-            counts = wholes(name, getattr(self, name), least=LEAST)
+            counts = require_wholes(name, getattr(self, name), least=LEAST)
             object.__setattr__(self, name, counts)
             if list(counts) != sorted(counts, reverse=True):
                 raise ValueError(f"{name}={counts} must not increase: no token comes back")
@@ -91,7 +90,7 @@ class DiffRate(Reducer):
                 f"{depth} blocks; they have {len(self.prune)} and {len(self.merge)}"
             )
 
-    def step(self, layer: int, before: Step) -> Step:
+    def stage(self, layer: int, before: Stage) -> Stage:
         if layer == 0 and self.prune[0] > before.out:
             raise ValueError(
                 f"prune={self.prune} is for frames of more tokens: it begins with "
@@ -99,13 +98,13 @@ class DiffRate(Reducer):
             )
         return unchanged(before, removed=max(before.out - self.merge[layer], 0))
 
-    def after_attention(self, layer: int, step: Step) -> Callable[[Tokens, Evidence], Tokens]:
+    def after_attention(self, layer: int, stage: Stage) -> Callable[[Tokens, Evidence], Tokens]:
         """Sorts by what the class token attended to just now, prunes, and merges."""
-        if step.mlp == step.attention:
+        if stage.mlp == stage.attention:
             return keep
-        pruned = min(self.prune[layer], step.attention)
+        pruned = min(self.prune[layer], stage.attention)
         compress = functools.partial(
-            prune_and_merge, prune=pruned, merge=step.mlp, n_cls=step.n_cls
+            prune_and_merge, prune=pruned, merge=stage.mlp, n_cls=stage.n_cls
         )
         return lambda tokens, evidence: reduce_clips(tokens, evidence.class_attention, compress)
 

@@ -27,12 +27,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from tempme_jax import costs
-from tempme_jax.checks import whole
+from tempme_jax.checks import require_whole
+from tempme_jax.networks import macs
 from tempme_jax.networks.architecture import Architecture
 from tempme_jax.networks.clip import Clip
-from tempme_jax.networks.schedule import Step
-from tempme_jax.networks.tokens import Evidence, Tokens
+from tempme_jax.networks.tokens import Evidence, Stage, Tokens
 from tempme_jax.reducers.base import Reducer, keep
 from tempme_jax.reducers.diffrate import DiffRate
 from tempme_jax.reducers.evit import attention_rank
@@ -64,7 +63,7 @@ class DiffRateSearch(Reducer):
 
     def __post_init__(self):
         if self.granularity is not None:
-            whole("granularity", self.granularity, least=1)
+            require_whole("granularity", self.granularity, least=1)
         for name in ("target", "weight"):
             value = getattr(self, name)
             is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
@@ -83,7 +82,7 @@ class DiffRateSearch(Reducer):
         if depth < 2:
             raise ValueError("the first block keeps all tokens, and there is no other to search in")
 
-    def after_attention(self, layer: int, step: Step) -> Callable[[Tokens, Evidence], Tokens]:
+    def after_attention(self, layer: int, stage: Stage) -> Callable[[Tokens, Evidence], Tokens]:
         if layer == 0:
             return keep
         return LearnedRates(self.granularity, name="rates")
@@ -93,7 +92,7 @@ class DiffRateSearch(Reducer):
         target = self.target
         if target is None:
             fixed = DiffRate().resolve(patches=arch.patches, frames=frames, depth=arch.depth)
-            target = costs.multiply_accumulates(Clip(arch, reducer=fixed), frames)[0] / 1e9
+            target = macs.multiply_accumulates(Clip(arch, reducer=fixed), frames)[0] / 1e9
         return self.weight * (self.cost(params, arch, frames) - target) ** 2
 
     def cost(self, params: dict, arch: Architecture, frames: int) -> jax.Array:
@@ -103,18 +102,20 @@ class DiffRateSearch(Reducer):
         expectations.
         """
         # Not a whole number: products of these do not fit into an int32.
-        clip, entering = Clip(arch), 1.0 + arch.patches
-        steps = costs.steps_of(clip, frames)
-        total = costs.multiply_accumulates(clip, frames)[0] / 1e9
-        total -= sum(costs.products(clip, layer, step) for layer, step in enumerate(steps)) / 1e9
+        network, entering = Clip(arch), 1.0 + arch.patches
+        stages = macs.list_stages(network, frames)
+        total = macs.multiply_accumulates(network, frames)[0] / 1e9
+        total -= (
+            sum(macs.products(network, layer, stage) for layer, stage in enumerate(stages)) / 1e9
+        )
         for layer in range(arch.depth):
             left = entering
             if layer > 0:
                 prune, merge = self._kept(params, layer, arch.patches)
                 least = jnp.minimum(jnp.minimum(prune, merge), entering)
                 left = straight_through(least, (prune + merge) / 2)
-            step = Step(clips=frames, n_cls=1, attention=entering, mlp=left)
-            total += costs.products(clip, layer, step) / 1e9
+            stage = Stage(clips=frames, n_cls=1, attention=entering, mlp=left)
+            total += macs.products(network, layer, stage) / 1e9
             entering = left
         return total
 

@@ -18,8 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from tempme_jax.networks.schedule import Step
-from tempme_jax.networks.tokens import Evidence, Tokens
+from tempme_jax.networks.tokens import Evidence, Stage, Tokens
 from tempme_jax.reducers.base import (
     Reducer,
     block_numbers,
@@ -65,19 +64,19 @@ class EViT(Reducer):
     def check(self, depth: int) -> None:
         require_blocks(self.layers, depth)
 
-    def step(self, layer: int, before: Step) -> Step:
+    def stage(self, layer: int, before: Stage) -> Stage:
         patches = before.out - before.n_cls
         left = self._left(layer, patches)
         fused = self.fuse and left < patches
         return unchanged(before, removed=patches - left - fused)
 
-    def after_attention(self, layer: int, step: Step) -> Callable[[Tokens, Evidence], Tokens]:
+    def after_attention(self, layer: int, stage: Stage) -> Callable[[Tokens, Evidence], Tokens]:
         """Keeps and fuses by what the class token attended to just now."""
-        patches = step.attention - step.n_cls
+        patches = stage.attention - stage.n_cls
         left = self._left(layer, patches)
         if left == patches:
             return keep
-        reorganise = functools.partial(keep_attended, left=left, n_cls=step.n_cls, fuse=self.fuse)
+        reorganise = functools.partial(keep_attended, left=left, n_cls=stage.n_cls, fuse=self.fuse)
         return lambda tokens, evidence: reduce_clips(tokens, evidence.class_attention, reorganise)
 
     def _left(self, layer: int, patches: int) -> int:

@@ -10,9 +10,8 @@ from collections.abc import Callable
 
 import flax.linen as nn
 
-from tempme_jax.checks import whole
-from tempme_jax.networks.schedule import Step
-from tempme_jax.networks.tokens import Tokens, join_clips
+from tempme_jax.checks import require_whole
+from tempme_jax.networks.tokens import Stage, Tokens, join_clips
 from tempme_jax.reducers.base import Attend, Reducer, unchanged
 
 
@@ -32,7 +31,7 @@ class Joined(Reducer):
 
     def __post_init__(self):
         if self.layer is not None:
-            whole("layer", self.layer, least=0)
+            require_whole("layer", self.layer, least=0)
 
     def resolve(self, *, patches: int, frames: int, depth: int) -> "Reducer":
         if self.layer is not None:
@@ -40,17 +39,17 @@ class Joined(Reducer):
         return dataclasses.replace(self, layer=video_level(depth))
 
     def check(self, depth: int) -> None:
-        whole("layer", self.layer, least=0, most=depth - 1)
+        require_whole("layer", self.layer, least=0, most=depth - 1)
 
-    def step(self, layer: int, before: Step) -> Step:
+    def stage(self, layer: int, before: Stage) -> Stage:
         if layer != self.layer:
             return unchanged(before)
         n = before.clips * before.out
-        return Step(clips=1, n_cls=before.clips * before.n_cls, attention=n, mlp=n)
+        return Stage(clips=1, n_cls=before.clips * before.n_cls, attention=n, mlp=n)
 
-    def before_attention(self, layer: int, step: Step) -> Callable[[Tokens, Attend], Tokens]:
+    def before_attention(self, layer: int, stage: Stage) -> Callable[[Tokens, Attend], Tokens]:
         if layer != self.layer:
-            return super().before_attention(layer, step)
+            return super().before_attention(layer, stage)
         if self.positions:
             return JoinFrames(self.position_std, name="join_frames")
         return lambda tokens, attend: join_clips(tokens, tokens.x.shape[1])

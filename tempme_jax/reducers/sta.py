@@ -15,9 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from tempme_jax.checks import wholes
-from tempme_jax.networks.schedule import Step
-from tempme_jax.networks.tokens import Evidence, Tokens
+from tempme_jax.checks import require_wholes
+from tempme_jax.networks.tokens import Evidence, Stage, Tokens
 from tempme_jax.reducers.base import Reducer, block_numbers, require_blocks, unchanged
 from tempme_jax.reducers.merging import HIGHEST, merge, rank_of
 from tempme_jax.vectors import unit_length
@@ -48,7 +47,7 @@ class STA(Reducer):
 
     def __post_init__(self):
         if self.drop is not None:  # a list, as configs give it
-            object.__setattr__(self, "drop", wholes("drop", self.drop, least=0))
+            object.__setattr__(self, "drop", require_wholes("drop", self.drop, least=0))
         if self.layers is not None:
             object.__setattr__(self, "layers", block_numbers(self.layers))
 
@@ -69,27 +68,27 @@ class STA(Reducer):
             )
         require_blocks(self.layers, depth)
 
-    def step(self, layer: int, before: Step) -> Step:
-        step = unchanged(before)
+    def stage(self, layer: int, before: Stage) -> Stage:
+        stage = unchanged(before)
         if layer not in self.layers:
-            return step
+            return stage
         drop = self.drop[self.layers.index(layer)]
-        limit = (step.mlp - step.n_cls) // 2
+        limit = (stage.mlp - stage.n_cls) // 2
         if drop > limit:
             raise ValueError(
-                f"drop={drop} is too large behind block {layer}: {step.mlp} tokens are left there, "
-                f"{step.n_cls} of them class tokens, and at most half of the others can go; "
+                f"drop={drop} is too large behind block {layer}: {stage.mlp} tokens are left "
+                f"there, {stage.n_cls} of them class tokens; at most half of the others can go; "
                 f"choose a number in 0..{limit}"
             )
-        return dataclasses.replace(step, out=step.mlp - drop)
+        return dataclasses.replace(stage, out=stage.mlp - drop)
 
-    def after_block(self, layer: int, step: Step) -> Callable[[Tokens, Evidence], Tokens]:
+    def after_block(self, layer: int, stage: Stage) -> Callable[[Tokens, Evidence], Tokens]:
         """Drops by the keys of the block's attention and by the tokens that leave the block."""
-        if step.out == step.mlp:
-            return super().after_block(layer, step)
+        if stage.out == stage.mlp:
+            return super().after_block(layer, stage)
         backwards = self.layers.index(layer) % 2 == 1
         return lambda tokens, evidence: drop_seen(
-            tokens, evidence.keys, step.out, backwards=backwards
+            tokens, evidence.keys, stage.out, backwards=backwards
         )
 
 

@@ -16,9 +16,8 @@ from fractions import Fraction
 import flax.linen as nn
 import jax
 
-from tempme_jax.checks import wholes
-from tempme_jax.networks.schedule import Step
-from tempme_jax.networks.tokens import Tokens, join_clips
+from tempme_jax.checks import require_wholes
+from tempme_jax.networks.tokens import Stage, Tokens, join_clips
 from tempme_jax.reducers.base import Attend, Reducer, block_numbers, merge_tokens, require_blocks
 from tempme_jax.reducers.merging import max_merged
 from tempme_jax.reducers.tome import ToMe
@@ -63,7 +62,7 @@ class TempMe(ToMe):
         if self.layers is not None:  # a list, as configs give it
             object.__setattr__(self, "layers", block_numbers(self.layers))
         if self.groups is not None:
-            object.__setattr__(self, "groups", wholes("groups", self.groups, least=1))
+            object.__setattr__(self, "groups", require_wholes("groups", self.groups, least=1))
         for name in ("keep_cross", "keep_intra"):
             share = getattr(self, name)
             if share is not None and not (isinstance(share, numbers.Real) and 0 < share <= 1):
@@ -94,9 +93,9 @@ class TempMe(ToMe):
             )
         require_blocks(self.layers, depth)
 
-    def step(self, layer: int, before: Step) -> Step:
+    def stage(self, layer: int, before: Stage) -> Stage:
         if not self.layers or layer < self.layers[0]:
-            return super().step(layer, before)
+            return super().stage(layer, before)
         group, attention = 1, before.out
         if layer in self.layers:
             group = self.groups[self.layers.index(layer)]
@@ -108,14 +107,14 @@ class TempMe(ToMe):
             attention = self._kept(before.out * group, before.n_cls * group, self.keep_cross)
         n_cls = before.n_cls * group
         mlp = self._kept(attention, n_cls, self.keep_intra)
-        return Step(clips=before.clips // group, n_cls=n_cls, attention=attention, mlp=mlp)
+        return Stage(clips=before.clips // group, n_cls=n_cls, attention=attention, mlp=mlp)
 
-    def before_attention(self, layer: int, step: Step) -> Callable[[Tokens, Attend], Tokens]:
+    def before_attention(self, layer: int, stage: Stage) -> Callable[[Tokens, Attend], Tokens]:
         if layer not in self.layers:
-            return super().before_attention(layer, step)
+            return super().before_attention(layer, stage)
         if self.clip_positions:
-            return JoinWithPositions(step=step, std=self.position_std, name="join_clips")
-        return lambda tokens, attend: join_and_merge(tokens, tokens.x, step)
+            return JoinWithPositions(stage=stage, std=self.position_std, name="join_clips")
+        return lambda tokens, attend: join_and_merge(tokens, tokens.x, stage)
 
     def _kept(self, tokens: int, n_cls: int, share: float) -> int:
         # Exact: in floating point 1 - 0.7 is more than 0.3, and 10 * 0.7 less than 7.
@@ -127,26 +126,26 @@ class TempMe(ToMe):
 class JoinWithPositions(nn.Module):
     """Joins clips after adding to every token the learned position of its clip."""
 
-    step: Step
+    stage: Stage
     std: float
 
     @nn.compact
     def __call__(self, tokens: Tokens, attend: Attend) -> Tokens:
-        """[b, t, n, d] -> [b, step.clips, step.attention, d]."""
+        """[b, t, n, d] -> [b, stage.clips, stage.attention, d]."""
         t, d = tokens.x.shape[1], tokens.x.shape[3]
         position = self.param("clip_position", nn.initializers.normal(self.std), (t, d))
         position = position[None, :, None, :].astype(tokens.x.dtype)
-        return join_and_merge(tokens, tokens.x + position, self.step)
+        return join_and_merge(tokens, tokens.x + position, self.stage)
 
 
-def join_and_merge(tokens: Tokens, x: jax.Array, step: Step) -> Tokens:
+def join_and_merge(tokens: Tokens, x: jax.Array, stage: Stage) -> Tokens:
     """Joins clips and merges across them: `tokens.x` is compared, `x` is what merges.
 
     The published code compares before it adds the positions (specification section 7, ii).
     """
-    group = tokens.x.shape[1] // step.clips
+    group = tokens.x.shape[1] // stage.clips
     metric = join_clips(tokens, group).x
-    return merge_tokens(join_clips(tokens.replace(x=x), group), metric, step.attention)
+    return merge_tokens(join_clips(tokens.replace(x=x), group), metric, stage.attention)
 
 
 def even_groups(frames: int, joins: int) -> tuple[int, ...]:

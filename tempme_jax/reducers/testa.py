@@ -16,9 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from tempme_jax.checks import known, whole
-from tempme_jax.networks.schedule import Step
-from tempme_jax.networks.tokens import Tokens, follow
+from tempme_jax.checks import require_one_of, require_whole
+from tempme_jax.networks.tokens import Stage, Tokens, follow
 from tempme_jax.reducers.base import (
     Attend,
     Reducer,
@@ -64,10 +63,10 @@ class TESTA(ToMe):
 
     def __post_init__(self):
         super().__post_init__()
-        known(self.vote, OVER_TOKENS, "vote")
-        whole("r_frame", self.r_frame, least=0)
+        require_one_of(self.vote, OVER_TOKENS, "vote")
+        require_whole("r_frame", self.r_frame, least=0)
         if self.r_patch is not None:
-            whole("r_patch", self.r_patch, least=0)
+            require_whole("r_patch", self.r_patch, least=0)
         if self.layers is not None:  # a list, as configs give it
             object.__setattr__(self, "layers", block_numbers(self.layers))
 
@@ -86,9 +85,9 @@ class TESTA(ToMe):
     def proportional(self, layer: int) -> bool:
         return layer not in self.layers
 
-    def step(self, layer: int, before: Step) -> Step:
+    def stage(self, layer: int, before: Stage) -> Stage:
         if layer not in self.layers:
-            return super().step(layer, before)
+            return super().stage(layer, before)
         limit = max_merged(before.clips, 0)
         if self.r_frame > limit:
             raise ValueError(
@@ -103,11 +102,11 @@ class TESTA(ToMe):
             temporal=before.clips,
         )
 
-    def before_attention(self, layer: int, step: Step) -> Callable[[Tokens, Attend], Tokens]:
+    def before_attention(self, layer: int, stage: Stage) -> Callable[[Tokens, Attend], Tokens]:
         """Attends across frames, then merges frames by the keys of that attention."""
         if layer not in self.layers:
-            return super().before_attention(layer, step)
-        return AcrossFrames(step.clips, self.gate, self.vote, name="across_frames")
+            return super().before_attention(layer, stage)
+        return AcrossFrames(stage.clips, self.gate, self.vote, name="across_frames")
 
 
 class AcrossFrames(nn.Module):

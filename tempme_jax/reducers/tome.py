@@ -7,9 +7,8 @@ it: matching by keys between attention and MLP, and attention in proportion to t
 import dataclasses
 from collections.abc import Callable
 
-from tempme_jax.checks import whole
-from tempme_jax.networks.schedule import Step
-from tempme_jax.networks.tokens import Evidence, Tokens
+from tempme_jax.checks import require_whole
+from tempme_jax.networks.tokens import Evidence, Stage, Tokens
 from tempme_jax.reducers.base import Reducer, merge_tokens, require_mergeable, unchanged
 
 # r = 2 for the 49 patches of B/32 and 10 for the 196 of B/16 (the paper, section 4.1): 5 %.
@@ -29,7 +28,7 @@ class ToMe(Reducer):
 
     def __post_init__(self):
         if self.r is not None:
-            whole("r", self.r, least=0)
+            require_whole("r", self.r, least=0)
 
     def proportional(self, layer: int) -> bool:
         return True
@@ -39,10 +38,10 @@ class ToMe(Reducer):
             return self
         return dataclasses.replace(self, r=round(SHARE_OF_PATCHES * patches))
 
-    def step(self, layer: int, before: Step) -> Step:
+    def stage(self, layer: int, before: Stage) -> Stage:
         require_mergeable(self.r, tokens=before.out, n_cls=before.n_cls, layer=layer)
         return unchanged(before, removed=self.r)
 
-    def after_attention(self, layer: int, step: Step) -> Callable[[Tokens, Evidence], Tokens]:
+    def after_attention(self, layer: int, stage: Stage) -> Callable[[Tokens, Evidence], Tokens]:
         """Merges by the keys of the attention just done."""
-        return lambda tokens, evidence: merge_tokens(tokens, evidence.keys, step.mlp)
+        return lambda tokens, evidence: merge_tokens(tokens, evidence.keys, stage.mlp)

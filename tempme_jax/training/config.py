@@ -5,12 +5,8 @@ The files in `configs/` fill these in, and `config` checks what they give.
 
 import dataclasses
 import json
-import os
-import pathlib
 from typing import Any
 
-# The file of a workdir that holds its settings.
-CONFIG = "config.json"
 SAMPLING = ("uniform", "repeat", "random_segment")
 AUGMENTATION = ("none", "randaugment")
 BATCHES = ("distinct", "shuffle")
@@ -20,7 +16,7 @@ SELECTION = ("validation", "test", "last")
 
 
 @dataclasses.dataclass(frozen=True)
-class Data:
+class DataSettings:
     """Which data set, and which of its frames are stored.
 
     Attributes:
@@ -56,7 +52,7 @@ class Data:
 
 
 @dataclasses.dataclass(frozen=True)
-class Model:
+class ModelSettings:
     """Which model.
 
     Attributes:
@@ -84,7 +80,7 @@ class Model:
 
 
 @dataclasses.dataclass(frozen=True)
-class Train:
+class TrainSettings:
     """How it trains (specification: TempMe's recipe; those of other methods: configs/common.py).
 
     Attributes:
@@ -131,7 +127,7 @@ class Train:
 
 
 @dataclasses.dataclass(frozen=True)
-class Evaluate:
+class EvaluateSettings:
     """How it is evaluated.
 
     Attributes:
@@ -154,7 +150,7 @@ class Evaluate:
 
 
 @dataclasses.dataclass(frozen=True)
-class Mesh:
+class MeshSettings:
     """How devices are used: `data` x `model` of them; -1 = all that are left.
 
     Attributes:
@@ -176,11 +172,11 @@ class Config:
         profile: steps of which a profiler trace is written, from the tenth on; 0 = none.
     """
 
-    data: Data = Data()
-    model: Model = Model()
-    train: Train = Train()
-    evaluate: Evaluate = Evaluate()
-    mesh: Mesh = Mesh()
+    data: DataSettings = DataSettings()
+    model: ModelSettings = ModelSettings()
+    train: TrainSettings = TrainSettings()
+    evaluate: EvaluateSettings = EvaluateSettings()
+    mesh: MeshSettings = MeshSettings()
     seed: int = 42
     profile: int = 0
 
@@ -189,13 +185,10 @@ class Config:
         return json.loads(json.dumps(dataclasses.asdict(self)))
 
 
-PARTS = {"data": Data, "model": Model, "train": Train, "evaluate": Evaluate, "mesh": Mesh}
-
-
-def is_workdir(folder: str | os.PathLike) -> bool:
-    """Whether a folder is that of a run: it says with which settings."""
-    file = pathlib.Path(folder) / CONFIG
-    try:
-        return PARTS.keys() <= json.loads(file.read_text(encoding="utf-8")).keys()
-    except (OSError, ValueError, AttributeError):  # none, or that of a model of others
-        return False
+PARTS = {
+    "data": DataSettings,
+    "model": ModelSettings,
+    "train": TrainSettings,
+    "evaluate": EvaluateSettings,
+    "mesh": MeshSettings,
+}

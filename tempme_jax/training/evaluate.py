@@ -89,7 +89,7 @@ def embed_videos(
         processes=jax.process_count(),
     ) as reader:
         for rows in reader:
-            number, found = encode_videos(model.clip, mesh, params, place_batch(mesh, rows))
+            number, found = encode_videos(model.network, mesh, params, place_batch(mesh, rows))
             number = np.asarray(number)
             vectors[number[number >= 0]] = np.asarray(found)[number >= 0]
     return vectors
@@ -105,7 +105,7 @@ def embed_texts(model: Model, params: dict, texts: list[str], mesh: Mesh) -> np.
         fill = size - len(ids[part])
         filled = (np.pad(a[part], ((0, fill), (0, 0)))[own_rows(size)] for a in (ids, mask))
         rows = place_batch(mesh, dict(zip(("ids", "text_mask"), filled, strict=True)))
-        found = np.asarray(encode_texts(model.clip, mesh, params, rows))
+        found = np.asarray(encode_texts(model.network, mesh, params, rows))
         vectors.append(found[: size - fill])
     return np.concatenate(vectors)
 
@@ -122,11 +122,11 @@ def rounded_up(size: int, multiple: int) -> int:
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
-def encode_videos(clip: Clip, mesh: Mesh, params: dict, batch: dict[str, jax.Array]):
+def encode_videos(network: Clip, mesh: Mesh, params: dict, batch: dict[str, jax.Array]):
     """The numbers of the videos and their unit vectors [b, e], on every device."""
-    adapter, params = clip.adapter.fold(params)
-    pixels = to_pixels(batch["frames"], clip.arch.image_size)
-    folded = clip.copy(adapter=adapter)
+    adapter, params = network.adapter.fold(params)
+    pixels = to_pixels(batch["frames"], network.arch.image_size)
+    folded = network.copy(adapter=adapter)
     vectors = folded.apply({"params": params}, pixels, batch["frame_mask"], method="encode_video")[
         0
     ]
@@ -135,10 +135,10 @@ def encode_videos(clip: Clip, mesh: Mesh, params: dict, batch: dict[str, jax.Arr
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
-def encode_texts(clip: Clip, mesh: Mesh, params: dict, batch: dict[str, jax.Array]):
+def encode_texts(network: Clip, mesh: Mesh, params: dict, batch: dict[str, jax.Array]):
     """Unit vectors [b, e], on every device."""
-    adapter, params = clip.adapter.fold(params)
-    folded = clip.copy(adapter=adapter)
+    adapter, params = network.adapter.fold(params)
+    folded = network.copy(adapter=adapter)
     vectors = folded.apply(
         {"params": params}, batch["ids"], batch["text_mask"], method="encode_text"
     )

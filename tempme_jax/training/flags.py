@@ -18,8 +18,8 @@ import absl.flags
 import ml_collections
 from ml_collections import config_dict, config_flags
 
-from tempme_jax.checks import known, whole
-from tempme_jax.methods import parts as parts_of_method
+from tempme_jax.checks import require_one_of, require_whole
+from tempme_jax.methods import split_method as parts_of_method
 from tempme_jax.methods import with_options
 from tempme_jax.networks.architecture import ARCHITECTURES, Architecture
 from tempme_jax.training.config import (
@@ -31,7 +31,7 @@ from tempme_jax.training.config import (
     SCHEDULES,
     SELECTION,
     Config,
-    Train,
+    TrainSettings,
 )
 from tempme_jax.training.metrics import TIES
 
@@ -75,7 +75,7 @@ def check_names(flags: list[str]) -> None:
         place, setting = config, SETTING.match(flag)
         for name in setting[1].split(".") if setting else ():
             inside = place if isinstance(place, ml_collections.ConfigDict) else ()
-            place = inside[known(name, inside, f"setting ({flag})")]
+            place = inside[require_one_of(name, inside, f"setting ({flag})")]
 
 
 def parse(flags: list[str]) -> ml_collections.ConfigDict | None:
@@ -135,7 +135,7 @@ def build(given: ml_collections.ConfigDict | dict[str, Any]) -> Config:
     parts = {name: part(name, kind, given.pop(name, {})) for name, kind in PARTS.items()}
     plain = {field.name: field.type for field in dataclasses.fields(Config)}
     for name, value in given.items():
-        known(name, plain, "setting")
+        require_one_of(name, plain, "setting")
         typed(name, value, plain[name])
     sizes = parts["model"].architecture.items()
     sizes = {size: value for size, value in sizes if value is not None}
@@ -150,7 +150,7 @@ def part(name: str, kind: type, given: dict[str, Any]) -> Any:
     fields = {field.name: field for field in dataclasses.fields(kind)}
     values = {}
     for key, value in given.items():
-        known(key, fields, f"setting of {name}")
+        require_one_of(key, fields, f"setting of {name}")
         values[key] = typed(f"{name}.{key}", value, fields[key].type)
     return kind(**values)
 
@@ -173,15 +173,17 @@ def check(config: Config) -> None:
     options = {name: value for name, value in model.options.items() if value is not None}
     with_options(model.method, *recipe, options)
     for name in model.architecture:
-        known(name, {field.name for field in dataclasses.fields(Architecture)}, "size of a model")
-    known(model.dtype, DTYPES, "dtype")
+        require_one_of(
+            name, {field.name for field in dataclasses.fields(Architecture)}, "size of a model"
+        )
+    require_one_of(model.dtype, DTYPES, "dtype")
     check_training(config.train)
-    known(evaluate.frame_sampling, SAMPLING[:2], "frame sampling of the evaluation")
-    known(evaluate.ties, TIES, "rule for ties")
-    known(evaluate.select_on, SELECTION, "way to select a checkpoint")
+    require_one_of(evaluate.frame_sampling, SAMPLING[:2], "frame sampling of the evaluation")
+    require_one_of(evaluate.ties, TIES, "rule for ties")
+    require_one_of(evaluate.select_on, SELECTION, "way to select a checkpoint")
     for name in ("size", "least", "most"):
-        whole(f"data.{name}", getattr(data, name), least=1)
-    whole("evaluate.batch_size", evaluate.batch_size, least=1)
+        require_whole(f"data.{name}", getattr(data, name), least=1)
+    require_whole("evaluate.batch_size", evaluate.batch_size, least=1)
     if evaluate.dual_softmax and evaluate.qb_norm:
         raise ValueError("evaluate.dual_softmax and evaluate.qb_norm are both on; choose one")
     if not model.weights and not model.architecture:
@@ -192,16 +194,16 @@ def check(config: Config) -> None:
         )
 
 
-def check_training(train: Train) -> None:
+def check_training(train: TrainSettings) -> None:
     """Raises a ValueError for settings of training that cannot be."""
-    known(train.batches, BATCHES, "kind of batches")
-    known(train.frame_sampling, SAMPLING, "frame sampling")
-    known(train.augmentation, AUGMENTATION, "augmentation")
-    known(train.schedule, SCHEDULES, "schedule of the learning rate")
-    whole("train.batch_size", train.batch_size, least=2)
+    require_one_of(train.batches, BATCHES, "kind of batches")
+    require_one_of(train.frame_sampling, SAMPLING, "frame sampling")
+    require_one_of(train.augmentation, AUGMENTATION, "augmentation")
+    require_one_of(train.schedule, SCHEDULES, "schedule of the learning rate")
+    require_whole("train.batch_size", train.batch_size, least=2)
     for name in ("steps", "gradient_cache", "log_every", "evaluate_every", "checkpoint_every"):
-        whole(f"train.{name}", getattr(train, name), least=0)
-    whole("train.epochs", train.epochs, least=0 if train.steps else 1)
+        require_whole(f"train.{name}", getattr(train, name), least=0)
+    require_whole("train.epochs", train.epochs, least=0 if train.steps else 1)
     if not 0 <= train.warmup < 1:
         raise ValueError(f"train.warmup={train.warmup} must be a share of the steps, 0 to below 1")
     if not 0 <= train.final_rate <= 1:

@@ -10,6 +10,9 @@ from typing import Any
 import tensorboardX
 import tqdm
 
+from tempme_jax.files import write_text
+from tempme_jax.words import format_clock
+
 METRICS = "metrics.jsonl"
 
 
@@ -68,7 +71,7 @@ class Log:
         first, since = self.begun
         if step in (first, self.steps):
             return ""
-        return f"  {clock((now - since) / (step - first) * (self.steps - step))} left"
+        return f"  {format_clock((now - since) / (step - first) * (self.steps - step))} left"
 
     def say(self, text: str) -> None:
         """A line on the screen."""
@@ -94,13 +97,4 @@ def keep_until(file: pathlib.Path, step: int) -> None:
         except ValueError:  # cut off when the run was killed
             continue
         kept.append(line + "\n")
-    unfinished = file.with_name(f".{file.name}.{os.getpid()}")
-    unfinished.write_text("".join(kept), encoding="utf-8")
-    os.replace(unfinished, file)
-
-
-def clock(seconds: float) -> str:
-    """1:02:03 or 2:03."""
-    minutes, seconds = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
+    write_text(file, "".join(kept))

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from tempme_jax.checks import known, whole
+from tempme_jax.checks import require_one_of, require_whole
 
 TIES = ("average", "optimistic", "pessimistic", "clip4clip")
 RECALLS = (1, 5, 10)
@@ -105,7 +105,7 @@ def protocol_of(ties: str, softmax: bool, bank: QueryBank | None) -> dict[str, A
         notes.append(f"query bank: {len(bank.texts)} training texts, {len(bank.videos)} videos")
     if len(notes) > 1:
         raise ValueError("choose one of dual_softmax and a query bank; both were given")
-    known(ties, TIES, "rule for ties")
+    require_one_of(ties, TIES, "rule for ties")
     return {"ties": ties, "dual_softmax": softmax, "qb_norm": bank is not None, "notes": notes}
 
 
@@ -160,7 +160,7 @@ def summary(first: np.ndarray, size: np.ndarray, intervals: Bootstrap | None) ->
     point = {name: float(value[0]) for name, value in measures(counts[None], first, size).items()}
     if intervals is None:
         return point | {"intervals": {}}
-    draws = whole("draws", intervals.draws, least=1)
+    draws = require_whole("draws", intervals.draws, least=1)
     rng = np.random.default_rng(intervals.seed)
     total, step = int(counts.sum()), max(1, BLOCK // len(counts))
     drawn = [
@@ -246,7 +246,7 @@ def qb_norm(
     if bank.shape[1] != similarity.shape[1]:
         there = f"a query bank of {bank.shape[1]} items, similarities of {similarity.shape[1]}"
         raise ValueError(f"{there}; both must be of the same, in the same order")
-    k = whole("k", k, least=1, most=bank.shape[1])
+    k = require_whole("k", k, least=1, most=bank.shape[1])
     top, total, hub = bank.max(axis=0).astype(np.float64), 0.0, False
     for rows in blocks(bank):
         total += np.exp(inverse_temperature * (bank[rows] - top)).sum(axis=0)

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int
 
-from tempme_jax.checks import known
+from tempme_jax.checks import require_one_of
 
 
 def learning_rate(
@@ -50,7 +50,7 @@ def learning_rate(
         peak_value=peak,
         warmup_steps=int(warmup_share * steps),
         decay_steps=steps,
-        end_value=peak * ends[known(schedule, ends, "schedule of the learning rate")],
+        end_value=peak * ends[require_one_of(schedule, ends, "schedule of the learning rate")],
     )
     return lambda count: rate(jnp.asarray(count, jnp.float32))
 

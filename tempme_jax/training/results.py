@@ -4,11 +4,11 @@ import json
 import os
 import pathlib
 import statistics
-from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
+from tempme_jax.files import write_text
 from tempme_jax.training.metrics import MEASURES
 
 DIRECTIONS = ("text_to_video", "video_to_text")
@@ -61,7 +61,7 @@ def write_results(file: str | os.PathLike, results: dict[str, Any]) -> None:
         raise ResultsError(f"results for {os.fspath(file)} hold NaN or infinity") from error
     if problem := problem_of(json.loads(text)):
         raise ResultsError(f"these results cannot be written to {os.fspath(file)}: {problem}")
-    replace_text(file, text + "\n")
+    write_text(file, text + "\n")
 
 
 def read_results(file: str | os.PathLike) -> dict[str, Any]:
@@ -102,20 +102,6 @@ def problem_of(results: Any) -> str:
     return ""
 
 
-def replace_text(file: str | os.PathLike, text: str) -> None:
-    """Writes a text file so that at any time the old or the new one is there, whole."""
-    file = pathlib.Path(file)
-    new = file.with_name(f".{file.name}.{os.getpid()}")
-    try:
-        with new.open("w", encoding="utf-8") as stream:
-            stream.write(text)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(new, file)
-    finally:
-        new.unlink(missing_ok=True)
-
-
 def plain(value: Any) -> Any:
     """What JSON has for a value that it does not know."""
     if isinstance(value, np.generic | np.ndarray):
@@ -123,74 +109,6 @@ def plain(value: Any) -> Any:
     if isinstance(value, os.PathLike):
         return os.fspath(value)
     raise TypeError(f"results hold {value!r:.60} of type {type(value).__name__}")
-
-
-def print_results(results: list[dict[str, Any]]) -> None:
-    """One table of runs, and below it by which protocol their numbers came about."""
-    from tempme_jax.screen import console, new_table
-
-    table = new_table("Text-video retrieval")
-    for name in ("Method", "Seed", "Trains (M)", "GFLOPs", "Tokens", "Seconds", "Direction"):
-        table.add_column(name, justify="left" if name in ("Method", "Direction") else "right")
-    for name in ("R@1 (95 %)", *MEASURES[1:]):
-        table.add_column(name, justify="right")
-    for result in results:
-        for row in rows_of(result):
-            table.add_row(*row)
-    out = console()
-    out.print(table)
-    for line in protocols(results):
-        out.print(line, markup=False)
-
-
-def rows_of(result: dict[str, Any]) -> list[list[str]]:
-    """The cells of a run: a row for each direction."""
-    costs = result["costs"]
-    run = [result["method"], str(result["seed"]), f"{costs['trainable'] / 1e6:.3f}"]
-    run += [f"{costs['paper']:.4g}", str(costs["tokens"]), f"{result['training']['seconds']:.0f}"]
-    rows = []
-    for direction in DIRECTIONS:
-        measured = result[direction]
-        interval = measured["intervals"].get("R@1")
-        between = f" ({interval[0]:.1f}-{interval[1]:.1f})" if interval else ""
-        cells = [direction.replace("_", " "), f"{measured['R@1']:.1f}{between}"]
-        rows.append([*run, *cells, *(f"{measured[name]:.1f}" for name in MEASURES[1:])])
-        run = [""] * len(run)
-    return rows
-
-
-def protocols(results: Iterable[dict[str, Any]]) -> list[str]:
-    """By which protocol numbers came about, and of whom if it is not the same for all."""
-    methods: dict[str, list[str]] = {}
-    for result in results:
-        methods.setdefault(protocol(result), []).append(result["method"])
-    if len(methods) < 2:
-        return list(methods)
-    lines = [f"{', '.join(dict.fromkeys(names))}: {line}" for line, names in methods.items()]
-    return [*lines, "NOT COMPARABLE: these rows differ in what they were measured on, or how."]
-
-
-def protocol(result: dict[str, Any]) -> str:
-    """By which protocol the numbers of a run came about, in one line."""
-    rules = result["protocol"]
-    name = result["dataset"]
-    if result["variant"] not in ("", "default"):
-        name += f" ({result['variant']})"
-    parts = [
-        f"{name}, {result['split']}: {result['texts']} texts, {result['videos']} videos, ids "
-        f"{result['id_hash']}",
-        f"ties: {rules['ties']}",
-        f"checkpoint selected on {rules['selected_on']}",
-    ]
-    if rules["selected_on"] in ("test", result["split"]):
-        parts[-1] += ", which is what is measured here: NOT UNSEEN DATA"
-    if result["expected"] is not None and not result["complete"]:
-        fewer = result["videos"] < result["expected"]
-        what = "ON A SUBSET" if fewer else "NOT THE PUBLISHED SPLIT"
-        parts.append(f"{what}: {result['videos']} of {result['expected']} videos")
-    marks = {"dual_softmax": "transductive: dual softmax", "qb_norm": "query bank: QB-Norm"}
-    parts += rules.get("notes") or [mark for rule, mark in marks.items() if rules[rule]]
-    return "; ".join(parts)
 
 
 def summaries(results: list[dict[str, Any]]) -> list[dict[str, Any]]:

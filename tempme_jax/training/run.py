@@ -15,25 +15,26 @@ import numpy as np
 import optax
 from jax.sharding import Mesh
 
-from tempme_jax import costs, screen
+from tempme_jax import costs
 from tempme_jax.adapters.base import Adapter
 from tempme_jax.datasets.prepared import Prepared
-from tempme_jax.loading import model_of
 from tempme_jax.model import Model
 from tempme_jax.networks.clip import Clip
 from tempme_jax.parameters import join, split
-from tempme_jax.training import results
+from tempme_jax.training import printing, results
 from tempme_jax.training.batches import Reading, TrainingBatches
-from tempme_jax.training.checkpoint import Checkpoints, Progress, open_workdir, reached, selected
+from tempme_jax.training.checkpoint import Checkpoints, Progress, reached, selected
 from tempme_jax.training.config import Config
 from tempme_jax.training.evaluate import evaluate_split
 from tempme_jax.training.log import Log
 from tempme_jax.training.loop import Plan, train
+from tempme_jax.training.model import build_model
 from tempme_jax.training.optim import learning_rate, optimizer
 from tempme_jax.training.order import Order, pairs_of
 from tempme_jax.training.sharding import check_divides, make_mesh, place, place_params, replicated
-from tempme_jax.training.splits import builder_of, open_split, prepare
+from tempme_jax.training.splits import make_builder, open_split, prepare
 from tempme_jax.training.step import Objective, RandAugment, TrainState, unchanged
+from tempme_jax.training.workdir import open_workdir
 
 AUGMENT = {"none": lambda mesh, seed: unchanged, "randaugment": RandAugment}
 
@@ -81,10 +82,10 @@ def run(
     check_divides("train.gradient_cache", config.train.gradient_cache, mesh)
     folder = open_workdir(workdir, config)
     prepare(config.data)
-    model = model_of(config.model, config.seed)
-    trainable, frozen = split(model.clip, model.params)
+    model = build_model(config.model, config.seed)
+    trainable, frozen = split(model.network, model.params)
     if main_process():
-        screen.print_parameters(model, trainable)
+        printing.print_parameters(model, trainable)
     this = Run(config, folder, mesh, model, place_params(mesh, frozen, split=True))
     trainable = place_params(mesh, trainable, split=False)
     if trainable and not evaluate_only and not fit(this, trainable):
@@ -101,7 +102,7 @@ def fit(this: Run, trainable: dict) -> bool:
     """Trains, from the newest checkpoint on; whether it came to its end."""
     settings, source = this.config.train, training_batches(this.config, this.model)
     rate = rate_of(this.config, source.steps)
-    update = optimizer_of(this.config, rate, rates_of(this.model.clip.adapter, trainable))
+    update = optimizer_of(this.config, rate, rates_of(this.model.network.adapter, trainable))
     whole = replicated(this.mesh)
     initial = jax.jit(update.init, out_shardings=whole)(trainable)
     state = TrainState(place(whole, np.int32(0)), trainable, initial)
@@ -112,7 +113,7 @@ def fit(this: Run, trainable: dict) -> bool:
         state, progress = last.restore(state) or (state, Progress())
         plan = Plan(
             config=this.config, mesh=this.mesh,
-            objective=objective_of(this.config, this.model.clip), optimizer=update,
+            objective=objective_of(this.config, this.model.network), optimizer=update,
             augment=AUGMENT[settings.augmentation](this.mesh, this.config.seed),
             rate=rate, frozen=this.frozen, source=source,
             evaluate=selection(this), last=last, best=best, folder=this.folder,
@@ -138,9 +139,9 @@ def training_batches(config: Config, model: Model) -> TrainingBatches:
     return TrainingBatches(order, reading, model.tokenizer, steps)
 
 
-def objective_of(config: Config, clip: Clip) -> Objective:
+def objective_of(config: Config, network: Clip) -> Objective:
     """What the training of a model makes small."""
-    return Objective(clip, config.train.gradient_cache, config.train.temperature)
+    return Objective(network, config.train.gradient_cache, config.train.temperature)
 
 
 def rate_of(config: Config, steps: int) -> optax.Schedule:
@@ -196,8 +197,8 @@ def final(this: Run, trainable: dict, progress: Progress) -> dict[str, Any]:
     found["found"] = this.model.reducer.found(join(trainable, this.frozen))
     if main_process():
         results.write_results(this.folder / results.NAME, found)
-        results.print_results([found])
-        screen.print_found(found["found"])
+        printing.print_results([found])
+        printing.print_found_rates(found["found"])
     return found
 
 
@@ -206,7 +207,7 @@ def described(config: Config, prepared: Prepared) -> dict[str, Any]:
     texts = sum(map(len, prepared.captions))
     return {
         "dataset": config.data.name,
-        "variant": builder_of(config.data).builder_config.variant,
+        "variant": make_builder(config.data).builder_config.variant,
         "split": config.data.test,
         "pairs": texts,
         "texts": texts,
@@ -222,7 +223,7 @@ def described(config: Config, prepared: Prepared) -> dict[str, Any]:
 
 def spent(this: Run) -> dict[str, Any]:
     """What a video costs, and what the training so far has taken."""
-    cost = costs.count(this.model.clip, this.model.num_frames)
+    cost = costs.count(this.model.network, this.model.num_frames)
     training = reached(this.folder)
     return {
         "costs": {name: getattr(cost, name) for name in results.PARTS["costs"]},

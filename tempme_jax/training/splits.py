@@ -6,23 +6,24 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
-from tempme_jax.checks import known
+from tempme_jax.checks import require_one_of
 from tempme_jax.datasets import DATASETS
-from tempme_jax.datasets.base import Storage, VideoText
+from tempme_jax.datasets.base import Storage
+from tempme_jax.datasets.builder import VideoText
 from tempme_jax.datasets.prepared import PreparationError, Prepared
-from tempme_jax.training.config import Data
+from tempme_jax.training.config import DataSettings
 
 
-def builder_of(data: Data) -> VideoText:
+def make_builder(data: DataSettings) -> VideoText:
     """The data set, as it is to be stored.
 
     Raises:
         ValueError: if there is no such data set, variant or split; it says which there are.
     """
-    kind = DATASETS[known(data.name, DATASETS, "data set")]
+    kind = DATASETS[require_one_of(data.name, DATASETS, "data set")]
     for splits in (data.train, data.validation, data.test):
         for split in splits.split("+"):
-            known(split, kind.SPLITS, f"split of {data.name}")
+            require_one_of(split, kind.SPLITS, f"split of {data.name}")
     storage = Storage(
         variant=data.variant or kind.VARIANTS[0],
         size=data.size,
@@ -34,7 +35,7 @@ def builder_of(data: Data) -> VideoText:
     return kind(data_dir=data.prepared, root=root, config=storage)
 
 
-def prepare(data: Data) -> None:
+def prepare(data: DataSettings) -> None:
     """Decodes the videos once, if they were not; in one process, while the others wait.
 
     Raises:
@@ -43,7 +44,7 @@ def prepare(data: Data) -> None:
     problem = None
     if jax.process_index() == 0:
         try:
-            builder_of(data).download_and_prepare(
+            make_builder(data).download_and_prepare(
                 workers=data.decoders or None, max_bad=data.max_bad, missing=data.missing
             )
         except (ValueError, OSError, PreparationError) as error:
@@ -56,6 +57,6 @@ def prepare(data: Data) -> None:
         raise problem
 
 
-def open_split(data: Data, splits: str) -> Prepared:
+def open_split(data: DataSettings, splits: str) -> Prepared:
     """A split of the prepared data, or several, joined by "+"."""
-    return Prepared(builder_of(data).data_dir, tuple(splits.split("+")))
+    return Prepared(make_builder(data).data_dir, tuple(splits.split("+")))

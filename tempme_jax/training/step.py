@@ -44,12 +44,12 @@ class Objective:
     """The symmetric contrastive loss of a batch.
 
     Attributes:
-        clip: the model.
+        network: the model.
         gradient_cache: rows that are differentiated at once; 0 = all.
         temperature: by which cosines are divided; 0 = CLIP's, exp(-logit_scale).
     """
 
-    clip: Clip
+    network: Clip
     gradient_cache: int = 0
     temperature: float = 0.0
 
@@ -96,8 +96,8 @@ class Objective:
 
     def encode(self, params: dict, batch: Batch) -> tuple[jax.Array, jax.Array]:
         """The vectors [b, e] of the videos and of the texts."""
-        pixels = to_pixels(batch["frames"], self.clip.arch.image_size)
-        return self.clip.apply(
+        pixels = to_pixels(batch["frames"], self.network.arch.image_size)
+        return self.network.apply(
             {"params": params}, pixels, batch["frame_mask"], batch["ids"], batch["text_mask"]
         )
 
@@ -105,7 +105,7 @@ class Objective:
         """The loss, and what the reducer adds to it: of the parameters, so once for a batch."""
         loss = self.loss(params["logit_scale"], video, text)
         frames = batch["frames"].shape[1]
-        penalty = self.clip.reducer.penalty(params, self.clip.arch, frames)
+        penalty = self.network.reducer.penalty(params, self.network.arch, frames)
         return loss if isinstance(penalty, float) and penalty == 0 else loss + penalty
 
     def loss(self, logit_scale: jax.Array, video: jax.Array, text: jax.Array) -> jax.Array:

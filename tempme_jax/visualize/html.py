@@ -15,8 +15,9 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
-from tempme_jax.visualize.merged import Merged, counted, edge_colours
+from tempme_jax.visualize.merged import Merged, edge_colours
 from tempme_jax.visualize.picture import moment, require_same_frames
+from tempme_jax.words import pluralize
 
 PARTS = resources.files("tempme_jax.visualize") / "page"
 # Of the JPEG of a frame: its colours are seen, not measured.
@@ -45,7 +46,7 @@ def page(shown: Sequence[Merged], title: str) -> str:
         script=script,
         script_hash=digest(script),
         title=html.escape(title),
-        shape=f"{counted(count, 'frame')} of {side} × {side} patches",
+        shape=f"{pluralize(count, 'frame')} of {side} × {side} patches",
         methods="\n".join(
             f'<option value="{html.escape(one.method)}">{html.escape(one.method)}</option>'
             for one in shown

@@ -1,14 +1,13 @@
 """What a method merged: which token holds which patch of which frame, and in what colour.
 
-As in figures 4 and 7 of the TempMe paper. `visualize_picture` draws it, `visualize_page` makes a
-page of it to click on.
+As in figures 4 and 7 of the TempMe paper. `picture` draws it, `html` makes a page of it to click
+on.
 """
 
 import colorsys
 import dataclasses
 import functools
 import os
-import pathlib
 from collections.abc import Sequence
 from fractions import Fraction
 
@@ -17,16 +16,16 @@ import numpy as np
 from jaxtyping import Bool, Int, UInt8
 
 from tempme_jax import inputs
-from tempme_jax.checks import known
+from tempme_jax.checks import require_one_of
 from tempme_jax.loading import load
 from tempme_jax.methods import METHODS
 from tempme_jax.model import Model
 from tempme_jax.networks.clip import Clip
-from tempme_jax.training.config import is_workdir
+from tempme_jax.training.workdir import is_workdir
 from tempme_jax.video.container import check_regular_file, open_video, scan, video_stream
 from tempme_jax.video.frames import middles, read_frames
+from tempme_jax.words import pluralize
 
-SUFFIXES = (".png", ".mp4", ".html")
 # Of the border of a patch that merged with no other.
 ALONE = (128, 128, 128)
 # Hues a golden section apart, from blue on, stay distinct however many there are.
@@ -75,7 +74,8 @@ class Merged:
     @property
     def left(self) -> tuple[str, ...]:
         """What is left of the patches, in short pieces."""
-        pieces = (counted(len(self.counts), "token"), f"of {counted(self.source.size, 'patch')}")
+        patches = pluralize(self.source.size, "patch")
+        pieces = (pluralize(len(self.counts), "token"), f"of {patches}")
         pruned = f"{(self.source < 0).sum()} pruned"
         return (*pieces, pruned) if self.has_pruned else pieces
 
@@ -87,7 +87,7 @@ class Merged:
         if not len(self.counts):
             return line
         frames = (self.number == 0).any(axis=(1, 2)).sum()
-        largest = f"{counted(self.counts[0], 'patch')} in {counted(frames, 'frame')}"
+        largest = f"{pluralize(self.counts[0], 'patch')} in {pluralize(frames, 'frame')}"
         return f"{line}; the largest holds {largest}"
 
 
@@ -118,7 +118,7 @@ def trace(
         frames = read_frames(video, model.num_frames, image_size=size)[None]
         mask = np.ones(frames.shape[:2], bool)
         seconds = moments(video, model.num_frames)
-    source = sources(model.clip, {"params": model.params}, frames, mask)
+    source = sources(model.network, {"params": model.params}, frames, mask)
     real = int(mask.sum())
     if seconds is not None and len(seconds) != real:
         raise ValueError(f"{len(seconds)} seconds are given for {real} frames")
@@ -132,14 +132,14 @@ def trace(
 
 @functools.partial(jax.jit, static_argnums=0)
 def sources(
-    clip: Clip,
+    network: Clip,
     params: dict,
     frames: UInt8[np.ndarray, "b f s s 3"],
     mask: Bool[np.ndarray, "b f"],
 ) -> Int[jax.Array, "b fp"]:
     """For every patch of every frame the token that holds it at the end."""
     pixels = inputs.normalise(frames)
-    return clip.apply(params, pixels, mask, trace=True, method="encode_video")[1].source
+    return network.apply(params, pixels, mask, trace=True, method="encode_video")[1].source
 
 
 def moments(path: str | os.PathLike, num_frames: int) -> list[float]:
@@ -170,7 +170,7 @@ def compare(
         FileNotFoundError, WeightsError, VideoError: as `load` and `trace` do.
     """
     for name in (name for method in methods or () for name in method.split("+")):
-        known(name, METHODS, "method")
+        require_one_of(name, METHODS, "method")
     if is_workdir(weights) and (methods or num_frames):
         raise ValueError(
             f"{weights} is the workdir of a training, whose method and frames are known; give "
@@ -218,42 +218,3 @@ def edge_colours(counts: Int[np.ndarray, " n"]) -> UInt8[np.ndarray, "n 3"]:
         hue, lightness = (FIRST_HUE + i * GOLDEN) % 1, LIGHTNESS[i % len(LIGHTNESS)]
         colours[i] = np.rint(255 * np.array(colorsys.hls_to_rgb(hue, lightness, 1.0)))
     return colours
-
-
-def check_files(files: Sequence[str | os.PathLike], *, overwrite: bool) -> None:
-    """Raises a ValueError if one of the files cannot be written; it says why."""
-    for file in map(pathlib.Path, files):
-        if file.suffix.lower() not in SUFFIXES:
-            raise ValueError(f"{file} must end in {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}")
-        if file.exists() and not overwrite:
-            raise FileExistsError(f"{file} exists; give another name, or --overwrite")
-        if not file.parent.is_dir():
-            raise FileNotFoundError(f"there is no folder {file.parent} to write {file.name} to")
-
-
-def write(shown: Sequence[Merged], file: str | os.PathLike, *, title: str) -> None:
-    """Writes what methods made of one video to a .png, .mp4 or .html file.
-
-    Args:
-        shown: one for each method, all of the same frames.
-        file: where to; its suffix says what.
-        title: of the page, such as the name of the video.
-    """
-    from tempme_jax.visualize import html, picture  # Pillow and PyAV, when they are used
-
-    file = pathlib.Path(file)
-    match file.suffix.lower():
-        case ".png":
-            picture.picture(shown).save(file)
-        case ".mp4":
-            file.write_bytes(picture.movie(shown))
-        case ".html":
-            file.write_text(html.page(shown, title), encoding="utf-8", newline="\n")
-        case suffix:
-            raise ValueError(f"a file must end in one of {', '.join(SUFFIXES)}, not {suffix!r}")
-
-
-def counted(number: int, word: str) -> str:
-    """A number and its noun: 1 patch, 2 patches."""
-    ending = "" if number == 1 else "es" if word.endswith("ch") else "s"
-    return f"{number} {word}{ending}"

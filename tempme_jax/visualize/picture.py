@@ -11,7 +11,8 @@ import numpy as np
 from jaxtyping import Bool, Int, UInt8
 from PIL import Image, ImageDraw, ImageFont
 
-from tempme_jax.visualize.merged import ALONE, Merged, counted, edge_colours
+from tempme_jax.visualize.merged import ALONE, Merged, edge_colours
+from tempme_jax.words import pluralize
 
 # Pixels: at least as large is a frame in a picture and in a film, what lies between two of them,
 # and how thick the border of a token is, as a share of a patch.
@@ -53,7 +54,7 @@ def picture(shown: Sequence[Merged], *, columns: int = MOST_COLUMNS) -> Image.Im
     scale = times_larger(shown[0], FRAME)
     pictures = [enlarged(shown[0].frames, scale), *(painted(one, scale) for one in shown)]
     side = pictures[0].shape[1]
-    labels = [label("original", f"{counted(count, 'frame')}")]
+    labels = [label("original", f"{pluralize(count, 'frame')}")]
     labels += [label(one.method, *one.left) for one in shown]
     indent = max(image.width for image in labels) + 2 * GAP
     width = indent + columns * (side + GAP) - GAP

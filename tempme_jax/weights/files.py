@@ -12,7 +12,8 @@ import safetensors
 import safetensors.numpy
 
 from tempme_jax.adapters.base import Path
-from tempme_jax.checks import known
+from tempme_jax.checks import require_one_of
+from tempme_jax.files import write_whole
 from tempme_jax.networks.architecture import ACTIVATIONS, Architecture
 from tempme_jax.weights.hub import locate
 from tempme_jax.weights.layouts import (
@@ -91,7 +92,7 @@ def interpret(
         activation: in place of what these say; None: as they say.
     """
     if activation is not None:
-        known(activation, ACTIVATIONS, "activation")
+        require_one_of(activation, ACTIVATIONS, "activation")
     try:
         layout, params = read_layout(arrays)
         hints = architecture_hints(file, ours, configs)
@@ -129,15 +130,11 @@ def save_weights(
     arrays = write_layout(layout, params)
     about = {"architecture": dataclasses.asdict(arch), "settings": settings or {}}
     file.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = file.with_name(f".{file.name}.{os.getpid()}")
-    try:
+    with write_whole(file) as unfinished:
         unfinished.touch()
         mode = unfinished.stat().st_mode
         safetensors.numpy.save_file(arrays, unfinished, metadata={METADATA: json.dumps(about)})
         unfinished.chmod(mode)  # safetensors leaves it to its owner alone, whatever the umask says
-        os.replace(unfinished, file)
-    finally:
-        unfinished.unlink(missing_ok=True)
 
 
 def read_safetensors(file: pathlib.Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:

@@ -8,7 +8,7 @@ from importlib import resources
 import huggingface_hub
 from huggingface_hub import errors
 
-from tempme_jax.checks import nearest
+from tempme_jax.checks import suggest
 
 # Backbones known to load, for hints; any other CLIP in one of the layouts loads as well.
 BACKBONES = (
@@ -54,7 +54,7 @@ def locate(source: str) -> tuple[pathlib.Path, list[pathlib.Path]]:
         return download(source)
     raise FileNotFoundError(
         f"{source!r} is no file, no folder and no name of a Hugging Face repository"
-        f"{nearest(source, (*BACKBONES, *BUILT_IN))}; {WITHOUT_WEIGHTS}"
+        f"{suggest(source, (*BACKBONES, *BUILT_IN))}; {WITHOUT_WEIGHTS}"
     )
 
 
@@ -65,7 +65,7 @@ def config_files(file: pathlib.Path) -> list[pathlib.Path]:
 
 def download(repository: str) -> tuple[pathlib.Path, list[pathlib.Path]]:
     """The weights file and the config files of a Hugging Face repository, in the local cache."""
-    hint = "" if repository in BACKBONES else nearest(repository, BACKBONES)
+    hint = "" if repository in BACKBONES else suggest(repository, BACKBONES)
     try:
         names = [name for name in FILE_NAMES if not absent(repository, name)]
         file = first_of(repository, names or FILE_NAMES)  # it may have got one since

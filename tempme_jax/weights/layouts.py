@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 import numpy as np
 
 from tempme_jax.adapters.base import Path
-from tempme_jax.checks import known
+from tempme_jax.checks import require_one_of
 
 Arrays = dict[str, np.ndarray]
 
@@ -183,7 +183,7 @@ def write_layout(layout: str, params: dict[Path, np.ndarray]) -> Arrays:
         WeightsError: if the layout has no place for some of the parameters; it lists them.
         ValueError: if the layout is unknown.
     """
-    known(layout, MARKS, "layout")
+    require_one_of(layout, MARKS, "layout")
     if layout == "tempme_jax":
         return {"/".join(path): np.array(a, order="C") for path, a in params.items()}
     depth = {tower: depth_of(params, tower) for tower in TOWERS}

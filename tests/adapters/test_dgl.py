@@ -11,11 +11,12 @@ from random_weights import random_tree
 
 from tempme_jax import costs
 from tempme_jax.adapters.dgl import DGL, DGLTransformer
+from tempme_jax.networks import macs
 from tempme_jax.networks.architecture import ARCHITECTURES, Architecture
 from tempme_jax.networks.clip import Clip
-from tempme_jax.networks.schedule import schedule
 from tempme_jax.parameters import initialise, join, pretrained_paths, shapes, split
 from tempme_jax.reducers.base import Reducer
+from tempme_jax.reducers.schedule import schedule
 from tempme_jax.reducers.tempme import TempMe
 from tempme_jax.reducers.tome import ToMe
 
@@ -155,10 +156,10 @@ def test_gradients_and_the_dead_half():
 @pytest.mark.parametrize("reducer", [ToMe(r=1), TempMe(r=0)])
 def test_combines_with_merging(reducer):
     reducer = reducer.resolve(patches=TOY.patches, frames=FRAMES, depth=TOY.depth)
-    clip = LINEAR.copy(reducer=reducer)
-    last = costs.steps_of(clip, FRAMES)[-1]
-    params = random_tree(clip, FRAMES)
-    apply = functools.partial(clip.apply, method="encode_video")
+    network = LINEAR.copy(reducer=reducer)
+    last = macs.list_stages(network, FRAMES)[-1]
+    params = random_tree(network, FRAMES)
+    apply = functools.partial(network.apply, method="encode_video")
     video, tokens = jax.jit(apply)({"params": params}, PIXELS, MASK)
     assert tokens.x.shape == (2, last.clips, last.out, TOY.width)
     assert tokens.summary.shape == (2, 2, TOY.width)
@@ -197,12 +198,12 @@ def as_in_the_towers(block):
 
 def test_the_transformer():
     """What it shares is its specification; every frame meets its own prompts."""
-    clip = Clip(TOY, DGLTransformer(frame_prompts=2, frames=FRAMES), Reducer())
-    params = random_tree(clip, FRAMES)
+    network = Clip(TOY, DGLTransformer(frame_prompts=2, frames=FRAMES), Reducer())
+    params = random_tree(network, FRAMES)
 
     def run(params, pixels):
-        prompts = clip.apply({"params": params}, method=lambda module: module.shared())
-        return prompts, clip.apply({"params": params}, pixels, method="encode_video")[0]
+        prompts = network.apply({"params": params}, method=lambda module: module.shared())
+        return prompts, network.apply({"params": params}, pixels, method="encode_video")[0]
 
     run = jax.jit(run)
     prompts, vectors = run(params, PIXELS)
@@ -217,13 +218,13 @@ def test_the_transformer_needs_its_frames():
     adapter = DGLTransformer().resolve(frames=FRAMES, words=6, depth=TOY.depth)
     assert adapter.frames == FRAMES
 
-    def steps(reducer):
+    def stages(reducer):
         reducer = reducer.resolve(patches=TOY.patches, frames=FRAMES, depth=TOY.depth)
         return schedule(reducer, frames=FRAMES, tokens=1 + TOY.patches, depth=TOY.depth)
 
-    adapter.check(steps(ToMe(r=1)), TOY)
+    adapter.check(stages(ToMe(r=1)), TOY)
     with pytest.raises(ValueError, match="each of 4 frames .* block 0 works on 2 clips; keep the"):
-        adapter.check(steps(TempMe(r=0)), TOY)
+        adapter.check(stages(TempMe(r=0)), TOY)
 
 
 @pytest.mark.parametrize(
@@ -231,8 +232,8 @@ def test_the_transformer_needs_its_frames():
 )
 def test_in_half_precision_and_computed_again(adapter):
     """The vectors stay float32; what is shared passes through blocks that are computed again."""
-    clip = Clip(TOY, adapter, Reducer(), jnp.bfloat16, remat=True)
-    encode = functools.partial(clip.init_with_output, jax.random.key(0))
+    network = Clip(TOY, adapter, Reducer(), jnp.bfloat16, remat=True)
+    encode = functools.partial(network.init_with_output, jax.random.key(0))
     with jax.numpy_dtype_promotion("standard"):  # Flax's own layers promote
         vectors, _ = jax.eval_shape(encode, PIXELS, MASK, IDS, IDS > 0)
     assert [(a.shape, a.dtype) for a in vectors] == [((2, 8), jnp.float32)] * 2
@@ -259,12 +260,12 @@ class KeysOnce(DGL):
     [("ViT-B/32", 67.52, 57.65, 652), ("ViT-B/16", 251.35, 216.48, 2416)],
 )
 def test_costs_are_those_of_the_specification(backbone, published, once, tokens):
-    clip = Clip(ARCHITECTURES[backbone], DGL(), Reducer())
-    mac, paper = costs.multiply_accumulates(clip, 12)
+    network = Clip(ARCHITECTURES[backbone], DGL(), Reducer())
+    mac, paper = macs.multiply_accumulates(network, 12)
     assert paper / 1e9 == pytest.approx(published, rel=2e-3)
-    _, paper = costs.multiply_accumulates(clip.copy(adapter=KeysOnce()), 12)
+    _, paper = macs.multiply_accumulates(network.copy(adapter=KeysOnce()), 12)
     assert paper / 1e9 == pytest.approx(once, rel=2e-3)
-    assert costs.tokens_left(clip, costs.steps_of(clip, 12)) == tokens
+    assert costs.tokens_left(network, macs.list_stages(network, 12)) == tokens
     # Ours: local prompts are 4 keys and values for all frames, and have no MLP.
     d, n, patch = 768, tokens // 12 - 4, ARCHITECTURES[backbone].patch
     projections = 4 * (12 * n + 4) * d**2 + 3 * 4 * d**2
@@ -277,8 +278,8 @@ def test_costs_are_those_of_the_specification(backbone, published, once, tokens)
     ("adapter", "parameters"), [(DGL(), 827_392), (DGLTransformer(frames=12), 9_575_168)]
 )
 def test_parameters(adapter, parameters):
-    clip = Clip(ARCHITECTURES["ViT-B/32"], adapter, Reducer())
-    assert costs.count_trainable(clip, 12) == parameters
+    network = Clip(ARCHITECTURES["ViT-B/32"], adapter, Reducer())
+    assert costs.count_trainable(network, 12) == parameters
 
 
 def test_mistakes_are_named():

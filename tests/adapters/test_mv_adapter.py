@@ -12,6 +12,7 @@ from random_weights import random_tree
 from tempme_jax import costs
 from tempme_jax.adapters.base import Site
 from tempme_jax.adapters.mv_adapter import MVAdapter, from_the_end, is_clip_bias
+from tempme_jax.networks import macs
 from tempme_jax.networks.architecture import ARCHITECTURES, Architecture
 from tempme_jax.networks.clip import Clip
 from tempme_jax.networks.tokens import Tokens
@@ -175,11 +176,11 @@ def random_inputs():
 
 
 def test_gradients_reach_all_that_trains_beside_tempme():
-    clip = model(SMALL, TempMe(r=1, layers=(1,), groups=(2,)))
-    trainable, frozen = split(clip, random_tree(clip, FRAMES))
+    network = model(SMALL, TempMe(r=1, layers=(1,), groups=(2,)))
+    trainable, frozen = split(network, random_tree(network, FRAMES))
 
     def loss(trainable):
-        video, text = clip.apply({"params": join(trainable, frozen)}, *random_inputs())
+        video, text = network.apply({"params": join(trainable, frozen)}, *random_inputs())
         return (video * text).sum()
 
     gradients = flax.traverse_util.flatten_dict(jax.jit(jax.grad(loss))(trainable))
@@ -197,25 +198,25 @@ def test_factors_belong_to_the_last_blocks():
 
 @jax.numpy_dtype_promotion("standard")  # Flax's layer norm and bfloat16 need it
 def test_beside_tome_in_half_precision_and_computed_again():
-    clip = model(SMALL, ToMe(r=2)).copy(remat=True, dtype=jnp.bfloat16)
+    network = model(SMALL, ToMe(r=2)).copy(remat=True, dtype=jnp.bfloat16)
     pixels, mask, ids, words = random_inputs()
-    params = {"params": random_tree(clip, FRAMES)}
-    video, text = jax.jit(clip.apply)(params, pixels, mask, ids, words)
-    _, tokens = jax.eval_shape(lambda p: clip.apply(p, pixels, method="encode_video"), params)
+    params = {"params": random_tree(network, FRAMES)}
+    video, text = jax.jit(network.apply)(params, pixels, mask, ids, words)
+    _, tokens = jax.eval_shape(lambda p: network.apply(p, pixels, method="encode_video"), params)
     assert tokens.x.dtype == jnp.bfloat16
     assert video.shape == text.shape == (2, TOY.embed_dim)
     assert np.isfinite([video, text]).all()
-    table = shapes(clip, FRAMES)
+    table = shapes(network, FRAMES)
     position = ("mv_adapter", "transformer", "position_embedding")
     assert table["video", "block_1", *position] == (2 * FRAMES + 1, 4)
     assert table["text", "block_0", *position] == (WORDS, 4)
 
 
 def test_only_biases_of_clip_train_slowly():
-    clip = model(SMALL, Reducer())
+    network = model(SMALL, Reducer())
     biases = {path for path in pretrained_paths(TOY) if path[-1] == "bias"}
     assert {path for path in pretrained_paths(TOY) if SMALL.tunes(path)} == biases
-    assert {path for path in shapes(clip, FRAMES) if SMALL.rate(path) != 1} == biases
+    assert {path for path in shapes(network, FRAMES) if SMALL.rate(path) != 1} == biases
     assert {SMALL.rate(path) for path in biases} == {0.02}
     assert not any(MVAdapter(clip_biases=False).tunes(path) for path in biases)
 
@@ -260,8 +261,8 @@ ALL_OF_B16 = 149_620_737
 @pytest.mark.parametrize(("options", "frames", "words", "count", "share"), COUNTED)
 def test_parameters_that_train(options, frames, words, count, share):
     adapter = MVAdapter(**options).resolve(frames=frames, words=words, depth=12)
-    clip = Clip(ARCHITECTURES["ViT-B/16"], adapter, Reducer())
-    trainable = costs.count_trainable(clip, frames)
+    network = Clip(ARCHITECTURES["ViT-B/16"], adapter, Reducer())
+    trainable = costs.count_trainable(network, frames)
     assert trainable == count
     assert round(100 * trainable / ALL_OF_B16, 3) == share
 
@@ -274,8 +275,8 @@ def test_biases_of_clip_are_counted():
 
 @pytest.mark.parametrize(("backbone", "gflops"), [("ViT-B/16", 214.15), ("ViT-B/32", 53.76)])
 def test_multiply_accumulates(backbone, gflops):
-    clip = Clip(ARCHITECTURES[backbone], MVAdapter(), Reducer())
-    assert costs.multiply_accumulates(clip, 12)[1] / 1e9 == pytest.approx(gflops, rel=2e-3)
+    network = Clip(ARCHITECTURES[backbone], MVAdapter(), Reducer())
+    assert macs.multiply_accumulates(network, 12)[1] / 1e9 == pytest.approx(gflops, rel=2e-3)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,8 @@ from random_weights import random_tree
 from tempme_jax import costs, methods
 from tempme_jax.adapters.base import Adapter
 from tempme_jax.adapters.plevu import PLEVU, Sentence, words_in_order
-from tempme_jax.loading import assemble
+from tempme_jax.building import assemble
+from tempme_jax.networks import macs
 from tempme_jax.networks.architecture import ARCHITECTURES, Architecture
 from tempme_jax.networks.clip import Clip
 from tempme_jax.parameters import initialise, join, pretrained_paths, shapes, split
@@ -185,9 +186,9 @@ def test_gradients_reach_what_trains():
 
 def test_the_start():
     """Normal prompts and positions; blocks as PyTorch draws them."""
-    clip = Clip(TOY, PLEVU(count=COUNT), Reducer())
-    learned = shapes(clip, FRAMES).keys() - pretrained_paths(TOY)
-    start = initialise(clip, FRAMES, learned, seed=1)
+    network = Clip(TOY, PLEVU(count=COUNT), Reducer())
+    learned = shapes(network, FRAMES).keys() - pretrained_paths(TOY)
+    start = initialise(network, FRAMES, learned, seed=1)
     start = {"/".join(path): array for path, array in start.items()}
     assert 0.007 < start["text/sentence/prompts"].std() < 0.013
     assert 0.007 < start["video/pool/position"].std() < 0.013
@@ -208,8 +209,8 @@ def test_the_start():
 
 @jax.numpy_dtype_promotion("standard")  # Flax's own layers promote
 def test_in_half_precision():
-    clip = Clip(TOY, PLEVU(count=COUNT), Reducer(), jnp.bfloat16)
-    encode = functools.partial(clip.init_with_output, jax.random.key(0))
+    network = Clip(TOY, PLEVU(count=COUNT), Reducer(), jnp.bfloat16)
+    encode = functools.partial(network.init_with_output, jax.random.key(0))
     vectors, _ = jax.eval_shape(encode, PIXELS, MASK, IDS, IDS > 0)
     assert [(a.shape, a.dtype) for a in vectors] == [((2, 16), jnp.float32)] * 2
 
@@ -217,16 +218,16 @@ def test_in_half_precision():
 @pytest.mark.parametrize(("backbone", "gflops"), [("ViT-B/32", 53.12), ("ViT-B/16", 211.43)])
 def test_gflops(backbone, gflops):
     arch = ARCHITECTURES[backbone]
-    mac, paper = costs.multiply_accumulates(Clip(arch, PLEVU(), Reducer()), 12)
+    mac, paper = macs.multiply_accumulates(Clip(arch, PLEVU(), Reducer()), 12)
     assert paper / 1e9 == pytest.approx(gflops, rel=2e-3)
-    plain, _ = costs.multiply_accumulates(Clip(arch), 12)
+    plain, _ = macs.multiply_accumulates(Clip(arch), 12)
     assert mac - plain == 2 * (12 * 12 * 512**2 + 2 * 12**2 * 512)
 
 
 @pytest.mark.parametrize(("frames", "parameters"), [(16, 6_352_384), (12, 6_350_336)])
 def test_parameters(frames, parameters):
-    clip = Clip(ARCHITECTURES["ViT-B/32"], PLEVU(), Reducer())
-    assert costs.count_trainable(clip, frames) == parameters
+    network = Clip(ARCHITECTURES["ViT-B/32"], PLEVU(), Reducer())
+    assert costs.count_trainable(network, frames) == parameters
 
 
 def test_how_long_texts_may_be(monkeypatch):
@@ -238,8 +239,8 @@ def test_how_long_texts_may_be(monkeypatch):
     assert make(max_words=64, options={"count": 6}).max_words == 64
     with pytest.raises(ValueError, match="max_words=64 must be a whole number from 3 to 45"):
         make(max_words=64, options={})
-    clip = Clip(arch, PLEVU(), Reducer())
-    encode = functools.partial(clip.init, jax.random.key(0), method="encode_text")
+    network = Clip(arch, PLEVU(), Reducer())
+    encode = functools.partial(network.init, jax.random.key(0), method="encode_text")
     jax.eval_shape(encode, jnp.zeros((1, 45), jnp.int32))
     with pytest.raises(ValueError, match="46 ids and 32 prompts .* give at most 45 ids"):
         jax.eval_shape(encode, jnp.zeros((1, 46), jnp.int32))

@@ -9,8 +9,7 @@ from tempme_jax.adapters.base import Adapter
 from tempme_jax.adapters.prompt import Prompt
 from tempme_jax.networks.architecture import Architecture
 from tempme_jax.networks.clip import Block, Clip
-from tempme_jax.networks.schedule import Step
-from tempme_jax.networks.tokens import Tokens
+from tempme_jax.networks.tokens import Stage, Tokens
 from tempme_jax.reducers.base import Reducer
 
 TOY = Architecture(
@@ -21,8 +20,8 @@ COUNT = 3
 
 
 def random_model():
-    clip = Clip(TOY, Prompt(count=COUNT), Reducer())
-    return clip, random_tree(clip, 2)
+    network = Clip(TOY, Prompt(count=COUNT), Reducer())
+    return network, random_tree(network, 2)
 
 
 def block_on_sequence(params, layer, x, heads, *, causal):
@@ -30,8 +29,8 @@ def block_on_sequence(params, layer, x, heads, *, causal):
     n = x.shape[2]
     block = Block("video", layer, heads, TOY.activation, Adapter(), causal=causal)
     tokens = Tokens(x, jnp.ones(x.shape[:3]), n_cls=0)
-    step = Step(clips=x.shape[1], n_cls=0, attention=n, mlp=n)
-    return block.apply({"params": params[f"block_{layer}"]}, tokens, step).x
+    stage = Stage(clips=x.shape[1], n_cls=0, attention=n, mlp=n)
+    return block.apply({"params": params[f"block_{layer}"]}, tokens, stage).x
 
 
 def norm(params, name, x):
@@ -47,9 +46,9 @@ def rows(params, layer, x):
 
 def test_of_frames():
     """Behind the patches, through the first layer norm; then replaced before every block."""
-    clip, params = random_model()
+    network, params = random_model()
     pixels = jnp.asarray(np.random.default_rng(1).standard_normal((2, 2, 16, 16, 3)), jnp.float32)
-    ours, _ = clip.apply({"params": params}, pixels, method="encode_video")
+    ours, _ = network.apply({"params": params}, pixels, method="encode_video")
     video = params["video"]
     patches = pixels.reshape(2, 2, 2, 8, 2, 8, 3).swapaxes(3, 4).reshape(2, 2, 4, 192)
     patches = patches @ video["patches"]["kernel"].T
@@ -67,9 +66,9 @@ def test_of_frames():
 
 def test_of_texts():
     """Behind the first word, which moves the others' positions; then replaced likewise."""
-    clip, params = random_model()
+    network, params = random_model()
     ids = jnp.array([[28, 5, 6, 29, 0], [28, 7, 29, 0, 0]], jnp.int32)
-    ours = clip.apply({"params": params}, ids, ids > 0, method="encode_text")
+    ours = network.apply({"params": params}, ids, ids > 0, method="encode_text")
     text = params["text"]
     x = text["token_embedding"][ids][:, None]
     for layer in range(TOY.text_depth):

@@ -12,6 +12,7 @@ from random_weights import random_tree
 from tempme_jax import costs
 from tempme_jax.adapters.base import Site
 from tempme_jax.adapters.rap import RAP, LowRank, WarpedAttention, sample, select
+from tempme_jax.networks import macs
 from tempme_jax.networks.architecture import ARCHITECTURES, Architecture
 from tempme_jax.networks.clip import Clip
 from tempme_jax.networks.tokens import Tokens
@@ -178,11 +179,11 @@ def random_inputs():
 
 
 def test_gradients_reach_all_that_trains():
-    clip = model(SMALL, Reducer())
-    trainable, frozen = split(clip, random_tree(clip, FRAMES))
+    network = model(SMALL, Reducer())
+    trainable, frozen = split(network, random_tree(network, FRAMES))
 
     def loss(trainable):
-        video, text = clip.apply({"params": join(trainable, frozen)}, *random_inputs())
+        video, text = network.apply({"params": join(trainable, frozen)}, *random_inputs())
         return (video * text).sum()
 
     gradients = flax.traverse_util.flatten_dict(jax.jit(jax.grad(loss))(trainable))
@@ -196,12 +197,12 @@ def test_gradients_reach_all_that_trains():
 @pytest.mark.parametrize("reducer", [ToMe(r=2), TempMe(r=1, layers=(1,), groups=(2,))])
 def test_without_warping_it_combines_with_reducers(reducer):
     adapter = RAP(rank=2, asa=False, words=WORDS)
-    clip = model(adapter, reducer)
-    adapter.check(costs.steps_of(clip, FRAMES), TOY)
-    video, text = jax.jit(clip.apply)({"params": random_tree(clip, FRAMES)}, *random_inputs())
+    network = model(adapter, reducer)
+    adapter.check(macs.list_stages(network, FRAMES), TOY)
+    video, text = jax.jit(network.apply)({"params": random_tree(network, FRAMES)}, *random_inputs())
     assert video.shape == text.shape == (2, TOY.embed_dim)
     assert np.isfinite(video).all() and np.isfinite(text).all()
-    table = shapes(clip, FRAMES)
+    table = shapes(network, FRAMES)
     clips = 2 if isinstance(reducer, TempMe) else FRAMES
     assert table["video", "block_1", "lorm_mlp", "scale_a"] == (clips, 2)
     assert table["text", "block_0", "lorm_attn", "shift_a"] == (WORDS, 2)
@@ -209,11 +210,11 @@ def test_without_warping_it_combines_with_reducers(reducer):
 
 @jax.numpy_dtype_promotion("standard")  # Flax's layer norm and bfloat16 need it
 def test_half_precision_stays():
-    clip = model(SMALL, Reducer(), jnp.bfloat16)
-    tree = jax.eval_shape(lambda: random_tree(clip, FRAMES))
+    network = model(SMALL, Reducer(), jnp.bfloat16)
+    tree = jax.eval_shape(lambda: random_tree(network, FRAMES))
     inputs = random_inputs()[:2]
     _, tokens = jax.eval_shape(
-        lambda tree: clip.apply({"params": tree}, *inputs, method="encode_video"), tree
+        lambda tree: network.apply({"params": tree}, *inputs, method="encode_video"), tree
     )
     assert tokens.x.dtype == jnp.bfloat16
 
@@ -222,10 +223,10 @@ def test_costs_are_the_specifications():
     """Its script: 1,064,340 parameters; 211.57 and 53.19 GFLOPs."""
     adapter = RAP().resolve(frames=12, words=32, depth=12)
     for backbone, gflops in (("ViT-B/16", 211.57), ("ViT-B/32", 53.19)):
-        clip = Clip(ARCHITECTURES[backbone], adapter, Reducer())
-        assert costs.multiply_accumulates(clip, 12)[1] / 1e9 == pytest.approx(gflops, rel=2e-3)
-    assert costs.count_trainable(clip, 12) == 1_064_340
-    light = costs.count_trainable(clip.copy(adapter=RAP(asa=False, words=32)), 12)
+        network = Clip(ARCHITECTURES[backbone], adapter, Reducer())
+        assert macs.multiply_accumulates(network, 12)[1] / 1e9 == pytest.approx(gflops, rel=2e-3)
+    assert costs.count_trainable(network, 12) == 1_064_340
+    light = costs.count_trainable(network.copy(adapter=RAP(asa=False, words=32)), 12)
     assert light == 299_520 + 208_896
 
 
@@ -235,7 +236,7 @@ def test_costs_are_the_specifications():
         (lambda: RAP(heads=3), "heads=3 must divide width=28"),
         (lambda: RAP(reach=-1), "reach=-1 must be a number of 0 or more"),
         (
-            lambda: RAP().check(costs.steps_of(model(RAP(), ToMe(r=1)), FRAMES), TOY),
+            lambda: RAP().check(macs.list_stages(model(RAP(), ToMe(r=1)), FRAMES), TOY),
             "asa=True warps the grid of 9 patches.*block 0.*asa=False, which combines",
         ),
         (

@@ -11,13 +11,14 @@ from random_weights import random_tree
 
 from tempme_jax import costs
 from tempme_jax.adapters.vop import Generator, VoP, class_tokens
+from tempme_jax.networks import macs
 from tempme_jax.networks.architecture import Architecture
 from tempme_jax.networks.clip import Clip
-from tempme_jax.networks.schedule import schedule
 from tempme_jax.networks.tokens import Tokens
 from tempme_jax.parameters import join, pretrained_paths, shapes, split
 from tempme_jax.reducers.base import Reducer
 from tempme_jax.reducers.joined import Joined
+from tempme_jax.reducers.schedule import schedule
 from tempme_jax.reducers.tempme import TempMe
 from tempme_jax.reducers.testa import TESTA
 from tempme_jax.reducers.tome import ToMe
@@ -105,7 +106,7 @@ def prompts_slowly(prompts, layer, clips, frames, *, alone):
     """The prompts [m, d] of each clip; a clip is a list of those of its frames that are real."""
     rows = [[] for _ in clips]
     if alone and "generator" in prompts:
-        means = [np.mean([frames[f][0] for f in clip], axis=0) for clip in clips.values()]
+        means = [np.mean([frames[f][0] for f in network], axis=0) for network in clips.values()]
         for row, made in zip(rows, generate_slowly(prompts["generator"], means), strict=True):
             row.append(made)
     for row, index in zip(rows, clips, strict=True):
@@ -132,13 +133,13 @@ def video_slowly(params, adapter, beside, frames, real):
         for f in x:
             clips.setdefault(f // size, []).append(f)
         prompts = prompts_slowly(video["prompts"], layer, clips, x, alone=alone)
-        for clip, own in zip(clips.values(), prompts, strict=True):
+        for network, own in zip(clips.values(), prompts, strict=True):
             own = norm(video["ln_pre"], own) if layer == 0 else own
-            classes, patches = [x[f][:1] for f in clip], [x[f][1:] for f in clip]
+            classes, patches = [x[f][:1] for f in network], [x[f][1:] for f in network]
             out = np.concatenate([*classes, own, *patches])
             out = block_slowly(video[f"block_{layer}"], out, TOY.heads)
-            patches = np.split(out[len(clip) + len(own) :], len(clip))
-            for i, f in enumerate(clip):
+            patches = np.split(out[len(network) + len(own) :], len(network))
+            for i, f in enumerate(network):
                 x[f] = np.concatenate([out[i : i + 1], patches[i]])
     vectors = [norm(video["ln_post"], a[0]) @ video["projection"] for a in x.values()]
     return np.mean([v / np.linalg.norm(v) for v in vectors], axis=0)
@@ -160,8 +161,8 @@ def text_slowly(params, ids, count):
 @functools.cache
 def model(name):
     adapter, beside = TOYS[name]
-    clip = Clip(TOY, adapter, BESIDE[beside].resolve(patches=4, frames=FRAMES, depth=TOY.depth))
-    return clip, random_tree(clip, FRAMES)
+    network = Clip(TOY, adapter, BESIDE[beside].resolve(patches=4, frames=FRAMES, depth=TOY.depth))
+    return network, random_tree(network, FRAMES)
 
 
 def random_pixels():
@@ -171,20 +172,20 @@ def random_pixels():
 
 @pytest.mark.parametrize("name", TOYS)
 def test_videos_agree_with_a_slow_loop_that_knows_no_padding(name):
-    clip, params = model(name)
+    network, params = model(name)
     pixels = random_pixels()
-    encode = jax.jit(functools.partial(clip.apply, method="encode_video"))
+    encode = jax.jit(functools.partial(network.apply, method="encode_video"))
     ours, _ = encode({"params": params}, pixels, MASK)
     exact = jax.tree.map(lambda a: np.asarray(a, np.float64), params)
     for vector, frames, real in zip(ours, pixels, MASK, strict=True):
-        slow = video_slowly(exact, clip.adapter, TOYS[name][1], frames, real)
+        slow = video_slowly(exact, network.adapter, TOYS[name][1], frames, real)
         np.testing.assert_allclose(vector, slow, atol=1e-5)
 
 
 def test_texts_agree_with_a_slow_loop():
-    clip, params = model("C")
+    network, params = model("C")
     ids = np.array([[28, 5, 6, 29, 0], [28, 7, 29, 0, 0]], np.int32)
-    ours = jax.jit(functools.partial(clip.apply, method="encode_text"))({"params": params}, ids)
+    ours = jax.jit(functools.partial(network.apply, method="encode_text"))({"params": params}, ids)
     exact = jax.tree.map(lambda a: np.asarray(a, np.float64), params)
     for vector, row in zip(ours, ids, strict=True):
         np.testing.assert_allclose(vector, text_slowly(exact, row, 2), atol=1e-5)
@@ -192,8 +193,8 @@ def test_texts_agree_with_a_slow_loop():
 
 def test_words_have_the_positions_that_prompts_leave():
     """Of 16 positions 9."""
-    clip = Clip(TOY, VoP(text=7), Reducer())
-    encode = functools.partial(clip.init, jax.random.key(0), method="encode_text")
+    network = Clip(TOY, VoP(text=7), Reducer())
+    encode = functools.partial(network.init, jax.random.key(0), method="encode_text")
     jax.eval_shape(lambda: encode(jnp.zeros((1, 9), jnp.int32)))
     with pytest.raises(ValueError, match="at most 9 ids"):
         jax.eval_shape(lambda: encode(jnp.zeros((1, 10), jnp.int32)))
@@ -249,8 +250,8 @@ def test_half_precision_stays():
 
 
 def test_gradients_reach_what_trains():
-    clip, params = model("F+C")
-    trainable, frozen = split(clip, params)
+    network, params = model("F+C")
+    trainable, frozen = split(network, params)
     names = {path[-2] if path[-1] in ("kernel", "bias") else path[-1]
              for path in flax.traverse_util.flatten_dict(trainable)}  # fmt: skip
     assert names == {
@@ -261,13 +262,15 @@ def test_gradients_reach_what_trains():
 
     def loss(trainable):
         tree = {"params": join(trainable, frozen)}
-        video, text = clip.apply(tree, jnp.asarray(random_pixels()), jnp.asarray(MASK), ids, None)
+        video, text = network.apply(
+            tree, jnp.asarray(random_pixels()), jnp.asarray(MASK), ids, None
+        )
         return (video * text).sum()
 
     gradients = flax.traverse_util.flatten_dict(jax.jit(jax.grad(loss))(trainable))
     for path, gradient in gradients.items():
         assert np.isfinite(gradient).all() and np.abs(gradient).max() > 0, path
-        assert clip.adapter.rate(path) == (0.1 if "generator" in path else 1)
+        assert network.adapter.rate(path) == (0.1 if "generator" in path else 1)
 
 
 @pytest.mark.parametrize("beside", [ToMe(r=0), TempMe(r=0), TESTA(r=0, r_patch=0)])
@@ -276,22 +279,22 @@ def test_shapes_beside_others(beside):
     beside = beside.resolve(patches=4, frames=FRAMES, depth=TOY.depth)
     first = beside.layers[0] if isinstance(beside, TempMe | TESTA) else 2
     adapter = VoP(generic=1, positional=1, contextual=1, video=2, split=first)
-    steps = schedule(beside, frames=FRAMES, tokens=5, depth=TOY.depth)
-    adapter.check(steps, TOY)
+    stages = schedule(beside, frames=FRAMES, tokens=5, depth=TOY.depth)
+    adapter.check(stages, TOY)
     pixels = jnp.zeros((2, FRAMES, 16, 16, 3))
     (_, tokens), _ = jax.eval_shape(
         lambda: Clip(TOY, adapter, beside).init_with_output(
             jax.random.key(0), pixels, trace=True, method="encode_video"
         )
     )
-    assert tokens.x.shape == (2, steps[-1].clips, steps[-1].out, 8)
+    assert tokens.x.shape == (2, stages[-1].clips, stages[-1].out, 8)
     assert tokens.source.shape == (2, FRAMES * 4)
 
 
 def test_frames_join_once():
     reducer = Joined().resolve(patches=49, frames=12, depth=12)
-    steps = schedule(reducer, frames=12, tokens=50, depth=12)
-    assert [(s.clips, s.n_cls, s.attention, s.out) for s in steps] == (
+    stages = schedule(reducer, frames=12, tokens=50, depth=12)
+    assert [(s.clips, s.n_cls, s.attention, s.out) for s in stages] == (
         [(12, 1, 50, 50)] * 8 + [(1, 12, 600, 600)] * 4
     )
     assert not any(reducer.proportional(layer) for layer in range(12))
@@ -353,15 +356,17 @@ def published(adapter, *, patch=32, joined, positions=False):
 
 @pytest.mark.parametrize("variant", TRAINED)
 def test_parameters_that_train(variant):
-    clip = published(FRAME_PROMPTS[variant], joined="F" in variant)
-    assert costs.count_trainable(clip, 12) == TRAINED[variant]
+    network = published(FRAME_PROMPTS[variant], joined="F" in variant)
+    assert costs.count_trainable(network, 12) == TRAINED[variant]
 
 
 def test_parameters_of_frame_positions():
-    clip = published(FRAME_PROMPTS["VoP^F+C"], joined=True, positions=True)
-    learned = {p: s for p, s in shapes(clip, 12).items() if p not in pretrained_paths(clip.arch)}
+    network = published(FRAME_PROMPTS["VoP^F+C"], joined=True, positions=True)
+    learned = {
+        p: s for p, s in shapes(network, 12).items() if p not in pretrained_paths(network.arch)
+    }
     assert learned["video", "block_8", "join_frames", "frame_position"] == (12, 768)
-    assert costs.count_trainable(clip, 12) == 14_278_656
+    assert costs.count_trainable(network, 12) == 14_278_656
 
 
 @pytest.mark.parametrize(
@@ -375,14 +380,14 @@ def test_parameters_of_frame_positions():
 )
 def test_cost_of_a_video(generic, video, patch, gflops, tokens):
     """The first two are TempMe's row, which has half of VoP's prompts."""
-    clip = published(VoP(generic, contextual=4, video=video), patch=patch, joined=True)
-    mac, counted = costs.multiply_accumulates(clip, 12)
+    network = published(VoP(generic, contextual=4, video=video), patch=patch, joined=True)
+    mac, counted = macs.multiply_accumulates(network, 12)
     assert counted / 1e9 == pytest.approx(gflops, rel=2e-3)
-    assert costs.tokens_left(clip, costs.steps_of(clip, 12)) == tokens
+    assert costs.tokens_left(network, macs.list_stages(network, 12)) == tokens
     # 8 blocks make prompts of 12 frames: the LSTM's gates, the layer behind, keys and values.
     rows = 3 * (generic + 4)
     made = 8 * 12 * (16 + 2 * 4 + rows) * 768**2 + 4 * 3 * video * 768**2
-    without = costs.multiply_accumulates(published(VoP(0), patch=patch, joined=True), 12)[0]
-    seen = 8 * 12 * (1 + clip.arch.patches) * (generic + 4)
-    seen = seen + 4 * 12 * (1 + clip.arch.patches) * video
+    without = macs.multiply_accumulates(published(VoP(0), patch=patch, joined=True), 12)[0]
+    seen = 8 * 12 * (1 + network.arch.patches) * (generic + 4)
+    seen = seen + 4 * 12 * (1 + network.arch.patches) * video
     assert mac == without + made + 2 * 768 * seen

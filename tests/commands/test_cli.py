@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 from random_weights import random_params
 
-from tempme_jax import loading
+from tempme_jax import building
 from tempme_jax.bench import encode
 from tempme_jax.cli import main
 from tempme_jax.compare import paper
@@ -134,14 +134,14 @@ def test_costs_of_a_table_that_is_not_there():
 
 
 def create_without_params(backbone, **settings):
-    arch = loading.ARCHITECTURES[backbone]
-    return loading.assemble(arch, max_words=8, options={}, **settings)
+    arch = building.ARCHITECTURES[backbone]
+    return building.assemble(arch, max_words=8, options={}, **settings)
 
 
 @pytest.fixture
 def clock(monkeypatch):
     """The toy is a backbone; each call takes the next of some seconds, and computes nothing."""
-    monkeypatch.setitem(loading.ARCHITECTURES, "toy", TOY)
+    monkeypatch.setitem(building.ARCHITECTURES, "toy", TOY)
     monkeypatch.setattr(encode, "create", create_without_params)
     # The first calls of two methods, three rounds of both, and the matrix product.
     seconds = iter([9.0, 8.0, 2.0, 1.0, 4.0, 1.0, 3.0, 2.0] + [0.5] * 30)
@@ -150,20 +150,25 @@ def clock(monkeypatch):
 
 def test_speeds_and_ratios(clock):
     told = []
-    clip, tempme = encode.encode(
+    network, tempme = encode.encode(
         ["clip", "tempme"], backbone="toy", num_frames=4, batch=6, rounds=3, report=told.append
     )
     assert told == ["preparing clip", "preparing tempme", *(f"round {n} of 3" for n in (1, 2, 3))]
-    assert (clip.method, clip.first_seconds, clip.ratio, clip.expected_ratio) == ("clip", 9, 1, 1)
+    assert (network.method, network.first_seconds, network.ratio, network.expected_ratio) == (
+        "clip",
+        9,
+        1,
+        1,
+    )
     assert (tempme.method, tempme.first_seconds) == ("tempme", 8)
-    assert clip.videos_per_second == 6 / 3
+    assert network.videos_per_second == 6 / 3
     assert tempme.videos_per_second == 6 / 1
     assert tempme.ratio == 2  # the median of 2 / 1, 4 / 1 and 3 / 2, not 3 / 1
     # By hand, products of 4 frames of 1 + 4 tokens: patches, projection, three blocks.
     outside = 4 * (4 * 3 * 16 * 16 * 32 + 32 * 16)
     block = 12 * 5 * 32 * 32 + 2 * 5 * 5 * 32
     macs = (outside + 3 * 4 * block) / 1e9
-    assert clip.gmacs_per_second == pytest.approx(macs * 6 / 3)
+    assert network.gmacs_per_second == pytest.approx(macs * 6 / 3)
     assert tempme.gmacs_per_second == pytest.approx(macs * 6 / tempme.expected_ratio)
     assert 1 < tempme.expected_ratio < 2
 
@@ -219,8 +224,8 @@ def test_speeds_of_models_that_were_trained(tmp_path):
     files = [str(tmp_path / f"{method}.safetensors") for method in ("lora", "tome")]
     for file, method in zip(files, ("lora", "tome"), strict=True):
         settings = {"method": method, "num_frames": 2, "max_words": 8, "options": {}}
-        model = loading.assemble(TOY, dtype="float32", **settings)
-        model = loading.with_params(model, random_params(model.clip, 2), seed=0)
+        model = building.assemble(TOY, dtype="float32", **settings)
+        model = building.with_params(model, random_params(model.network, 2), seed=0)
         model.save(file)
     out = tmp_path / "speeds.json"
     text = run("bench", "runs", *files, "--rounds", "1", "--batch", "1", "--out", str(out)).stdout

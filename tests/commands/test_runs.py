@@ -8,7 +8,7 @@ import pytest
 import toy_run
 
 import tempme_jax
-from tempme_jax import screen
+from tempme_jax.bench import printing
 from tempme_jax.bench.encode import DataSpeed
 from tempme_jax.cli import main
 
@@ -48,7 +48,7 @@ def test_bench_data(home, capsys):
     speed = json.loads(tempme(*words, "--json"))
     assert speed["batch_size"] == 8 and speed["read_videos_per_second"] > 0
     assert 0 <= speed["waited"] <= 1
-    screen.print_data_speed(DataSpeed(**speed))
+    printing.print_data_speed(DataSpeed(**speed))
     assert "Videos/s" in capsys.readouterr().out
     assert "choose fewer" in tempme(*words[:4], "500", *settings(home), code=1)
 

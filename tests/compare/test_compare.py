@@ -298,7 +298,8 @@ def test_names_in_the_plot_are_inside_and_hide_nothing(tmp_path, monkeypatch):
 
 def test_comparing_takes_no_device():
     """A parent that held a GPU would leave its runs none."""
-    program = "import tempme_jax.compare.runs, tempme_jax.training.flags; from jax._src import xla_bridge; "
+    program = "import tempme_jax.compare.runs, tempme_jax.training.flags; "
+    program += "from jax._src import xla_bridge; "
     program += "assert not xla_bridge.backends_are_initialized()"
     subprocess.run([sys.executable, "-W", "error", "-c", program], check=True)
 

@@ -5,7 +5,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from test_step import random_params
+from toy_clip import random_params
 
 from tempme_jax import create
 from tempme_jax.datasets import moving_shapes, shapes
@@ -184,7 +184,7 @@ def test_what_averages_frames_cannot_tell_a_clip_from_its_reverse(
     read, method, options, sees_order
 ):
     model = create(ARCH, method=method, num_frames=FRAMES, max_words=12, method_options=options)
-    model = dataclasses.replace(model, params=random_params(model.clip, FRAMES))
-    clip, backwards = model.embed_video(np.stack([read[0], read[0][::-1]]))
-    difference = np.abs(clip - backwards).max()
+    model = dataclasses.replace(model, params=random_params(model.network, FRAMES))
+    network, backwards = model.embed_video(np.stack([read[0], read[0][::-1]]))
+    difference = np.abs(network - backwards).max()
     assert difference > 1e-2 if sees_order else difference < 1e-5

@@ -32,20 +32,20 @@ MASK = np.array([[1, 1, 1, 1, 1, 1], [1, 1, 1, 0, 0, 0], [1, 0, 0, 0, 0, 0]], bo
 
 def make(adapter=None, reducer=TEMPME, dtype=None):
     """A toy and random parameters; CLIP's own are the same under every adapter and reducer."""
-    clip = Clip(TOY, adapter or Adapter(), reducer, dtype)
+    network = Clip(TOY, adapter or Adapter(), reducer, dtype)
     flat = {
         path: np.random.default_rng(sum(map(ord, "/".join(path)))).standard_normal(shape) * 0.3
-        for path, shape in shapes(clip, FRAMES).items()
+        for path, shape in shapes(network, FRAMES).items()
     }
     tree = flax.traverse_util.unflatten_dict({p: jnp.float32(a) for p, a in flat.items()})
-    return clip, {"params": tree}
+    return network, {"params": tree}
 
 
 @pytest.fixture(scope="module")
 def traced():
     """The jitted video tower of TempMe with LoRA, with a mask and a source map."""
-    clip, params = make(LoRA(rank=2))
-    run = jax.jit(lambda x, m: clip.apply(params, x, m, trace=True, method="encode_video"))
+    network, params = make(LoRA(rank=2))
+    run = jax.jit(lambda x, m: network.apply(params, x, m, trace=True, method="encode_video"))
     return lambda pixels, mask: run(jnp.asarray(pixels), jnp.asarray(mask))
 
 
@@ -99,16 +99,16 @@ def test_nothing_merged_and_nothing_joined_is_plain_clip():
     )
     ours, plain = make(reducer=nothing), make(reducer=Reducer())
     results = [
-        jax.jit(lambda x, c=clip, p=params: c.apply(p, x, method="encode_video")[0])(PIXELS)
-        for clip, params in (ours, plain)
+        jax.jit(lambda x, c=network, p=params: c.apply(p, x, method="encode_video")[0])(PIXELS)
+        for network, params in (ours, plain)
     ]
     chex.assert_trees_all_close(*results, atol=1e-6)
 
 
 def test_the_mean_over_frames_is_of_unit_vectors():
     """Every frame by itself, then the mean: one frame gives a vector of length 1."""
-    clip, params = make(reducer=Reducer())
-    encode = jax.jit(lambda x, m: clip.apply(params, x, m, method="encode_video")[0])
+    network, params = make(reducer=Reducer())
+    encode = jax.jit(lambda x, m: network.apply(params, x, m, method="encode_video")[0])
     singles = [encode(PIXELS[:1], np.arange(FRAMES)[None] == f) for f in range(FRAMES)]
     np.testing.assert_allclose(np.linalg.norm(singles, axis=-1), np.ones((FRAMES, 1)), rtol=1e-5)
     whole = encode(PIXELS[:1], np.ones((1, FRAMES), bool))
@@ -117,9 +117,9 @@ def test_the_mean_over_frames_is_of_unit_vectors():
 
 @pytest.mark.parametrize("adapter", [LoRA(rank=2), Prompt(count=3)])
 def test_what_follows_the_end_of_a_text_changes_nothing(adapter):
-    clip, params = make(adapter)
+    network, params = make(adapter)
     ids = jnp.array([[28, 5, 6, 29, 0, 0, 0], [28, 7, 29, 0, 0, 0, 0]], jnp.int32)
-    encode = jax.jit(lambda ids, mask: clip.apply(params, ids, mask, method="encode_text"))
+    encode = jax.jit(lambda ids, mask: network.apply(params, ids, mask, method="encode_text"))
     masked = encode(ids, ids > 0)
     chex.assert_trees_all_close(encode(ids, jnp.ones_like(ids, bool)), masked, atol=1e-6)
     chex.assert_trees_all_close(encode(jnp.where(ids > 0, ids, 9), ids > 0), masked, atol=1e-6)
@@ -147,8 +147,8 @@ def test_a_key_counts_as_often_as_it_says():
 def test_half_precision_keeps_results_near_and_outputs_float32():
     near, far = make(LoRA(rank=2), dtype=jnp.bfloat16), make(LoRA(rank=2))
     results = [
-        jax.jit(lambda x, c=clip, p=params: c.apply(p, x, method="encode_video")[0])(PIXELS)
-        for clip, params in (near, far)
+        jax.jit(lambda x, c=network, p=params: c.apply(p, x, method="encode_video")[0])(PIXELS)
+        for network, params in (near, far)
     ]
     assert results[0].dtype == jnp.float32
     a, b = (r / np.linalg.norm(r, axis=1, keepdims=True) for r in map(np.asarray, results))
@@ -156,8 +156,8 @@ def test_half_precision_keeps_results_near_and_outputs_float32():
 
 
 def test_the_encoder_exports_for_other_devices():
-    clip, params = make(LoRA(rank=2))
-    encode = jax.jit(lambda p, x, m: clip.apply(p, x, m, method="encode_video")[0])
+    network, params = make(LoRA(rank=2))
+    encode = jax.jit(lambda p, x, m: network.apply(p, x, m, method="encode_video")[0])
     exported = jax.export.export(encode, platforms=("cpu", "cuda", "tpu"))(params, PIXELS, MASK)
     assert exported.platforms == ("cpu", "cuda", "tpu")
     again = exported.call(params, PIXELS, MASK)
@@ -165,6 +165,6 @@ def test_the_encoder_exports_for_other_devices():
 
 
 def test_too_many_ids_say_how_many_there_can_be():
-    clip, params = make(Prompt(count=3))
+    network, params = make(Prompt(count=3))
     with pytest.raises(ValueError, match="14 ids and 3 prompts .* 16 positions; give at most 13"):
-        clip.apply(params, jnp.ones((1, 14), jnp.int32), method="encode_text")
+        network.apply(params, jnp.ones((1, 14), jnp.int32), method="encode_text")

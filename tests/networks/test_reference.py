@@ -40,8 +40,8 @@ def published(stem):
     } | reference_weights.tempme_state_dict(sizes, frames, joins)
     _, params = read_layout(arrays)
     arch = architecture_of(params)
-    clip = Clip(arch, *methods.build(method, arch, frames))
-    return clip, params, arrays
+    network = Clip(arch, *methods.build(method, arch, frames))
+    return network, params, arrays
 
 
 def inputs(stem):
@@ -66,24 +66,24 @@ def assert_close(ours, golden, what=""):
 @pytest.mark.parametrize("stem", [stem for stem in CASES if stem != "tiny_b32_f12"])
 def test_features(stem):
     golden = np.load(FOLDER / f"{stem}.npz")
-    clip, params, _ = published(stem)
+    network, params, _ = published(stem)
     pixels, ids, mask = inputs(stem)
-    video, tokens = jax.jit(lambda p, x: clip.apply(p, x, method="encode_video"))(
+    video, tokens = jax.jit(lambda p, x: network.apply(p, x, method="encode_video"))(
         tree(params), pixels
     )
     assert_close(video, golden["video_features"], "video features")
     assert tokens.x.shape[2] == golden["n_tokens"]
-    text = clip.apply(tree(params), ids, mask, method="encode_text")
+    text = network.apply(tree(params), ids, mask, method="encode_text")
     assert_close(text, golden["text_features"], "text features")
 
 
 def test_features_and_the_tokens_after_every_block():
     golden = np.load(FOLDER / "tiny_b32_f12.npz")
-    clip, params, _ = published("tiny_b32_f12")
+    network, params, _ = published("tiny_b32_f12")
     pixels, _, _ = inputs("tiny_b32_f12")
 
     def run(params, pixels):
-        (features, _), state = clip.apply(
+        (features, _), state = network.apply(
             params,
             pixels,
             method="encode_video",
@@ -108,7 +108,7 @@ class PixelObjective(Objective):
 
     def encode(self, params, batch):
         names = ("frames", "frame_mask", "ids", "text_mask")
-        return self.clip.apply({"params": params}, *(batch[name] for name in names))
+        return self.network.apply({"params": params}, *(batch[name] for name in names))
 
 
 def trained_and_frozen(params):
@@ -118,9 +118,9 @@ def trained_and_frozen(params):
     return trained, {p: a for p, a in params.items() if p not in trained}
 
 
-def make_loss(clip, frozen):
+def make_loss(network, frozen):
     def loss(trained, pixels, ids, mask):
-        video, text = clip.apply(tree(frozen | trained), pixels, None, ids, mask)
+        video, text = network.apply(tree(frozen | trained), pixels, None, ids, mask)
         return contrastive_loss(similarity(text, video, frozen["logit_scale",]))
 
     return loss
@@ -137,12 +137,12 @@ def published_names(arrays_by_path, clip_params):
 
 def test_loss_and_gradients():
     golden = np.load(FOLDER / "tiny_b32_f12.npz")
-    clip, params, _ = published("tiny_b32_f12")
+    network, params, _ = published("tiny_b32_f12")
     trained, frozen = trained_and_frozen(params)
     pixels, ids, mask = inputs("tiny_b32_f12")
-    text = clip.apply(tree(params), ids, mask, method="encode_text")
+    text = network.apply(tree(params), ids, mask, method="encode_text")
     assert_close(text, golden["text_features"], "text features")
-    loss, gradients = jax.jit(jax.value_and_grad(make_loss(clip, frozen)))(
+    loss, gradients = jax.jit(jax.value_and_grad(make_loss(network, frozen)))(
         trained, pixels, ids, mask
     )
     assert_close(loss, golden["loss"], "loss")
@@ -160,12 +160,12 @@ def test_loss_and_gradients():
 def test_training_for_eight_steps():
     """Warm-up of 2 steps to 6e-4, then half a cosine; gradients clipped to a global norm of 1."""
     golden = np.load(FOLDER / "tiny_training.npz")
-    clip, params, _ = published("tiny_b32_f12")
-    trainable, frozen = split(clip, tree(params)["params"])
+    network, params, _ = published("tiny_b32_f12")
+    trainable, frozen = split(network, tree(params)["params"])
     rate = learning_rate(6e-4, 8, 0.25)
     update = optimizer(rate)
     state = TrainState(jnp.int32(0), jax.tree.map(jnp.asarray, trainable), update.init(trainable))
-    objective = PixelObjective(clip)
+    objective = PixelObjective(network)
     ids, mask = reference_weights.token_ids(4, 32, 512)
     batch = {"ids": jnp.asarray(ids, jnp.int32), "text_mask": jnp.asarray(mask, bool)}
     for i in range(8):

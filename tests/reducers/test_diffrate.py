@@ -8,11 +8,13 @@ from frame_tower import FRAMES, TOY, at_one_site, check_masked_frames, encoder
 
 from tempme_jax import costs
 from tempme_jax.adapters.lora import LoRA
+from tempme_jax.networks import macs
 from tempme_jax.networks.architecture import ARCHITECTURES
 from tempme_jax.networks.clip import Clip
-from tempme_jax.networks.schedule import Step, schedule
+from tempme_jax.networks.tokens import Stage
 from tempme_jax.reducers.base import keep
 from tempme_jax.reducers.diffrate import DiffRate
+from tempme_jax.reducers.schedule import schedule
 
 REDUCER = DiffRate(prune=(17, 15, 11, 7), merge=(17, 12, 11, 5))
 CLIP = Clip(TOY, LoRA(rank=2), REDUCER)
@@ -73,9 +75,9 @@ def test_the_unlike_add_nothing_to_a_size():
 
 
 def test_nothing_is_done_where_as_many_are_kept():
-    step = Step(clips=2, n_cls=1, attention=17, mlp=17)
-    assert REDUCER.after_attention(0, step) is keep
-    assert DiffRate((17, 17), (14, 14)).step(1, Step(1, 1, 14, 14)).mlp == 14
+    stage = Stage(clips=2, n_cls=1, attention=17, mlp=17)
+    assert REDUCER.after_attention(0, stage) is keep
+    assert DiffRate((17, 17), (14, 14)).stage(1, Stage(1, 1, 14, 14)).mlp == 14
 
 
 def test_of_kept_tokens_the_gradient_is_whole():
@@ -107,13 +109,13 @@ def test_every_patch_is_somewhere_or_pruned(model):
     encode, pixels = model
     _, (_, tokens) = encode(pixels, np.ones((2, FRAMES), bool))
     source = np.asarray(tokens.source).reshape(2, FRAMES, -1)
-    clip = np.arange(FRAMES)[None, :, None]
+    network = np.arange(FRAMES)[None, :, None]
     assert tokens.x.shape[2] == 5
-    assert ((source == -1) | (source // 5 == clip)).all()
+    assert ((source == -1) | (source // 5 == network)).all()
     assert ((source == -1).sum(axis=2) >= 7).all()
     for place in range(1, 5):
-        assert (source == 5 * clip + place).any(axis=2).all()
-    assert not (source == 5 * clip).any()
+        assert (source == 5 * network + place).any(axis=2).all()
+    assert not (source == 5 * network).any()
 
 
 def kept_by(patches, depth):
@@ -130,9 +132,9 @@ def test_schedules_of_the_specification():
 @pytest.mark.parametrize(("patches", "depth"), [(1, 1), (1, 3), (4, 2), (16, 4), (256, 24)])
 def test_schedules_of_other_sizes(patches, depth):
     reducer, tokens = kept_by(patches, depth), 1 + patches
-    steps = schedule(reducer, frames=2, tokens=tokens, depth=depth)
-    assert steps[0].mlp == tokens
-    assert steps[-1].out == (tokens if depth == 1 else max(2, round(0.4 * tokens)))
+    stages = schedule(reducer, frames=2, tokens=tokens, depth=depth)
+    assert stages[0].mlp == tokens
+    assert stages[-1].out == (tokens if depth == 1 else max(2, round(0.4 * tokens)))
 
 
 @pytest.mark.parametrize(
@@ -146,10 +148,10 @@ def test_schedules_of_other_sizes(patches, depth):
 )
 def test_costs_of_the_specification(backbone, frames, mac, paper, left):
     arch = ARCHITECTURES[backbone]
-    clip = Clip(arch, LoRA(), kept_by(arch.patches, arch.depth))
-    counted = costs.multiply_accumulates(clip, frames)
+    network = Clip(arch, LoRA(), kept_by(arch.patches, arch.depth))
+    counted = macs.multiply_accumulates(network, frames)
     assert np.array(counted) / 1e9 == pytest.approx([mac, paper], abs=1e-3)
-    assert costs.tokens_left(clip, costs.steps_of(clip, frames)) == frames * left
+    assert costs.tokens_left(network, macs.list_stages(network, frames)) == frames * left
 
 
 def test_nothing_is_learned_but_lora():

@@ -11,9 +11,10 @@ import optax
 import pytest
 from random_weights import random_tree
 
-from tempme_jax import costs, screen
+from tempme_jax import costs
 from tempme_jax.adapters.base import Adapter
 from tempme_jax.losses import contrastive_loss, similarity
+from tempme_jax.networks import macs
 from tempme_jax.networks.architecture import ARCHITECTURES, Architecture
 from tempme_jax.networks.clip import Clip
 from tempme_jax.parameters import initialise, join, shapes, split
@@ -27,7 +28,7 @@ from tempme_jax.reducers.diffrate_search import (
     prune_and_merge_in_place,
     staying,
 )
-from tempme_jax.training import optim
+from tempme_jax.training import optim, printing
 from tempme_jax.training.flags import from_flags
 
 # ml_collections reads config files in a way that Python means to drop.
@@ -111,8 +112,8 @@ def pixels_of(seed=1):
     return jnp.asarray(rng.standard_normal((2, FRAMES, 32, 32, 3), dtype=np.float32))
 
 
-def encode(clip, params, pixels, mask):
-    return clip.apply({"params": params}, pixels, mask, trace=True, method="encode_video")
+def encode(network, params, pixels, mask):
+    return network.apply({"params": params}, pixels, mask, trace=True, method="encode_video")
 
 
 ENCODE = jax.jit(encode, static_argnums=0)
@@ -150,17 +151,17 @@ def test_masks_of_one_are_plain_clip():
 
 
 def gmac(reducer):
-    return costs.multiply_accumulates(Clip(TOY, Adapter(), reducer), FRAMES)[0] / 1e9
+    return macs.multiply_accumulates(Clip(TOY, Adapter(), reducer), FRAMES)[0] / 1e9
 
 
 def test_what_is_found_is_shown_as_flags(capsys):
     """Which a training of DiffRate takes."""
     found = {"prune": (17, 13, 10, 10, 9, 9), "merge": (17, 10, 10, 5, 5, 5)}
-    screen.print_found(found)
+    printing.print_found_rates(found)
     flags = shlex.split(capsys.readouterr().out.split(": ", 1)[1])
     config = from_flags(["--config=configs/moving_shapes.py:diffrate", *flags])
     assert {name: config.model.options[name] for name in found} == found
-    screen.print_found({})
+    printing.print_found_rates({})
     assert capsys.readouterr().out == ""
 
 
@@ -249,9 +250,9 @@ def test_the_start_keeps_nearly_all(backbone, granularity, kept):
     assert kept_patches(staying(start, patches, granularity)) == kept
     rates = {f"block_{layer}": {"rates": {"prune": start, "merge": start}} for layer in range(12)}
     left = (1 + patches, *11 * [1 + kept])
-    clip = Clip(ARCHITECTURES[backbone], Adapter(), DiffRate(prune=left, merge=left))
-    cost = jax.jit(lambda rates: search.cost({"video": rates}, clip.arch, 64))(rates)
-    assert cost == pytest.approx(costs.multiply_accumulates(clip, 64)[0] / 1e9, rel=1e-6)
+    network = Clip(ARCHITECTURES[backbone], Adapter(), DiffRate(prune=left, merge=left))
+    cost = jax.jit(lambda rates: search.cost({"video": rates}, network.arch, 64))(rates)
+    assert cost == pytest.approx(macs.multiply_accumulates(network, 64)[0] / 1e9, rel=1e-6)
 
 
 def test_counts():

@@ -10,9 +10,10 @@ from tempme_jax import costs
 from tempme_jax.adapters.lora import LoRA
 from tempme_jax.networks.architecture import ARCHITECTURES
 from tempme_jax.networks.clip import Clip
-from tempme_jax.networks.schedule import Step, schedule
+from tempme_jax.networks.tokens import Stage
 from tempme_jax.reducers.base import keep
 from tempme_jax.reducers.evit import EViT
+from tempme_jax.reducers.schedule import schedule
 
 REDUCER = EViT().resolve(patches=TOY.patches, frames=FRAMES, depth=TOY.depth)
 CLIP = Clip(TOY, LoRA(rank=2), REDUCER)
@@ -73,14 +74,14 @@ def test_the_fused_weights_have_a_gradient_and_the_choice_has_none():
 
 def test_all_kept_is_nothing_done():
     reducer = EViT(keep=1.0, layers=(0,))
-    assert reducer.after_attention(0, Step(clips=1, n_cls=1, attention=5, mlp=5)) is keep
-    assert REDUCER.after_attention(0, Step(clips=1, n_cls=1, attention=5, mlp=5)) is keep
+    assert reducer.after_attention(0, Stage(clips=1, n_cls=1, attention=5, mlp=5)) is keep
+    assert REDUCER.after_attention(0, Stage(clips=1, n_cls=1, attention=5, mlp=5)) is keep
 
 
 def test_shares_are_exact():
     """In floating point 100 * 0.55 is more than 55."""
-    step = EViT(keep=0.55, layers=(0,)).step(0, Step(clips=1, n_cls=1, attention=101, mlp=101))
-    assert step.mlp == 1 + 55 + 1
+    stage = EViT(keep=0.55, layers=(0,)).stage(0, Stage(clips=1, n_cls=1, attention=101, mlp=101))
+    assert stage.mlp == 1 + 55 + 1
 
 
 @pytest.fixture(scope="module")
@@ -108,11 +109,11 @@ def test_sizes_count_patches(model):
 def test_tokens_of_the_specification(backbone, kept):
     patches = ARCHITECTURES[backbone].patches
     reducer = EViT().resolve(patches=patches, frames=12, depth=12)
-    steps = schedule(reducer, frames=12, tokens=1 + patches, depth=12)
+    stages = schedule(reducer, frames=12, tokens=1 + patches, depth=12)
     assert reducer.layers == (3, 6, 9)
-    assert tuple(steps[layer].mlp for layer in (3, 6, 9)) == kept
-    assert tuple(steps[layer].attention for layer in (4, 7, 10)) == kept
-    assert steps[11].out == kept[-1]
+    assert tuple(stages[layer].mlp for layer in (3, 6, 9)) == kept
+    assert tuple(stages[layer].attention for layer in (4, 7, 10)) == kept
+    assert stages[11].out == kept[-1]
 
 
 def test_costs_of_the_specification():

@@ -12,12 +12,13 @@ from random_weights import random_tree
 from tempme_jax import costs
 from tempme_jax.adapters.base import Adapter
 from tempme_jax.adapters.lora import LoRA
+from tempme_jax.networks import macs
 from tempme_jax.networks.architecture import Architecture
 from tempme_jax.networks.clip import Clip
-from tempme_jax.networks.schedule import schedule
 from tempme_jax.networks.tokens import from_frames
 from tempme_jax.parameters import join, shapes, split
 from tempme_jax.reducers.base import Reducer
+from tempme_jax.reducers.schedule import schedule
 from tempme_jax.reducers.sta import STA, accumulate, drop_seen, importance
 
 B32, B16 = Architecture(), Architecture(patch=16)
@@ -133,10 +134,12 @@ def toy_clip(reducer, adapter):
 
 def test_laws_of_a_tower():
     """Masked frames are passed over, also where the second point goes backwards; gradients."""
-    clip = toy_clip(STA(), LoRA(rank=2))
-    assert clip.reducer == STA(drop=(2, 1, 1), layers=(0, 1, 2))
-    assert shapes(clip, FRAMES).keys() == shapes(toy_clip(Reducer(), LoRA(rank=2)), FRAMES).keys()
-    trainable, frozen = split(clip, random_tree(clip, FRAMES))
+    network = toy_clip(STA(), LoRA(rank=2))
+    assert network.reducer == STA(drop=(2, 1, 1), layers=(0, 1, 2))
+    assert (
+        shapes(network, FRAMES).keys() == shapes(toy_clip(Reducer(), LoRA(rank=2)), FRAMES).keys()
+    )
+    trainable, frozen = split(network, random_tree(network, FRAMES))
     frames = jax.random.normal(jax.random.key(0), (3, 24, 24, 3))
     # The same three frames, before and behind one that is masked.
     pixels = jnp.full((2, FRAMES, 24, 24, 3), 99.0).at[0, :3].set(frames).at[1, 1:].set(frames)
@@ -146,7 +149,7 @@ def test_laws_of_a_tower():
     @functools.partial(jax.grad, has_aux=True)
     def run(trainable):
         params = {"params": join(trainable, frozen)}
-        video, tokens = clip.apply(params, pixels, mask, trace=True, method="encode_video")
+        video, tokens = network.apply(params, pixels, mask, trace=True, method="encode_video")
         return (video**3).sum(), (video, tokens.source)
 
     gradients, (video, source) = run(trainable)
@@ -172,24 +175,24 @@ def test_the_choice_has_no_gradient():
 
 def test_published_trace_and_cost():
     """Of the specification's script: 35.697 ("fit"), 35.622 (products); nothing more trains."""
-    steps = trace(STA())
-    assert [step.mlp for step in steps] == [50] + [38] * 4 + [30] * 4 + [26] * 3
-    assert [step.out for step in steps] == [38] * 4 + [30] * 4 + [26] * 4
+    stages = trace(STA())
+    assert [stage.mlp for stage in stages] == [50] + [38] * 4 + [30] * 4 + [26] * 3
+    assert [stage.out for stage in stages] == [38] * 4 + [30] * 4 + [26] * 4
     for reducer, paper, mac in (
         (STA(), 35.697, 35.622),
         (STA(drop=(10, 9, 9)), 35.702, 35.628),
     ):
         reducer = reducer.resolve(patches=49, frames=12, depth=12)
-        clip = Clip(B32, LoRA(), reducer)
-        counted = costs.multiply_accumulates(clip, 12)
+        network = Clip(B32, LoRA(), reducer)
+        counted = macs.multiply_accumulates(network, 12)
         assert [count / 1e9 for count in counted] == pytest.approx([mac, paper], abs=5e-4)
-    assert costs.count_trainable(clip, 12) == 491_520
-    assert costs.tokens_left(clip.copy(adapter=Adapter()), tuple(steps)) == 12 * 26
+    assert costs.count_trainable(network, 12) == 491_520
+    assert costs.tokens_left(network.copy(adapter=Adapter()), tuple(stages)) == 12 * 26
 
 
 def test_drops_follow_the_patches():
     assert STA().resolve(patches=196, frames=12, depth=12).drop == (48, 32, 16)
-    assert [step.out for step in trace(STA(), B16)][::4] == [149, 117, 101]
+    assert [stage.out for stage in trace(STA(), B16)][::4] == [149, 117, 101]
     assert STA().resolve(patches=16, frames=8, depth=4) == STA(drop=(4, 3, 1), layers=(0, 1, 2))
     assert STA().resolve(patches=4, frames=1, depth=1) == STA(drop=(1,), layers=(0,))
     assert hash(STA(drop=[3], layers=[1])) == hash(STA(drop=(3,), layers=(1,)))

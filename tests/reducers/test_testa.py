@@ -8,17 +8,18 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from random_weights import random_tree
-from test_merging import match_slowly, merge_slowly
+from slow_merging import match_slowly, merge_slowly
 
 from tempme_jax import costs
 from tempme_jax.adapters.base import Adapter
 from tempme_jax.adapters.lora import LoRA
+from tempme_jax.networks import macs
 from tempme_jax.networks.architecture import Architecture
 from tempme_jax.networks.clip import Block, Clip
-from tempme_jax.networks.schedule import Step, schedule
-from tempme_jax.networks.tokens import Evidence, from_frames
+from tempme_jax.networks.tokens import Evidence, Stage, from_frames
 from tempme_jax.parameters import initialise, join, pretrained_paths, shapes, split
 from tempme_jax.reducers.base import Reducer
+from tempme_jax.reducers.schedule import schedule
 from tempme_jax.reducers.testa import TESTA, AcrossFrames, match_frames
 
 B32, B16 = Architecture(), Architecture(patch=16)
@@ -107,16 +108,16 @@ def test_a_block_agrees_with_a_slow_loop():
     """With and without padding; and, where the gate is zero, nothing is added across frames."""
     t, n, d, r_frame, r_patch = 5, 8, 8, 2, 2
     reducer = TESTA(r=1, layers=(0,), r_frame=r_frame, r_patch=r_patch)
-    step = reducer.step(0, Step(clips=t, n_cls=1, attention=n, mlp=n))
-    assert step == Step(clips=3, n_cls=1, attention=8, mlp=6, temporal=5)
+    stage = reducer.stage(0, Stage(clips=t, n_cls=1, attention=n, mlp=n))
+    assert stage == Stage(clips=3, n_cls=1, attention=8, mlp=6, temporal=5)
     block = Block("video", 0, HEADS, "quick_gelu", LoRA(rank=2), reducer)
     rng = np.random.default_rng(0)
     x, size = rng.standard_normal((2, t, n, d)), rng.integers(1, 4, (2, t, n))
     size[1, 3] = 0
     tokens = from_frames(jnp.float32(x), None, trace=True).replace(size=jnp.float32(size))
-    tree = jax.eval_shape(lambda: block.init(jax.random.key(0), tokens, step)["params"])
+    tree = jax.eval_shape(lambda: block.init(jax.random.key(0), tokens, stage)["params"])
     params = jax.tree.map(lambda a: rng.standard_normal(a.shape) * 0.5, tree)
-    apply = jax.jit(lambda params, tokens: block.apply({"params": params}, tokens, step))
+    apply = jax.jit(lambda params, tokens: block.apply({"params": params}, tokens, stage))
     for gamma in (params["across_frames"]["gamma"], np.zeros(d)):
         params["across_frames"]["gamma"] = gamma
         ours = apply(jax.tree.map(jnp.float32, params), tokens)
@@ -181,8 +182,8 @@ def test_frames_merge_by_size_and_without_gate_all_is_added():
 
 def test_laws_of_a_tower():
     """Masks, the source map, the weight of frames; and gradients reach all that trains."""
-    clip = clip_of(TESTA(r=1, layers=(1, 2)))
-    trainable, frozen = split(clip, random_tree(clip, FRAMES))
+    network = clip_of(TESTA(r=1, layers=(1, 2)))
+    trainable, frozen = split(network, random_tree(network, FRAMES))
     mask = jnp.array([[True, True, True, False], [True, True, True, True]])
     pixels = jax.random.normal(jax.random.key(0), (2, FRAMES, 24, 24, 3))
 
@@ -190,7 +191,7 @@ def test_laws_of_a_tower():
     @functools.partial(jax.value_and_grad, has_aux=True)
     def run(trainable, pixels):
         params = {"params": join(trainable, frozen)}
-        video, tokens = clip.apply(params, pixels, mask, trace=True, method="encode_video")
+        video, tokens = network.apply(params, pixels, mask, trace=True, method="encode_video")
         return (video**3).sum(), (video, tokens)
 
     (_, (video, tokens)), gradients = run(trainable, pixels)
@@ -209,20 +210,22 @@ def test_laws_of_a_tower():
     assert {path[-1] for path in video_paths if "block_1" in path} == {
         "lora_a", "lora_b", "temporal_lora_a", "temporal_lora_b", "gamma",
     }  # fmt: skip
-    assert clip.adapter.fold(join(trainable, frozen))[0] == clip.adapter
+    assert network.adapter.fold(join(trainable, frozen))[0] == network.adapter
 
 
 def test_a_fresh_one_that_merges_nothing_is_the_backbone():
-    clip = clip_of(TESTA(r=0, r_frame=0, r_patch=0))
+    network = clip_of(TESTA(r=0, r_frame=0, r_patch=0))
     plain = clip_of(Reducer(), Adapter())
     backbone = random_tree(plain, FRAMES)
-    fresh = initialise(clip, FRAMES, shapes(clip, FRAMES).keys() - pretrained_paths(TOY), seed=1)
+    fresh = initialise(
+        network, FRAMES, shapes(network, FRAMES).keys() - pretrained_paths(TOY), seed=1
+    )
     assert ("video", "block_2", "across_frames", "gamma") in fresh
     params = flax.traverse_util.unflatten_dict(flax.traverse_util.flatten_dict(backbone) | fresh)
     pixels = jax.random.normal(jax.random.key(0), (2, FRAMES, 24, 24, 3))
     ours, theirs = (
         jax.jit(functools.partial(each.apply, method="encode_video"))({"params": p}, pixels)[0]
-        for each, p in ((clip, params), (plain, backbone))
+        for each, p in ((network, params), (plain, backbone))
     )
     np.testing.assert_allclose(ours, theirs, atol=1e-6)
 
@@ -232,18 +235,18 @@ def test_published_trace_and_cost():
 
     The script projects 12 class tokens in both; of products we count the 8 that are left.
     """
-    steps = trace(TESTA())
-    assert [(s.clips, s.attention, s.mlp) for s in steps[7:]] == [
+    stages = trace(TESTA())
+    assert [(s.clips, s.attention, s.mlp) for s in stages[7:]] == [
         (12, 36, 34), (11, 34, 31), (10, 31, 28), (9, 28, 25), (8, 25, 22),
     ]  # fmt: skip
-    assert [s.temporal for s in steps] == [0] * 8 + [12, 11, 10, 9]
-    clip = clip_of(TESTA(), LoRA(), B32, 12)
-    counted = costs.multiply_accumulates(clip, 12)
+    assert [s.temporal for s in stages] == [0] * 8 + [12, 11, 10, 9]
+    network = clip_of(TESTA(), LoRA(), B32, 12)
+    counted = macs.multiply_accumulates(network, 12)
     projections = 4 * 768 * 512 / 1e9
     expected = [40.514 - projections, 40.599]
     assert [count / 1e9 for count in counted] == pytest.approx(expected, abs=5e-4)
-    assert costs.tokens_left(clip, tuple(steps)) == 8 * 22
-    assert costs.count_trainable(clip, 12) == 592_896
+    assert costs.tokens_left(network, tuple(stages)) == 8 * 22
+    assert costs.count_trainable(network, 12) == 592_896
     assert costs.count_trainable(clip_of(TESTA(gate=False), LoRA(), B32, 12), 12) == 589_824
 
 
@@ -251,7 +254,7 @@ def test_options_follow_the_backbone():
     reducer = TESTA().resolve(patches=196, frames=12, depth=12)
     assert reducer == TESTA(r=10, layers=(8, 9, 10, 11), r_frame=1, r_patch=12)
     assert [reducer.proportional(layer) for layer in (7, 8)] == [True, False]
-    assert trace(TESTA(), B16)[-1] == Step(8, 1, attention=81, mlp=69, temporal=9)
+    assert trace(TESTA(), B16)[-1] == Stage(8, 1, attention=81, mlp=69, temporal=9)
     toy = TESTA(r=1, layers=(2,), r_patch=1)
     assert TESTA().resolve(patches=16, frames=8, depth=3) == toy
     assert hash(TESTA(layers=[3])) == hash(TESTA(layers=(3,)))

@@ -9,8 +9,7 @@ from random_weights import random_tree
 from tempme_jax.adapters.lora import LoRA
 from tempme_jax.networks.architecture import Architecture
 from tempme_jax.networks.clip import Clip
-from tempme_jax.networks.schedule import Step
-from tempme_jax.networks.tokens import Evidence, from_frames
+from tempme_jax.networks.tokens import Evidence, Stage, from_frames
 from tempme_jax.parameters import join, split
 
 TOY = Architecture(
@@ -24,11 +23,11 @@ def at_one_site(reducer, x, size, score):
     """What block 0 of a reducer does to frames [t, n, d] of one video, by a score [t, n]."""
     tokens = from_frames(jnp.float32(x[None]), None, trace=True)
     tokens = tokens.replace(size=jnp.float32(size[None]))
-    before = Step(clips=x.shape[0], n_cls=1, attention=x.shape[1], mlp=x.shape[1])
-    step = reducer.step(0, before)
+    before = Stage(clips=x.shape[0], n_cls=1, attention=x.shape[1], mlp=x.shape[1])
+    stage = reducer.stage(0, before)
     evidence = Evidence(keys=tokens.x, class_attention=jnp.float32(score[None]))
-    reduced = reducer.after_attention(0, step)(tokens, evidence)
-    assert reduced.x.shape[2] == step.mlp == step.out
+    reduced = reducer.after_attention(0, stage)(tokens, evidence)
+    assert reduced.x.shape[2] == stage.mlp == stage.out
     return reduced
 
 
@@ -37,8 +36,8 @@ def encoder(reducer):
 
     Returns the function of pixels and mask, and pixels of two videos whose frames come twice.
     """
-    clip = Clip(TOY, LoRA(rank=2), reducer)
-    trainable, frozen = split(clip, random_tree(clip, FRAMES))
+    network = Clip(TOY, LoRA(rank=2), reducer)
+    trainable, frozen = split(network, random_tree(network, FRAMES))
     rng = np.random.default_rng(1)
     pixels = rng.standard_normal((2, FRAMES, 32, 32, 3), dtype=np.float32)
     pixels[:, 2:] = pixels[:, :2]
@@ -47,7 +46,7 @@ def encoder(reducer):
     def encode(pixels, mask):
         def loss(trainable):
             params = {"params": join(trainable, frozen)}
-            video, tokens = clip.apply(params, pixels, mask, trace=True, method="encode_video")
+            video, tokens = network.apply(params, pixels, mask, trace=True, method="encode_video")
             return (video**2 * np.arange(8.0, dtype=np.float32)[None]).sum(), (video, tokens)
 
         return jax.grad(loss, has_aux=True)(trainable)

@@ -10,8 +10,7 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from test_video import encode_sound
-from video_files import KINDS, SLOW, UNEVEN, Films, encode_cover
+from video_files import KINDS, SLOW, UNEVEN, Films, encode_cover, encode_sound
 
 MINUTE = range(0, 600, 10)  # when frames come, in tenths of a second
 

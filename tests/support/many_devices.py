@@ -3,7 +3,7 @@
 import conftest  # noqa: F401  (the same strict arithmetic)
 import jax
 import numpy as np
-from test_step import clip_of, random_batch, random_params
+from toy_clip import clip_of, random_batch, random_params
 
 from tempme_jax.parameters import split
 from tempme_jax.training import sharding
@@ -23,8 +23,8 @@ def mesh_of(data, model):
 def train(data, model, gradient_cache=0):
     """The losses and the last parameters on data x model devices."""
     mesh = mesh_of(data, model)
-    clip = clip_of("tempme")
-    trainable, frozen = split(clip, random_params(clip))
+    network = clip_of("tempme")
+    trainable, frozen = split(network, random_params(network))
     trainable = place_params(mesh, trainable, split=False)
     frozen = place_params(mesh, frozen, split=True)
     halved = [a for a in jax.tree.leaves(frozen) if not a.sharding.is_fully_replicated]
@@ -32,7 +32,7 @@ def train(data, model, gradient_cache=0):
     update = optimizer(learning_rate(1e-2, STEPS, 0.2))
     initial = jax.jit(update.init, out_shardings=replicated(mesh))(trainable)
     state = TrainState(place(replicated(mesh), np.int32(0)), trainable, initial)
-    objective = Objective(clip, gradient_cache)
+    objective = Objective(network, gradient_cache)
     losses = []
     for step in range(STEPS):
         batch = place_batch(mesh, random_batch(16, seed=step))

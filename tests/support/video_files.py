@@ -9,11 +9,12 @@ import av
 import numpy as np
 from av.stream import Disposition
 from PIL import Image
-from test_video import HEIGHT, WIDTH, brightness, encode, encode_sound
 
-from tempme_jax.datasets.base import Storage, Video, VideoText
+from tempme_jax.datasets.base import Storage, Video
+from tempme_jax.datasets.builder import VideoText
 from tempme_jax.video import workers
 
+WIDTH, HEIGHT = 64, 48
 # The AV1 encoder writes its settings to stderr, unless told otherwise before its first use.
 os.environ.setdefault("SVT_LOG", "1")
 
@@ -35,6 +36,45 @@ KINDS = {
 }  # fmt: skip
 UNEVEN = (0, 3, 6, 10, 15, 16, 17, 30, 33)
 SLOW = (0, 50, 100, 150)
+
+
+def brightness(index):
+    return 20 + 4 * index
+
+
+def shown_index(frame):
+    """The index of the frame whose brightness this is; coding moves it by less than 2."""
+    return round((float(frame.mean()) - 20) / 4)
+
+
+def encode(path, pictures, codec="libx264", *, times=None, rotation=None, title=None, **options):
+    """Write uint8 pictures [height, width, 3], one at each of `times` in tenths of a second."""
+    # The index goes to the front of an mp4, so that a truncated one can still be read.
+    mp4 = {"movflags": "faststart"} if path.suffix == ".mp4" else {}
+    with av.open(str(path), "w", container_options=mp4) as container:
+        stream = container.add_stream(codec, rate=10, options=options)
+        stream.height, stream.width = pictures[0].shape[:2]
+        stream.pix_fmt = "yuv420p"
+        if rotation is not None:
+            stream.set_display_rotation(*rotation)
+        if title is not None:
+            container.metadata["title"] = title
+        for picture, time in zip(pictures, times or range(len(pictures)), strict=True):
+            frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
+            frame.pts = time
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    return path
+
+
+def encode_sound(path):
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("aac", rate=16000, layout="mono")
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), "fltp", "mono")
+        frame.sample_rate = 16000
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    return path
 
 
 class Listed(VideoText, skip_registration=True):

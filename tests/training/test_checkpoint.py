@@ -17,20 +17,19 @@ from tempme_jax import cli
 from tempme_jax.training.checkpoint import (
     Checkpoints,
     Progress,
-    WorkdirError,
-    open_workdir,
     reached,
     selected,
 )
-from tempme_jax.training.config import Config, Data, Model, Train
+from tempme_jax.training.config import Config, DataSettings, ModelSettings, TrainSettings
 from tempme_jax.training.evaluate import embed_split
 from tempme_jax.training.metrics import retrieval_metrics
 from tempme_jax.training.sharding import make_mesh
 from tempme_jax.training.splits import open_split
 from tempme_jax.training.step import TrainState
+from tempme_jax.training.workdir import WorkdirError, open_workdir
 from tempme_jax.weights.layouts import WeightsError
 
-CONFIG = Config(model=Model(weights="x"))
+CONFIG = Config(model=ModelSettings(weights="x"))
 UPDATE = optax.adam(1e-3)
 
 
@@ -127,7 +126,7 @@ def changed(**settings):
 def test_a_workdir_of_other_settings_is_refused_with_what_differs(tmp_path):
     open_workdir(tmp_path, CONFIG)
     save(tmp_path, "last", 1)
-    other = changed(seed=7, train=Train(batch_size=64))
+    other = changed(seed=7, train=TrainSettings(batch_size=64))
     with pytest.raises(WorkdirError, match="seed was 42, is 7; train.batch_size was 128, is 64. C"):
         open_workdir(tmp_path, other)
     assert json.loads((tmp_path / "config.json").read_text()) == CONFIG.as_json()
@@ -136,7 +135,7 @@ def test_a_workdir_of_other_settings_is_refused_with_what_differs(tmp_path):
 def test_settings_that_change_no_result_may_differ(tmp_path):
     open_workdir(tmp_path, CONFIG)
     save(tmp_path, "last", 1)
-    moved = changed(data=Data(root="elsewhere", workers=2), profile=3)
+    moved = changed(data=DataSettings(root="elsewhere", workers=2), profile=3)
     assert open_workdir(tmp_path, moved) == tmp_path
 
 

@@ -10,8 +10,9 @@ from repository import ROOT
 from tempme_jax import methods
 from tempme_jax.methods import METHODS
 from tempme_jax.networks.architecture import ARCHITECTURES
-from tempme_jax.training.config import Config, is_workdir
+from tempme_jax.training.config import Config
 from tempme_jax.training.flags import build, check_names, defaults, from_flags
+from tempme_jax.training.workdir import is_workdir
 
 # Of ml_collections, at every config file that it reads.
 pytestmark = pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from small_set import small_set
-from test_step import FRAMES, random_params
+from toy_clip import FRAMES, random_params
 
 from tempme_jax import create
 from tempme_jax.model import TEXT_BATCH
@@ -38,7 +38,7 @@ def test_set(sets):
 def model():
     options = {"rank": 2, "r": 0, "layers": (0,), "groups": (2,)}
     model = create(TOY, num_frames=FRAMES, max_words=20, method_options=options)
-    return dataclasses.replace(model, params=random_params(model.clip))
+    return dataclasses.replace(model, params=random_params(model.network))
 
 
 @pytest.fixture(scope="module")

@@ -3,10 +3,8 @@
 import contextlib
 import json
 
-import pytest
-
 from tempme_jax.training import log as logs
-from tempme_jax.training.log import Log, clock, keep_until
+from tempme_jax.training.log import Log, keep_until
 
 VALUES = {"loss": 1.25, "learning_rate": 1e-3}
 SPEED = {"videos_per_second": 80.0, "waited": 0.25}
@@ -70,8 +68,3 @@ def test_how_long_it_takes_is_said_from_the_second_report_on(tmp_path, capsys, m
     assert capsys.readouterr().err.splitlines() == [
         f"step 1/41  {said}", f"step 11/41  {said}{fast}  0:30 left", f"step 41/41  {said}{fast}",
     ]  # fmt: skip
-
-
-@pytest.mark.parametrize("seconds, text", [(0, "0:00"), (62.4, "1:02"), (3723, "1:02:03")])
-def test_clock(seconds, text):
-    assert clock(seconds) == text

@@ -13,7 +13,7 @@ import pytest
 
 from tempme_jax.training import loop as training
 from tempme_jax.training.checkpoint import Checkpoints, Progress
-from tempme_jax.training.config import Config, Model, Train
+from tempme_jax.training.config import Config, ModelSettings, TrainSettings
 from tempme_jax.training.log import Log
 from tempme_jax.training.loop import Plan, TrainingError, train
 from tempme_jax.training.sharding import make_mesh, place_params, replicated
@@ -64,7 +64,9 @@ def planned(folder, *, steps=8, bad=None, evaluate=None, rate=0.1, profile=0, **
     state = TrainState(place_step(mesh), trainable, update.init(trainable))
     every = {"evaluate_every": 2, "checkpoint_every": 2, "log_every": 4}
     config = Config(
-        train=Train(batch_size=2, **(every | settings)), model=Model(weights="x"), profile=profile
+        train=TrainSettings(batch_size=2, **(every | settings)),
+        model=ModelSettings(weights="x"),
+        profile=profile,
     )
     with (
         contextlib.closing(Checkpoints(folder, "last")) as last,

@@ -11,7 +11,7 @@ import pytest
 
 from tempme_jax.adapters.base import Adapter
 from tempme_jax.training import optim
-from tempme_jax.training.config import Config, Train
+from tempme_jax.training.config import Config, TrainSettings
 from tempme_jax.training.run import objective_of, optimizer_of, rate_of, rates_of
 
 STEPS = 8
@@ -188,19 +188,19 @@ def test_a_rate_of_one_adds_nothing():
 
 def test_the_settings_of_a_run_are_those_of_its_rate_and_objective():
     settings = {"learning_rate": 2.0, "warmup": 0.25, "gradient_cache": 4, "temperature": 0.07}
-    config = Config(train=Train(**settings, final_rate=0.1))
+    config = Config(train=TrainSettings(**settings, final_rate=0.1))
     assert [float(rate_of(config, 8)(step)) for step in (1, 2)] == [1.0, 2.0]
     assert rate_of(config, 8)(8) == pytest.approx(0.2)
-    config = Config(train=Train(**settings, schedule="constant"))
+    config = Config(train=TrainSettings(**settings, schedule="constant"))
     assert rate_of(config, 8)(8) == 2.0
     objective = objective_of(config, "the model")
-    found = objective.clip, objective.gradient_cache, objective.temperature
+    found = objective.network, objective.gradient_cache, objective.temperature
     assert found == ("the model", 4, 0.07)
 
 
 def test_the_settings_of_a_run_are_those_of_its_optimiser():
     params = {"prompt": {"bias": np.full(1, 2.0)}, "lstm": {"kernel": np.full(1, 2.0)}}
-    settings = Train(weight_decay=0.5, decay_biases=False, clip_norm=0.0, eps=1e-30)
+    settings = TrainSettings(weight_decay=0.5, decay_biases=False, clip_norm=0.0, eps=1e-30)
     rate = lambda count: jnp.float32(0.1)  # noqa: E731
     update = optimizer_of(Config(train=settings), rate, rates_of(Slow(), params))
     after, _ = trained(update, params, [jax.tree.map(np.ones_like, params)])

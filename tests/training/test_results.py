@@ -9,11 +9,10 @@ import numpy as np
 import pytest
 
 from tempme_jax.training.metrics import retrieval_metrics
+from tempme_jax.training.printing import print_results, protocols
 from tempme_jax.training.results import (
     FIELDS,
     ResultsError,
-    print_results,
-    protocols,
     read_results,
     summaries,
     write_results,

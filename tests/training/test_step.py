@@ -12,12 +12,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from random_weights import random_tree
 from repository import ROOT, SUPPORT
+from toy_clip import FRAMES, TOY, clip_of, random_batch, random_params
 
-from tempme_jax import methods
-from tempme_jax.networks.architecture import Architecture
-from tempme_jax.networks.clip import Clip
 from tempme_jax.parameters import split
 from tempme_jax.reducers.base import Reducer
 from tempme_jax.training.optim import learning_rate, optimizer
@@ -31,50 +28,14 @@ from tempme_jax.training.step import (
 )
 from tempme_jax.training.step import unchanged as no_augmentation
 
-TOY = Architecture(
-    embed_dim=8, image_size=16, patch=8, width=16, depth=1, heads=2,
-    text_width=16, text_depth=1, text_heads=2, vocab_size=50, context_length=8,
-)  # fmt: skip
-FRAMES = 4
-OPTIONS = {
-    "tempme": {"rank": 2, "r": 1, "layers": (0,), "groups": (2,)},
-    "full": {},
-}
-
-
-def clip_of(method, **options):
-    return Clip(TOY, *methods.build(method, TOY, FRAMES, OPTIONS[method]), **options)
-
-
-def random_batch(rows=8, seed=0):
-    """Some of the frames are not real."""
-    rng = np.random.default_rng(seed)
-    ids = rng.integers(1, 48, (rows, 6)).astype(np.int32)
-    ids[:, 4], ids[:, 5] = 49, 0
-    return {
-        "frames": rng.integers(0, 256, (rows, FRAMES, 16, 16, 3), dtype=np.uint8),
-        "frame_mask": np.arange(FRAMES) < rng.integers(2, FRAMES + 1, (rows, 1)),
-        "ids": ids,
-        "text_mask": np.broadcast_to(np.arange(6) < 5, (rows, 6)),
-        "place": np.arange(rows, dtype=np.int32),
-    }
-
-
-def random_params(clip, num_frames=FRAMES):
-    """With little that all videos or all texts share, so that they differ as trained ones do."""
-    flat = flax.traverse_util.flatten_dict(random_tree(clip, num_frames, scale=0.6))
-    shared = ("bias", "class_embedding", "position_embedding")
-    flat = {path: 0.1 * a if path[-1] in shared else a for path, a in flat.items()}
-    return flax.traverse_util.unflatten_dict(flat)
-
 
 def parts_of(method):
-    clip = clip_of(method)
-    return clip, *split(clip, random_params(clip))
+    network = clip_of(method)
+    return network, *split(network, random_params(network))
 
 
-def gradients_of(clip, trainable, frozen, batch, gradient_cache=0):
-    objective = Objective(clip, gradient_cache)
+def gradients_of(network, trainable, frozen, batch, gradient_cache=0):
+    objective = Objective(network, gradient_cache)
     return jax.jit(lambda *given: objective.gradients(*given))(
         trainable, frozen, jax.tree.map(jnp.asarray, batch)
     )
@@ -135,8 +96,8 @@ def test_parts_give_the_gradients_of_the_whole(method, rows):
 def test_blocks_computed_again_give_the_same():
     loss, expected = whole("tempme")
     _, trainable, frozen = parts_of("tempme")
-    clip = clip_of("tempme", remat=True)
-    value, gradients = gradients_of(clip, trainable, frozen, random_batch())
+    network = clip_of("tempme", remat=True)
+    value, gradients = gradients_of(network, trainable, frozen, random_batch())
     np.testing.assert_allclose(value, loss, rtol=1e-6)
     assert_same(gradients, expected)
 
@@ -156,11 +117,13 @@ def test_the_loss_is_the_symmetric_cross_entropy_of_the_whole_batch():
 
 @pytest.mark.parametrize("rows", [0, 4])
 def test_a_temperature_takes_the_place_of_clips(rows):
-    clip, trainable, frozen = Means().parts()
+    network, trainable, frozen = Means().parts()
     batch = jax.tree.map(jnp.asarray, random_batch())
     warm = {**trainable, "logit_scale": jnp.float32(-np.log(0.07))}
-    loss, expected = Objective(clip).gradients(warm, frozen, batch)
-    value, gradients = Objective(clip, rows, temperature=0.07).gradients(trainable, frozen, batch)
+    loss, expected = Objective(network).gradients(warm, frozen, batch)
+    value, gradients = Objective(network, rows, temperature=0.07).gradients(
+        trainable, frozen, batch
+    )
     np.testing.assert_allclose(value, loss, rtol=1e-6)
     assert_same({"video": gradients["video"]}, {"video": expected["video"]})
     assert gradients["logit_scale"] == 0 != expected["logit_scale"]
@@ -183,9 +146,9 @@ class Penalised(Reducer):
 @pytest.mark.parametrize("rows", [0, 1, 4])
 def test_what_a_reducer_adds_to_the_loss_counts_once(rows):
     """Its gradients, too, however many parts the batch is cut into."""
-    clip, trainable, frozen = Means(Penalised()).parts()
+    network, trainable, frozen = Means(Penalised()).parts()
     loss, expected = gradients_of(Means(), trainable, frozen, random_batch())
-    value, gradients = gradients_of(clip, trainable, frozen, random_batch(), rows)
+    value, gradients = gradients_of(network, trainable, frozen, random_batch(), rows)
     slope = FRAMES * TOY.patches * float(frozen["text"].sum())
     np.testing.assert_allclose(value, loss + slope * 1.0, rtol=1e-5)
     expected = {**expected, "logit_scale": expected["logit_scale"] + slope}
@@ -193,13 +156,13 @@ def test_what_a_reducer_adds_to_the_loss_counts_once(rows):
 
 
 def test_a_step_changes_what_trains_and_nothing_else():
-    clip, trainable, frozen = Means().parts()
+    network, trainable, frozen = Means().parts()
     update = optimizer(learning_rate(1e-2, 10, 0.0))
     before = jax.tree.map(np.array, (trainable, frozen))
     batch = jax.tree.map(jnp.asarray, random_batch())
-    loss, gradients = gradients_of(clip, trainable, frozen, batch)
+    loss, gradients = gradients_of(network, trainable, frozen, batch)
     state = TrainState(jnp.int32(0), trainable, update.init(trainable))
-    objective = Objective(clip)
+    objective = Objective(network)
     state, measured = train_step(objective, update, no_augmentation, state, frozen, batch)
     assert int(state.step) == 1
     np.testing.assert_allclose(measured["loss"], loss, rtol=1e-6)

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import safetensors.numpy
 from random_weights import TOY, assert_same_params, random_params
-from test_torch_files import Evil, tensor
-from test_torch_files import write as write_zip
+from torch_archives import Evil, tensor
+from torch_archives import write as write_zip
 
 from tempme_jax import methods
 from tempme_jax.cli import main

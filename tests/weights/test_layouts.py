@@ -18,8 +18,8 @@ FRAMES = 4
 
 
 def random_params(method):
-    clip = Clip(ARCH, *methods.build(method, ARCH, FRAMES))
-    return random_weights.random_params(clip, FRAMES)
+    network = Clip(ARCH, *methods.build(method, ARCH, FRAMES))
+    return random_weights.random_params(network, FRAMES)
 
 
 @pytest.fixture(scope="module")

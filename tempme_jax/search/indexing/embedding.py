@@ -122,13 +122,13 @@ def embedder_of(model: Model, devices: list[jax.Device] | None = None) -> Embedd
     """Embeds with a model, on some devices or on all of this process."""
     mesh = Mesh(np.array(devices or jax.local_devices()), ("data",))
     split, whole = (NamedSharding(mesh, PartitionSpec(*axis)) for axis in (("data",), ()))
-    clip, params = model.folded
+    network, params = model.folded
     params = jax.device_put(params, whole)
     batch = video_batch() * mesh.size
     mask = jax.device_put(np.ones((batch, model.num_frames), bool), split)
 
     def encode(frames: UInt8[np.ndarray, "b f s s 3"]) -> Float[np.ndarray, "b e"]:
-        return np.asarray(encode_frames(clip, params, jax.device_put(frames, split), mask))
+        return np.asarray(encode_frames(network, params, jax.device_put(frames, split), mask))
 
     return Embedder(encode, batch)
 

@@ -7,8 +7,7 @@ from typing import TypeVar
 
 import tqdm
 
-from tempme_jax.search.indexing.report import span
-from tempme_jax.visualize.merged import counted
+from tempme_jax.words import format_duration, pluralize
 
 T = TypeVar("T")
 # The time that is left is told once there is something to go by.
@@ -41,7 +40,7 @@ class Progress:
         known = sum(length for length in lengths if length)
         unknown = sum(length is None for length in lengths)
         also = f", and {unknown} that do not say how long they are" if unknown else ""
-        self.say(f"To embed: {counted(len(lengths), 'video')}, {span(known)}{also}")
+        self.say(f"To embed: {pluralize(len(lengths), 'video')}, {format_duration(known)}{also}")
         self._bar = tqdm.tqdm(
             desc="Embedding",
             total=round(known),
@@ -65,7 +64,8 @@ class Progress:
     def _tell(self, took: float) -> None:
         speed, left = (self._done - self._first) / took, max(self._bar.total - self._done, 0)
         if speed:
-            self.say(f"{speed:.1f} minutes of video a minute; about {span(left / speed)} to go")
+            rest = format_duration(left / speed)
+            self.say(f"{speed:.1f} minutes of video a minute; about {rest} to go")
 
     def end(self) -> None:
         """All is done, or the run stops."""

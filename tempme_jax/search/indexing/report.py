@@ -6,8 +6,8 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
-from tempme_jax.search.indexing.walk import shown
-from tempme_jax.visualize.merged import counted
+from tempme_jax.files import write_text
+from tempme_jax.words import format_duration, pluralize, printable_name
 
 
 class Failure(NamedTuple):
@@ -57,8 +57,8 @@ class Report:
     def summary(self) -> str:
         """In some lines."""
         lines = [
-            f"{counted(self.embedded, 'video')} indexed ({span(3600 * self.hours)}, "
-            f"{counted(self.windows, 'window')}) in {span(self.seconds)}, "
+            f"{pluralize(self.embedded, 'video')} indexed ({format_duration(3600 * self.hours)}, "
+            f"{pluralize(self.windows, 'window')}) in {format_duration(self.seconds)}, "
             f"{self.unchanged} unchanged"
         ]
         others = {
@@ -68,12 +68,12 @@ class Report:
         }
         lines[0] += "".join(f", {number} {what}" for what, number in others.items() if number)
         if self.failures:
-            lines.append(f"{counted(len(self.failures), 'file')} could not be indexed:")
-            lines += [f"  {shown(f.file)}: {f.reason}" for f in self.failures[:5]]
+            lines.append(f"{pluralize(len(self.failures), 'file')} could not be indexed:")
+            lines += [f"  {printable_name(f.file)}: {f.reason}" for f in self.failures[:5]]
             lines += [f"  and {len(self.failures) - 5} more"] if len(self.failures) > 5 else []
         if self.stopped:
             lines.append(
-                f"{self.stopped}: {counted(self.left, 'video')} left. The same command goes on."
+                f"{self.stopped}: {pluralize(self.left, 'video')} left. The same command goes on."
             )
         return "\n".join(lines)
 
@@ -83,22 +83,8 @@ def write_failures(failures: list[Failure], file: Path) -> None:
 
     A name that is not Unicode stands there as Python's os.fsdecode gives it.
     """
-    unfinished = file.with_name(f".{file.name}.{os.getpid()}")
     lines = [
         json.dumps({"file": os.fsdecode(f.file), "reason": f.reason, "stage": f.stage})
         for f in failures
     ]
-    try:
-        unfinished.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-        os.replace(unfinished, file)
-    finally:
-        unfinished.unlink(missing_ok=True)
-
-
-def span(seconds: float) -> str:
-    """A length of time in words: 45 s, 12 min, 3.5 h."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    if seconds < 5400:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.1f} h"
+    write_text(file, "".join(f"{line}\n" for line in lines))

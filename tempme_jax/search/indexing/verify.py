@@ -11,13 +11,12 @@ import numpy as np
 
 from tempme_jax.search.indexing.probe import Source, probe_all
 from tempme_jax.search.indexing.progress import Progress
-from tempme_jax.search.indexing.walk import shown
 from tempme_jax.search.paths import root_path
 from tempme_jax.search.store.locking import locked
 from tempme_jax.search.store.rows import FileRow
 from tempme_jax.search.store.store import Store
 from tempme_jax.video.container import VideoError
-from tempme_jax.visualize.merged import counted
+from tempme_jax.words import pluralize, printable_name
 
 # How far from 1 the length of a vector may be.
 UNIT_TOLERANCE = 1e-3
@@ -59,17 +58,18 @@ class Verification:
     @property
     def summary(self) -> str:
         """In some lines."""
-        checked = f"{counted(self.files, 'file')} and {counted(self.windows, 'window')} checked: "
+        files, windows = pluralize(self.files, "file"), pluralize(self.windows, "window")
+        checked = f"{files} and {windows} checked: "
         if self.is_clean:
             lines = [checked + "all is as it should be"]
         else:
-            lines = [checked + f"{counted(len(self.problems), 'file')} with problems"]
+            lines = [checked + f"{pluralize(len(self.problems), 'file')} with problems"]
             lines += [f"  {problem.file}: {problem.what}" for problem in self.problems[:10]]
             more = len(self.problems) - 10
             lines += [f"  and {more} more"] if more > 0 else []
         if self.leftovers:
             done = "removed" if self.repaired else "left; they do no harm"
-            lines.append(f"{counted(self.leftovers, 'window')} that no file needs: {done}")
+            lines.append(f"{pluralize(self.leftovers, 'window')} that no file needs: {done}")
         return "\n".join(lines)
 
 
@@ -99,8 +99,10 @@ def verify(store: Store, *, repair: bool, progress: Progress) -> Verification:
     return Verification(
         files=len(rows),
         windows=sum(windows.values()),
-        problems=[Problem(shown(os.fsencode(folder)), what) for folder, what in absent.values()]
-        + sorted(Problem(shown(by_id[key].path), what) for key, what in wrong.items()),
+        problems=[
+            Problem(printable_name(os.fsencode(folder)), what) for folder, what in absent.values()
+        ]
+        + sorted(Problem(printable_name(by_id[key].path), what) for key, what in wrong.items()),
         leftovers=leftovers,
         repaired=repair,
         folders=sorted(folders),
@@ -148,8 +150,8 @@ def absent_folders(store: Store, rows: list[FileRow]) -> dict[str, tuple[Path, s
     return {
         root: (
             root_path(store.uri, root),
-            f"none of its {counted(count, 'video')} is there; is a disk not mounted? They stay in "
-            "the index; `tempme index FOLDER --forget` takes them out",
+            f"none of its {pluralize(count, 'video')} is there; is a disk not mounted? They stay "
+            "in the index; `tempme index FOLDER --forget` takes them out",
         )
         for root, count in counts.items()
         if root not in seen

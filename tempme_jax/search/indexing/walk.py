@@ -5,11 +5,11 @@ Nothing here opens a file: names, sizes and times are all that is looked at.
 
 import hashlib
 import os
-import unicodedata
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, NamedTuple
 
 from tempme_jax.search.errors import VideoIndexError
+from tempme_jax.words import printable_name
 
 if TYPE_CHECKING:  # the module imports the database, which walking a folder does without
     from tempme_jax.search.store.store import FileRow
@@ -126,18 +126,6 @@ def file_id(root: str, path: bytes) -> str:
     return hashlib.blake2b(place, digest_size=12).hexdigest()
 
 
-def shown(path: bytes) -> str:
-    """A name for people to read, which does nothing to their terminal.
-
-    Undecodable bytes, control characters, line breaks and changes of the direction of writing
-    each become U+FFFD.
-    """
-    text = path.decode(errors="replace")
-    return "".join(
-        letter if _is_harmless(letter) else "\N{REPLACEMENT CHARACTER}" for letter in text
-    )
-
-
 def compare(
     found: Iterable[Found],
     known: Iterable["FileRow"],
@@ -190,7 +178,7 @@ def _checked(root: str | os.PathLike[str]) -> bytes:
 
 def _no_folder(root: str | os.PathLike[str], problem: str) -> VideoIndexError:
     return VideoIndexError(
-        f"{shown(os.fsencode(root))} {problem}; give a folder of videos that you may read"
+        f"{printable_name(os.fsencode(root))} {problem}; give a folder of videos that you may read"
     )
 
 
@@ -242,14 +230,6 @@ def _why_not_followed(top: bytes, path: bytes) -> str:
 
 def _is_named_as_video(path: bytes) -> bool:
     return os.path.splitext(path)[1].lower() in VIDEO_SUFFIXES
-
-
-def _is_harmless(letter: str) -> bool:
-    if unicodedata.category(letter) in ("Cc", "Zl", "Zp"):
-        return False
-    # An override such as U+202E makes "gpj.4pm" of a name; joiners and marks change nothing.
-    directions = ("LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI")
-    return unicodedata.bidirectional(letter) not in directions
 
 
 def _places(path: bytes) -> Iterable[bytes]:

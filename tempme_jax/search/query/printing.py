@@ -9,8 +9,8 @@ from typing import Any
 from rich.text import Text
 
 from tempme_jax.screen import console, new_table
-from tempme_jax.search.indexing.walk import shown
 from tempme_jax.search.query.searcher import Moment, Results
+from tempme_jax.words import format_clock, printable_name
 
 EXPLAINED = (
     "Percentile: of 100 queries that have nothing to do with these videos, about so many find "
@@ -31,8 +31,8 @@ def print_results(results: Results) -> None:
             table.add_row(
                 str(place),
                 Text(named(moment)),  # no markup, no emoji
-                clock(moment.start),
-                clock(moment.end),
+                format_clock(moment.start, tenths=True),
+                format_clock(moment.end, tenths=True),
                 "-" if math.isnan(moment.percentile) else f"{moment.percentile:.1f}",
                 f"{moment.score:.3f}",
             )
@@ -50,17 +50,7 @@ def named(moment: Moment) -> str:
     if path.is_relative_to(here):
         path = path.relative_to(here)
     copies = f" (and {len(moment.copies)} more of the same)" if moment.copies else ""
-    return shown(os.fsencode(path)) + copies
-
-
-def clock(seconds: float) -> str:
-    """A moment of a video: 0:07, 12:30, 1:02:03; short ones to a tenth of a second."""
-    whole = int(seconds)
-    minutes, rest = divmod(whole, 60)
-    hours, minutes = divmod(minutes, 60)
-    tenth = int(10 * (seconds - whole))
-    tail = f":{rest:02d}" + (f".{tenth}" if tenth else "")
-    return f"{hours}:{minutes:02d}{tail}" if hours else f"{minutes}{tail}"
+    return printable_name(os.fsencode(path)) + copies
 
 
 def as_object(results: Results) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from tempme_jax.checks import known, whole
+from tempme_jax.checks import require_one_of, require_whole
 from tempme_jax.search.query.candidates import Candidates, Held, Scored, Stored
 from tempme_jax.search.query.catalogue import Catalogue
 from tempme_jax.search.query.moments import Merged, merge, to_look_at
@@ -139,8 +139,8 @@ class Searcher:
         Raises:
             ValueError: for a k below 1, an unknown kind, or a vector that does not fit.
         """
-        whole("k", k, least=1)
-        known(kind, KINDS, "kind of query")
+        require_whole("k", k, least=1)
+        require_one_of(kind, KINDS, "kind of query")
         filters = {"folder": folder, "min_seconds": min_seconds, "max_seconds": max_seconds}
         first = self._catalogue.select(**filters)
         if exclude_content in self._catalogue.number:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, Field
 
-from tempme_jax.search.indexing.walk import shown
 from tempme_jax.search.serve.media import TYPES
+from tempme_jax.words import printable_name
 
 if TYPE_CHECKING:  # these modules import the database
     from tempme_jax.search.query.searcher import Moment, Results
@@ -105,7 +105,7 @@ def found_moment(moment: "Moment") -> FoundMoment:
 
 def readable(path: str | Path) -> str:
     """A path as JSON can hold it and a person can read it."""
-    return shown(os.fsencode(path))
+    return printable_name(os.fsencode(path))
 
 
 def encodable(text: str) -> str:

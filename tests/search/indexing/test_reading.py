@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from repository import ROOT
-from test_video import brightness, encode, encode_sound, shown_index
+from video_files import brightness, encode, encode_sound, shown_index
 
 from tempme_jax.search.indexing import reading
 from tempme_jax.search.indexing.probe import BLOCK, EDGE, WHOLE, probe

@@ -10,7 +10,7 @@ import hostile_corpus
 import pytest
 
 from tempme_jax.search.errors import VideoIndexError
-from tempme_jax.search.indexing.walk import Found, Skipped, compare, file_id, shown, walk
+from tempme_jax.search.indexing.walk import Found, Skipped, compare, file_id, walk
 from tempme_jax.video.frames import VideoError, read_frames
 
 
@@ -257,21 +257,6 @@ def test_identity_of_a_file_is_its_place():
     ids = [file_id(*place) for place in [*places, ("/vid\udcff", b"a"), ("/vid", b"\xffa")]]
     assert len({*ids}) == 5
     assert all(len(id) == 24 and int(id, 16) for id in ids)
-
-
-@pytest.mark.parametrize(
-    ("path", "expected"),
-    [
-        (b"a/b c.mp4", "a/b c.mp4"),
-        ("日本\u3000語 été 🎬.mp4".encode(), "日本\u3000語 été 🎬.mp4"),
-        (b"\xe9t\xe9.mp4", "\ufffdt\ufffd.mp4"),
-        (b"\x1b[31mred\x9b\x7f\r\n\t\0", "\ufffd[31mred" + 6 * "\ufffd"),
-        ("a\u0085\u2028\u202egpj.mp4".encode(), "a\ufffd\ufffd\ufffdgpj.mp4"),
-        ("👩\u200d💻 3\u202fPM.mov".encode(), "👩\u200d💻 3\u202fPM.mov"),
-    ],
-)
-def test_shown_names_do_nothing_to_a_terminal(path, expected):
-    assert shown(path) == expected
 
 
 def test_new_changed_and_unchanged():

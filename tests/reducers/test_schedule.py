@@ -4,7 +4,7 @@ import pytest
 
 from tempme_jax import methods
 from tempme_jax.networks.architecture import Architecture
-from tempme_jax.networks.schedule import schedule
+from tempme_jax.reducers.schedule import schedule
 from tempme_jax.reducers.tempme import TempMe, even_groups
 from tempme_jax.reducers.tome import ToMe
 
@@ -13,8 +13,8 @@ B32, B16 = Architecture(), Architecture(patch=16)
 
 def trace(arch, frames, method="tempme", **options):
     _, reducer = methods.build(method, arch, frames, options)
-    steps = schedule(reducer, frames=frames, tokens=1 + arch.patches, depth=arch.depth)
-    return [(s.clips, s.attention, s.mlp) for s in steps]
+    stages = schedule(reducer, frames=frames, tokens=1 + arch.patches, depth=arch.depth)
+    return [(s.clips, s.attention, s.mlp) for s in stages]
 
 
 def test_published_trace_of_b32():

@@ -1,0 +1,52 @@
+"""`tempme convert` and `tempme export`: files of weights."""
+
+import click
+
+
+@click.command()
+@click.argument("source")
+@click.argument("target", type=click.Path(dir_okay=False))
+@click.option(
+    "--activation",
+    type=click.Choice(["quick_gelu", "gelu"]),
+    help="Of the MLPs. Default: gelu for LaCLIP's file name, else quick_gelu.",
+)
+@click.option(
+    "--layout",
+    type=click.Choice(["tempme_jax", "openai", "huggingface", "published"]),
+    help="Names and forms of the arrays in TARGET. Default: those of SOURCE.",
+)
+@click.option("--overwrite", is_flag=True, help="Replace TARGET if it exists.")
+def convert(source, target, activation, layout, overwrite):
+    """Make a .safetensors file of CLIP weights.
+
+    SOURCE is a .pt, .pth or .bin file of PyTorch (OpenAI's archives, too), read without PyTorch
+    and without running anything in it, or a .safetensors file. A checkpoint of the published
+    TempMe code keeps what it trained.
+    """
+    from tempme_jax.weights.convert import convert_file
+
+    convert_file(source, target, activation=activation, layout=layout, overwrite=overwrite)
+    click.echo(f"{target}: open it with tempme_jax.load({target!r})")
+
+
+@click.command()
+@click.argument("workdir", type=click.Path(exists=True, file_okay=False))
+@click.argument("target", type=click.Path(dir_okay=False))
+@click.option(
+    "--backbone", is_flag=True, help="Write a plain CLIP, with what was learned folded in."
+)
+@click.option("--overwrite", is_flag=True, help="Replace TARGET if it exists.")
+def export(workdir, target, backbone, overwrite):
+    """Write what was trained to one .safetensors file.
+
+    With its backbone; WORKDIR is the folder of the run.
+    """
+    import os
+
+    from tempme_jax.loading import load
+
+    if os.path.exists(target) and not overwrite:
+        raise ValueError(f"{target} exists; give another name, or --overwrite")
+    load(workdir).save(target, backbone=backbone)
+    click.echo(f"{target}: open it with tempme_jax.load({target!r})")

@@ -1,0 +1,58 @@
+"""The model of a run: as training begins with it, and as it was trained."""
+
+import dataclasses
+import os
+
+from tempme_jax.building import create, open_weights
+from tempme_jax.model import Drawn, Model
+from tempme_jax.parameters import join, split
+from tempme_jax.training.config import ModelSettings
+from tempme_jax.training.flags import build
+from tempme_jax.training.workdir import is_workdir, read_config
+from tempme_jax.weights.layouts import WeightsError
+
+
+def build_model(settings: ModelSettings, seed: int) -> Model:
+    """Make the model that training begins with.
+
+    Raises:
+        ValueError: if its weights are a workdir.
+    """
+    shared = {
+        "method": settings.method,
+        "num_frames": settings.num_frames,
+        "max_words": settings.max_words,
+        "method_options": {k: v for k, v in settings.options.items() if v is not None},
+        "dtype": settings.dtype,
+        "seed": seed,
+    }
+    if settings.weights and is_workdir(settings.weights):
+        raise ValueError(
+            f"model.weights={settings.weights!r} is the workdir of a training; `tempme export` "
+            "makes a file of weights of it"
+        )
+    if settings.weights:
+        model = open_weights(settings.weights, activation=settings.activation, **shared)
+    else:
+        model = create(**settings.architecture, **shared)
+    return dataclasses.replace(model, network=model.network.copy(remat=settings.remat))
+
+
+def load_trained(workdir: str | os.PathLike, *, dtype: str = "float32") -> Model:
+    """Open the model that was trained in a workdir, with its best checkpoint.
+
+    Raises:
+        WeightsError: if there is no checkpoint yet.
+        WorkdirError: if the settings or the checkpoint cannot be read.
+    """
+    from tempme_jax.training.checkpoint import selected  # Orbax takes a second to import
+
+    config = build(read_config(workdir))
+    model = build_model(dataclasses.replace(config.model, dtype=dtype), config.seed)
+    trainable, frozen = split(model.network, model.params)
+    if not trainable:
+        return model
+    found = selected(workdir, trainable)
+    if found is None:
+        raise WeightsError(f"{workdir} holds no checkpoint yet; train with it first")
+    return dataclasses.replace(model, params=join(found[0], frozen), drawn=Drawn())

@@ -1,0 +1,110 @@
+"""The tables of a run: what trains, and what was measured."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import flax.traverse_util
+
+from tempme_jax.model import Model
+from tempme_jax.screen import console, new_table
+from tempme_jax.training.metrics import MEASURES
+from tempme_jax.training.results import DIRECTIONS
+
+
+def print_results(results: list[dict[str, Any]]) -> None:
+    """One table of runs, and below it by which protocol their numbers came about."""
+    table = new_table("Text-video retrieval")
+    for name in ("Method", "Seed", "Trains (M)", "GFLOPs", "Tokens", "Seconds", "Direction"):
+        table.add_column(name, justify="left" if name in ("Method", "Direction") else "right")
+    for name in ("R@1 (95 %)", *MEASURES[1:]):
+        table.add_column(name, justify="right")
+    for result in results:
+        for row in rows_of(result):
+            table.add_row(*row)
+    out = console()
+    out.print(table)
+    for line in protocols(results):
+        out.print(line, markup=False)
+
+
+def rows_of(result: dict[str, Any]) -> list[list[str]]:
+    """The cells of a run: a row for each direction."""
+    costs = result["costs"]
+    run = [result["method"], str(result["seed"]), f"{costs['trainable'] / 1e6:.3f}"]
+    run += [f"{costs['paper']:.4g}", str(costs["tokens"]), f"{result['training']['seconds']:.0f}"]
+    rows = []
+    for direction in DIRECTIONS:
+        measured = result[direction]
+        interval = measured["intervals"].get("R@1")
+        between = f" ({interval[0]:.1f}-{interval[1]:.1f})" if interval else ""
+        cells = [direction.replace("_", " "), f"{measured['R@1']:.1f}{between}"]
+        rows.append([*run, *cells, *(f"{measured[name]:.1f}" for name in MEASURES[1:])])
+        run = [""] * len(run)
+    return rows
+
+
+def protocols(results: Iterable[dict[str, Any]]) -> list[str]:
+    """By which protocol numbers came about, and of whom if it is not the same for all."""
+    methods: dict[str, list[str]] = {}
+    for result in results:
+        methods.setdefault(protocol(result), []).append(result["method"])
+    if len(methods) < 2:
+        return list(methods)
+    lines = [f"{', '.join(dict.fromkeys(names))}: {line}" for line, names in methods.items()]
+    return [*lines, "NOT COMPARABLE: these rows differ in what they were measured on, or how."]
+
+
+def protocol(result: dict[str, Any]) -> str:
+    """By which protocol the numbers of a run came about, in one line."""
+    rules = result["protocol"]
+    name = result["dataset"]
+    if result["variant"] not in ("", "default"):
+        name += f" ({result['variant']})"
+    parts = [
+        f"{name}, {result['split']}: {result['texts']} texts, {result['videos']} videos, ids "
+        f"{result['id_hash']}",
+        f"ties: {rules['ties']}",
+        f"checkpoint selected on {rules['selected_on']}",
+    ]
+    if rules["selected_on"] in ("test", result["split"]):
+        parts[-1] += ", which is what is measured here: NOT UNSEEN DATA"
+    if result["expected"] is not None and not result["complete"]:
+        fewer = result["videos"] < result["expected"]
+        what = "ON A SUBSET" if fewer else "NOT THE PUBLISHED SPLIT"
+        parts.append(f"{what}: {result['videos']} of {result['expected']} videos")
+    marks = {"dual_softmax": "transductive: dual softmax", "qb_norm": "query bank: QB-Norm"}
+    parts += rules.get("notes") or [mark for rule, mark in marks.items() if rules[rule]]
+    return "; ".join(parts)
+
+
+def print_found_rates(options: dict[str, Any]) -> None:
+    """What a search found, as the flags of a training that uses it."""
+    if options:
+        flags = " ".join(f"--config.model.options.{k}='{v}'" for k, v in options.items())
+        console().print(f"Found, for the method that takes it: {flags}", markup=False)
+
+
+def print_parameters(model: Model, trainable: dict) -> None:
+    """Which parameters there are, and which of them train; blocks are summed up."""
+    counts: dict[str, list[int]] = {}
+    trains = flax.traverse_util.flatten_dict(trainable).keys()
+    for path, array in flax.traverse_util.flatten_dict(model.params).items():
+        name = "/".join("block_*" if part.startswith("block_") else part for part in path)
+        row = counts.setdefault(f"{name}{' (trains)' if path in trains else ''}", [0, 0, 0])
+        row[0] += 1
+        row[1] += array.size
+        row[2] += array.size * (path in trains)
+    table = new_table(f"{model.method}: what trains")
+    table.add_column("Parameters")
+    for name in ("Arrays", "Numbers", "of which train"):
+        table.add_column(name, justify="right")
+    for name, (arrays, numbers, training) in counts.items():
+        if training:
+            name = name.removesuffix(" (trains)")
+            table.add_row(name, str(arrays), f"{numbers:,}", f"{training:,}")
+    frozen = [row for row in counts.values() if not row[2]]
+    table.add_row("frozen", str(sum(r[0] for r in frozen)), f"{sum(r[1] for r in frozen):,}", "0")
+    table.add_section()
+    total = [sum(row[i] for row in counts.values()) for i in range(3)]
+    table.add_row("all", *(f"{number:,}" for number in total))
+    console().print(table)

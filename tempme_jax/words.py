@@ -1,0 +1,60 @@
+"""Numbers, times and names in words for people."""
+
+import unicodedata
+
+
+def pluralize(count: int, word: str) -> str:
+    """A number and its noun.
+
+    >>> pluralize(1, "patch"), pluralize(2, "patch"), pluralize(0, "video")
+    ('1 patch', '2 patches', '0 videos')
+    """
+    ending = "" if count == 1 else "es" if word.endswith("ch") else "s"
+    return f"{count} {word}{ending}"
+
+
+def format_clock(seconds: float, *, tenths: bool = False) -> str:
+    """A time as on a clock, rounded to seconds, or cut to tenths where they are not zero.
+
+    >>> format_clock(62.6), format_clock(3723), format_clock(7.25, tenths=True)
+    ('1:03', '1:02:03', '0:07.2')
+    """
+    whole = int(seconds) if tenths else round(seconds)
+    minutes, rest = divmod(whole, 60)
+    hours, minutes = divmod(minutes, 60)
+    tenth = int(10 * (seconds - whole)) if tenths else 0
+    tail = f":{rest:02d}" + (f".{tenth}" if tenth else "")
+    return f"{hours}:{minutes:02d}{tail}" if hours else f"{minutes}{tail}"
+
+
+def format_duration(seconds: float) -> str:
+    """A length of time, rounded to its largest unit.
+
+    >>> format_duration(45), format_duration(700), format_duration(12600)
+    ('45 s', '12 min', '3.5 h')
+    """
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"
+
+
+def printable_name(path: bytes) -> str:
+    """A name for people to read, which does nothing to their terminal.
+
+    Undecodable bytes, control characters, line breaks and changes of the direction of writing
+    each become U+FFFD.
+    """
+    text = path.decode(errors="replace")
+    return "".join(
+        letter if _is_harmless(letter) else "\N{REPLACEMENT CHARACTER}" for letter in text
+    )
+
+
+def _is_harmless(letter: str) -> bool:
+    if unicodedata.category(letter) in ("Cc", "Zl", "Zp"):
+        return False
+    # An override such as U+202E makes "gpj.4pm" of a name; joiners and marks change nothing.
+    directions = ("LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI")
+    return unicodedata.bidirectional(letter) not in directions
