@@ -11,11 +11,11 @@ import sys
 
 import av
 import numpy as np
-from repository import ROOT
-
 from tempme_jax.training.flags import build, defaults
 
 FILE = pathlib.Path(__file__)
+# This file is also read as a config, where nothing beside it can be imported.
+ROOT = FILE.parents[2]
 SIDE = 16
 VIDEOS = {"train": 24, "validation": 8, "test": 8}
 SECONDS = 300

@@ -220,7 +220,7 @@ def test_eight_devices_train_as_one():
     """The same losses over ten steps, in parts, too, and with kernels split over two devices."""
     environment = os.environ | {
         "XLA_FLAGS": f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count=8",
-        "PYTHONPATH": os.pathsep.join([str(ROOT), str(SUPPORT)]),
+        "PYTHONPATH": os.pathsep.join(map(str, (ROOT, SUPPORT, ROOT / "tests"))),
     }
     done = subprocess.run(
         [sys.executable, SUPPORT / "many_devices.py"],
