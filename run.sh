@@ -1,25 +1,29 @@
 #!/usr/bin/env bash
-# The whole story of tempme_jax, from an empty machine on:
+# Everything from an empty machine on:
 #
-#   bash run.sh                                        all of it, on the built-in data (minutes)
-#   bash run.sh --config=configs/msrvtt.py:tempme ...  train and evaluate on data of your own
-#   bash run.sh index                                  make sample videos, and index them for search
-#   bash run.sh index FOLDER ...                       index your own; more words go to tempme index
+#   bash run.sh                                        the whole story on the built-in data (minutes)
+#   bash run.sh --config=configs/msrvtt.py:tempme ...  train and evaluate on a data set
+#   bash run.sh index                                  make sample videos and index them for search
+#   bash run.sh index FOLDER ...                       index your own; options as for tempme index
 #   bash run.sh setup                                  only make the environment (.venv)
-#   bash run.sh test                                   run the fast tests; more words go to pytest
+#   bash run.sh test                                   run the fast tests; options as for pytest
+#   bash run.sh check                                  run all other checks: format, types, site, wheel
 #
-# PYTHON=python3.12 bash run.sh takes another Python (3.11 or later). What was done before is not
-# done again, and what was interrupted goes on.
+# PYTHON=python3.12 bash run.sh takes another Python (3.11 or later). Finished work is not repeated,
+# and an interrupted run resumes.
 set -euo pipefail
 here=$PWD
 cd "$(dirname "$0")"
 
-# The environment: the active one, or .venv, made once and brought up to date when what is needed
-# has changed. Its argument is what to install: "." to use tempme_jax, ".[test]" to test it, too.
+# Activate an environment: the active one, or .venv, which is made once and updated when
+# requirements.txt or pyproject.toml has changed. The argument is what to install: "." to use
+# tempme_jax, ".[test]" to test it, ".[dev]" to check it.
 setup() {
     if [ -n "${VIRTUAL_ENV:-}" ]; then
         PATH="$VIRTUAL_ENV/bin:$PATH"
-        if ! command -v tempme > /dev/null || { [ "$1" != . ] && ! python -c 'import pytest, xdist, nbclient'; }; then
+        local needed
+        case "$1" in *test*) needed=pytest,xdist,nbclient ;; *dev*) needed=importlinter,mkdocs,pyright ;; esac
+        if ! command -v tempme > /dev/null || ! python -c "${needed:+import $needed}"; then
             python -m pip install --quiet --editable "$1"
         fi
         return
@@ -39,36 +43,37 @@ setup() {
     PATH="$PWD/.venv/bin:$PATH"
 }
 
-# The main job on the built-in set: short videos of moving shapes, in which the order matters. Its
-# arguments are settings of all that follows, such as --config.train.steps=50.
+# Train on the built-in set: short videos of moving shapes, in which the order matters. The
+# arguments are settings for every command below, such as --config.train.steps=50.
 story() {
     local config=configs/moving_shapes.py workdir=${WORKDIR:-workdir/story}
 
-    # Data: 1,152 videos are rendered, decoded once, and stored as frames.
+    # Data: 1,152 videos are rendered and decoded once; their frames are stored.
     tempme data prepare $config "$@"
 
-    # CLIP as it was pretrained, on single frames: it finds at best every second video.
+    # CLIP as it was pretrained. It ignores the order of frames, so it can only guess between a video
+    # and its reverse: about 50 % R@1.
     python -m tempme_jax.main --config=$config:clip --evaluate_only --workdir="$workdir/clip" "$@"
 
-    # TempMe: LoRA and clip positions are trained, tokens merge; the best checkpoint is evaluated.
+    # TempMe: train LoRA and the clip positions while tokens merge, then evaluate the best checkpoint.
     python -m tempme_jax.main --config=$config:tempme --workdir="$workdir/tempme" "$@"
 
-    # Both in one table. The model opens with tempme_jax.load("workdir/story/tempme").
+    # Both in one table. tempme_jax.load("workdir/story/tempme") opens the trained model.
     tempme results "$workdir/clip" "$workdir/tempme"
 }
 
-# Videos to search in: without arguments samples, with a model that was trained for them; else those
-# of a folder, with options of tempme index. Paths are meant from where run.sh was started.
-searchable() {
+# Index videos: without arguments the samples, with a model trained for them; else those of a folder,
+# with options of tempme index. Paths are relative to the folder in which run.sh was started.
+index() {
     if [ $# = 0 ]; then
         echo "Writing sample videos to data/samples ..."
         tempme data samples data/samples > /dev/null
         tempme index data/samples --model tiny-tempme
-        echo 'The samples answer such as: "a red circle moves right then up"'
+        echo 'Now search: tempme search "a red circle moves right then up" --index data/samples'
     else
         (cd "$here" && tempme index "$@")
     fi
-    [ -n "${VIRTUAL_ENV:-}" ] || printf 'The command tempme: . %q\n' "$PWD/.venv/bin/activate"
+    [ -n "${VIRTUAL_ENV:-}" ] || printf 'To use the command tempme: . %q\n' "$PWD/.venv/bin/activate"
 }
 
 case "${1:-}" in
@@ -82,7 +87,7 @@ case "${1:-}" in
         ;;
     index)
         setup .
-        searchable "${@:2}"
+        index "${@:2}"
         ;;
     setup)
         setup .
@@ -92,8 +97,12 @@ case "${1:-}" in
         setup '.[test]'
         python -m pytest -n 2 --dist loadfile "${@:2}"
         ;;
+    check)
+        setup '.[dev]'
+        bash .ci/check
+        ;;
     *)
-        sed -n '2,12p' "$0" | sed 's/^# \{0,1\}//'
+        sed -n '2,13p' "$0" | sed 's/^# \{0,1\}//'
         case "$1" in -h | --help) ;; *) echo "There is no '$1'." >&2; exit 2 ;; esac
         ;;
 esac

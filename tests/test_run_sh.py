@@ -23,7 +23,7 @@ def test_it_says_what_it_can_do():
     usage = run_sh("--help")
     assert usage.returncode == 0 and "bash run.sh test" in usage.stdout
     assert "bash run.sh index FOLDER" in usage.stdout and "set -e" not in usage.stdout
-    assert usage.stdout.endswith("and what was interrupted goes on.\n")
+    assert usage.stdout.endswith("and an interrupted run resumes.\n")
     unknown = run_sh("tset")
     assert unknown.returncode == 2 and "There is no 'tset'" in unknown.stderr
 
@@ -72,7 +72,7 @@ def test_the_samples_can_be_searched(tmp_path):
     done = run_sh("index", folder=tmp_path, **environment)
     assert done.returncode == 0, done.stderr
     assert "96 videos indexed (3 min, 96 windows)" in done.stdout
-    query = re.search('such as: "(.*)"', done.stdout)[1]
+    query = re.search('Now search: tempme search "(.*)" --index', done.stdout)[1]
     [command] = re.findall("Next: (.*)", done.stdout)
     words = [*shlex.split(command.replace("what is to be seen", query))[1:], "--json"]
     python = [sys.executable, "-m", "tempme_jax.cli", *words]
