@@ -7,7 +7,7 @@ from configs import common
 
 
 def get_config(words: str = "tempme"):
-    """64 frames, 64 words, where the method does not say otherwise."""
+    """Return settings with 64 frames and 64 words, unless the method's recipe differs."""
     config = common.get_config(words, long=True)
     config.data.name = "activitynet"
     return config

@@ -1,9 +1,9 @@
-"""What the config files have in common: the published recipes, and the backbones by short names."""
+"""Shared by the config files: the published recipes, and short names of backbones."""
 
 from tempme_jax.checks import require_one_of
-from tempme_jax.training.flags import defaults
+from tempme_jax.training.flags import make_defaults
 
-# The paper's (Table 14), and CLIP L/14. LaCLIP's is made by `tempme convert` of its .pt file.
+# The paper's backbones (Table 14), and CLIP L/14. `tempme convert` makes LaCLIP's file.
 BACKBONES = {
     "b32": "openai/clip-vit-base-patch32",
     "b16": "openai/clip-vit-base-patch16",
@@ -13,20 +13,20 @@ BACKBONES = {
 }
 CHOICES = ("own", "shared")
 
-# TempMe's, with which it trains what it compares (the paper, section 4.1).
+# TempMe's recipe, with which the paper trains all methods that it compares (section 4.1).
 SHARED = {
     "model": {"num_frames": 12, "max_words": 32},
     "train": {
         "batch_size": 128, "epochs": 5, "learning_rate": 6e-4, "warmup": 0.1, "weight_decay": 0.2,
     },
 }  # fmt: skip
-# For paragraphs and minutes of video (the paper, Table 1).
+# For paragraphs and videos of minutes (the paper, Table 1).
 SHARED_LONG = {
     "data": {"least": 64, "most": 64},
     "model": {"num_frames": 64, "max_words": 64},
 }
 
-# Huang et al., CVPR 2023: 12 frames also of long videos. Its rate is not published.
+# Huang et al., CVPR 2023: 12 frames also for long videos. Its learning rate is not published.
 VOP = {
     "model": {"num_frames": 12},
     "train": {
@@ -34,8 +34,8 @@ VOP = {
         "frame_sampling": "random_segment",
     },
 }  # fmt: skip
-# What each method sets otherwise, by the first word of its name. What is not here trains with the
-# shared recipe: so did TempMe's authors, or there is none of its own.
+# What a method's own recipe changes, by the first half of its name. Methods that are not listed
+# train with the shared recipe, as in the paper.
 RECIPES = {
     # CLIP4Clip, Luo et al., Neurocomputing 2022 (https://github.com/ArrowLuo/CLIP4Clip).
     "full": {
@@ -87,43 +87,44 @@ RECIPES = {
         },
     },
 }  # fmt: skip
-# The same for paragraphs and minutes of video, of ActivityNet.
+# The same for paragraphs and videos of minutes; published for ActivityNet.
 RECIPES_LONG = {
-    "plevu": {"model": {"max_words": 45}},  # all that its prompts leave room for
+    "plevu": {"model": {"max_words": 45}},  # its prompts leave room for no more
     "dgl": {"train": {"batch_size": 16}},
     "mv-adapter": {"model": {"num_frames": 32}, "train": {"batch_size": 64, "epochs": 15}},
 }
 
 
 def get_config(words: str = "tempme", *, long: bool = False, recipe: str = "own"):
-    """A method with a recipe; every setting is in `tempme_jax.training.config`.
+    """Return the settings of a method with a recipe; `tempme_jax.training.config` explains them.
 
     Args:
-        words: what stands behind the colon of --config: a method, and behind commas, if given, a
-            backbone and a recipe: "own" is that of the method, "shared" is TempMe's. Such as
-            "tempme", "tempme,b16" or "dgl,b32,shared".
-        long: whether it is for paragraphs and minutes of video.
-        recipe: which one, where the words do not say it.
+        words: METHOD, METHOD,BACKBONE or METHOD,BACKBONE,RECIPE, the part of --config behind the
+            colon, such as "tempme", "tempme,b16" or "dgl,b32,shared". The recipe "own" is the
+            method's, "shared" is TempMe's.
+        long: whether the data are paragraphs and videos of minutes.
+        recipe: the recipe if the words name none.
 
     Raises:
-        ValueError: if a word is unknown, or there are two of a kind; it says what there is.
+        ValueError: if a word is unknown, or two name a backbone or a recipe.
     """
-    method, backbone, recipe = chosen(words, recipe)
-    config = defaults(method)
+    method, backbone, recipe = parse_words(words, recipe)
+    first, _ = split_halves(method)
+    config = make_defaults(method)
     config.model.weights = BACKBONES[backbone]
     config.update(SHARED)
     if long:
         config.update(SHARED_LONG)
     if recipe == "own":
-        config.update(RECIPES.get(first_of(method), {}))
+        config.update(RECIPES.get(first, {}))
         if long:
-            config.update(RECIPES_LONG.get(first_of(method), {}))
+            config.update(RECIPES_LONG.get(first, {}))
     config.seed = 42
     return config
 
 
-def chosen(words: str, recipe: str) -> tuple[str, str, str]:
-    """The method, the backbone (b32 where there is none), and the recipe."""
+def parse_words(words: str, recipe: str) -> tuple[str, str, str]:
+    """Return the method, the backbone ("b32" if the words name none), and the recipe."""
     method, *others = words.split(",")
     for word in others:
         require_one_of(word, [*BACKBONES, *CHOICES], "backbone or recipe")
@@ -131,16 +132,17 @@ def chosen(words: str, recipe: str) -> tuple[str, str, str]:
     recipes = [word for word in others if word in CHOICES]
     if len(backbones) > 1 or len(recipes) > 1:
         raise ValueError(f"{words!r} names two backbones or two recipes; choose one of each")
-    return method, *(backbones or ["b32"]), *(recipes or [recipe])
+    return method, (backbones or ["b32"])[0], (recipes or [recipe])[0]
 
 
-def first_of(method: str) -> str:
-    """The first word of a method: what is learned, where two are joined."""
-    return method.split("+")[0]
+def split_halves(method: str) -> tuple[str, str]:
+    """Return the names of what is learned and of what merges tokens, the same without a "+"."""
+    first, _, last = method.partition("+")
+    return first, last or first
 
 
-def moving_shapes(config):
-    """The built-in set: of each video the 8 frames whose places do not tell its direction."""
+def set_moving_shapes(config):
+    """Choose the built-in set, with the 8 frames whose places do not show a video's direction."""
     config.data.name = "moving_shapes"
     config.data.size = 64
     config.data.fps = None  # evenly spread

@@ -1,4 +1,4 @@
-"""LSMDC, 101,079 clips of movies, tested on 1,000.
+"""LSMDC, 101,079 short videos from movies, tested on 1,000.
 
 python -m tempme_jax.main --config=configs/lsmdc.py:tempme
 """
@@ -7,7 +7,7 @@ from configs import common
 
 
 def get_config(words: str = "tempme"):
-    """12 frames, 32 words, where the method does not say otherwise."""
+    """Return settings with 12 frames and 32 words, unless the method's recipe differs."""
     config = common.get_config(words)
     config.data.name = "lsmdc"
     return config

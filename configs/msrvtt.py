@@ -2,8 +2,8 @@
 
     python -m tempme_jax.main --config=configs/msrvtt.py:tempme
 
-Where the data are from: data/README.md. The paper selects its checkpoint on the test split, and
-trains on all 9,000 videos; to do as it does, give
+data/README.md says where the data come from. The paper selects its checkpoint on the test split
+and trains on all 9,000 videos; to do the same, add
 --config.evaluate.select_on=test --config.data.train=train+validation
 """
 
@@ -11,7 +11,7 @@ from configs import common
 
 
 def get_config(words: str = "tempme"):
-    """12 frames, 32 words, where the method does not say otherwise."""
+    """Return settings with 12 frames and 32 words, unless the method's recipe differs."""
     config = common.get_config(words)
     config.data.name = "msrvtt"
     config.data.variant = "9k"  # or "7k"

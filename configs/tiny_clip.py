@@ -1,10 +1,11 @@
 """The tiny CLIP of the built-in set, pretrained from random weights on single frames.
 
+The weights that come with the package were made by
+
     python -m tempme_jax.main --config=configs/tiny_clip.py --workdir=workdir/tiny-clip
     tempme export workdir/tiny-clip tempme_jax/datasets/tiny_clip.safetensors --backbone --overwrite
 
-made the weights that come with the package. A single frame shows colour, shape and place, never
-which move came first.
+A single frame shows colour, shape and place, never which move came first.
 
 `tiny_tempme.safetensors` beside it is TempMe trained on it, stored in float16 by
 
@@ -21,8 +22,8 @@ from configs import common
 
 
 def get_config(words: str = "full"):
-    """Pretraining from scratch."""
-    config = common.moving_shapes(common.get_config(words, recipe="shared"))
+    """Return the settings for pretraining from scratch."""
+    config = common.set_moving_shapes(common.get_config(words, recipe="shared"))
 
     config.model.weights = ""
     config.model.architecture = dict(
@@ -36,7 +37,7 @@ def get_config(words: str = "full"):
     config.train.batches = "distinct"
     config.train.epochs = 0
     config.train.steps = 1000
-    config.train.frame_sampling = "random_segment"  # of one segment: a frame at random
+    config.train.frame_sampling = "random_segment"  # with one frame: any frame of the video
     config.train.augmentation = "none"
     config.train.learning_rate = 2e-3
     config.train.weight_decay = 0.05

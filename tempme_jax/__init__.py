@@ -3,7 +3,7 @@
     model = tempme_jax.load("openai/clip-vit-base-patch32", method="tempme", num_frames=12)
     model.similarity(model.embed_text("a cat jumps"), model.embed_video("cat.mp4"))
 
-The names below are imported when they are first used: importing the package costs nothing.
+The public names are imported when they are first used, so `import tempme_jax` costs nothing.
 """
 
 import importlib

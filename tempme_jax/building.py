@@ -1,4 +1,4 @@
-"""Models made from a description: with random weights, or with those of a file."""
+"""Make models from a description: with random weights, or with those of a file."""
 
 import dataclasses
 import json
@@ -15,11 +15,11 @@ from tempme_jax.compile_cache import use_persistent_cache
 from tempme_jax.model import Drawn, Model
 from tempme_jax.networks.architecture import ARCHITECTURES, Architecture
 from tempme_jax.networks.clip import Clip
-from tempme_jax.parameters import initial_backbone, initialise, pretrained_paths, shapes
+from tempme_jax.parameters import draw_backbone, find_shapes, initialise, list_pretrained_paths
 from tempme_jax.weights.files import load_weights
 from tempme_jax.weights.layouts import WeightsError, check_params
 
-# Ids: the start, one word, the end.
+# Ids of a text: the start, one word, the end.
 SHORTEST_TEXT = 3
 DTYPES = {"float32": None, "bfloat16": jnp.bfloat16}
 
@@ -35,16 +35,20 @@ def create(
     seed: int = 0,
     **sizes: Any,
 ) -> Model:
-    """Makes a model with random weights, of any size, to try everything offline.
+    """Make a model with random weights, of any size, to try everything offline.
 
     Args:
         arch: "ViT-B/32", "ViT-B/16", "ViT-L/14" or an `Architecture`.
         method, num_frames, max_words, method_options, dtype: as for `load`.
-        seed: of all weights.
+        seed: seed of all weights.
         **sizes: fields of `Architecture` in place of those of `arch`, such as `width=64, heads=2`.
 
     Raises:
         ValueError: if a name is unknown, or sizes or options do not fit; it says what does.
+
+    >>> model = create(width=64, heads=2, depth=4, text_depth=1, method="tome", num_frames=4)
+    >>> [stage.out for stage in model.schedule]
+    [48, 46, 44, 42]
     """
     if not isinstance(arch, Architecture):
         arch = ARCHITECTURES[require_one_of(arch, ARCHITECTURES, "backbone")]
@@ -60,7 +64,7 @@ def create(
         options=method_options or {},
         dtype=dtype,
     )
-    return with_params(model, {}, seed=seed)
+    return fill_params(model, {}, seed=seed)
 
 
 def open_weights(
@@ -74,58 +78,72 @@ def open_weights(
     dtype: str = "float32",
     seed: int = 0,
 ) -> Model:
-    """Make a model of the weights in a file, a folder or a repository; arguments as for `load`."""
+    """Open the weights in a file, a folder or a repository; arguments as for `load`."""
     weights = load_weights(source, activation=activation)
     saved = weights.settings
-    method = method or saved.get("method", "tempme")
-    options = dict(method_options or {})
-    if method == saved.get("method"):
-        options = as_saved(saved, weights.arch, num_frames, max_words) | options
-    num_frames = saved.get("num_frames", 12) if num_frames is None else num_frames
+    method = method or str(saved.get("method", "tempme"))
+    frames = saved.get("num_frames", 12) if num_frames is None else num_frames
+    words = saved.get("max_words") if max_words is None else max_words
+    asked = method_options or {}
+    is_same_method = method == saved.get("method")
+    given, settled = asked, asked
+    if is_same_method:
+        settled = methods.rename_former_options(method, saved["options"]) | asked
+        given = read_given_options(saved, weights.arch) | asked
+        if (frames, words) != (saved["num_frames"], saved["max_words"]):
+            settled = given  # the options left open follow these numbers
     model = assemble(
         weights.arch,
         method=method,
-        num_frames=num_frames,
-        max_words=saved.get("max_words") if max_words is None else max_words,
-        options=options,
+        num_frames=frames,
+        max_words=words,
+        options=settled,
         dtype=dtype,
     )
-    anew = (method_options or {}).keys() & adapter_options(method)
-    if method == saved.get("method") and saved.get("folded") and not anew:
-        model = dataclasses.replace(model, network=model.network.copy(adapter=Adapter()))
+    model = dataclasses.replace(model, options=given)
+    if is_same_method and saved.get("folded") and not asked.keys() & list_adapter_options(method):
+        network = model.network.copy(adapter=Adapter())
+        model = dataclasses.replace(model, network=network, adapter_folded=True)
     try:
-        loaded = with_params(model, weights.params, seed=seed)
+        loaded = fill_params(model, weights.params, seed=seed)
     except WeightsError as error:
         raise WeightsError(
-            f"{source} does not fit method {method!r} with {num_frames} frames: {error}"
+            f"{source} does not fit method {method!r} with {frames} frames: {error}"
         ) from error
-    return dataclasses.replace(loaded, drawn=drawn_of(saved, loaded))
+    return dataclasses.replace(loaded, drawn=find_drawn(saved, loaded))
 
 
-def drawn_of(saved: dict[str, Any], loaded: Model) -> Drawn:
-    """What was drawn: just now, or else before the file was saved."""
+def find_drawn(saved: dict[str, Any], loaded: Model) -> Drawn:
+    """Return what was drawn just now or, if nothing was, before the file was saved."""
     drawn = saved.get("drawn")
     if loaded.drawn.paths or drawn is None:
         return loaded.drawn
     return Drawn(drawn["seed"], frozenset(map(tuple, drawn["paths"])))
 
 
-def adapter_options(method: str) -> set[str]:
-    """The options of a method that are of its adapter."""
+def list_adapter_options(method: str) -> set[str]:
+    """Return the names of a method's options that belong to its adapter."""
     return {field.name for field in dataclasses.fields(methods.split_method(method)[0])}
 
 
-def as_saved(
-    saved: dict[str, Any], arch: Architecture, num_frames: int | None, max_words: int | None
-) -> dict[str, Any]:
-    """The saved options; of another number of frames or words only those that do not follow it."""
-    options, frames, words = saved["options"], saved["num_frames"], saved["max_words"]
-    if num_frames in (None, frames) and max_words in (None, words):
-        return options
-    settled = methods.build(saved["method"], arch, frames, max_words=words)
-    settled = json.loads(json.dumps([dataclasses.asdict(part) for part in settled]))
-    follows = settled[0] | settled[1]
-    return {name: value for name, value in options.items() if follows[name] != value}
+def read_given_options(saved: dict[str, Any], arch: Architecture) -> dict[str, Any]:
+    """Return the options that the user gave when the saved model was made.
+
+    Files of version 0.1 hold only the settled options; there, those were given that differ from
+    the paper's.
+    """
+    if "given" in saved:
+        return methods.rename_former_options(saved["method"], saved["given"])
+    method, frames, words = saved["method"], saved["num_frames"], saved["max_words"]
+    settled = methods.rename_former_options(method, saved["options"])
+    try:
+        halves = methods.build(method, arch, frames, max_words=words)
+    except ValueError:  # the paper's settings do not fit this backbone
+        return settled
+    # In JSON, where the saved ones come from, a tuple is a list.
+    adapter, reducer = json.loads(json.dumps([dataclasses.asdict(half) for half in halves]))
+    default = adapter | reducer
+    return {name: value for name, value in settled.items() if default[name] != value}
 
 
 def assemble(
@@ -137,9 +155,13 @@ def assemble(
     options: dict[str, Any],
     dtype: str,
 ) -> Model:
-    """A model that has no parameters yet."""
+    """Make a model without parameters; `options` are both settled and given ones.
+
+    Raises:
+        ValueError: if a name is unknown, or an option or a number does not fit; it says what does.
+    """
     use_persistent_cache()
-    adapter, _ = methods.with_options(method, *methods.split_method(method), options)
+    adapter, _ = methods.replace_options(method, *methods.split_method(method), options)
     most = arch.context_length - adapter.text_positions
     if most < SHORTEST_TEXT:
         raise ValueError(
@@ -150,22 +172,28 @@ def assemble(
         max_words = min(methods.MAX_WORDS, most)
     require_whole("max_words", max_words, least=SHORTEST_TEXT, most=most)
     adapter, reducer = methods.build(method, arch, num_frames, options, max_words=max_words)
-    dtype = DTYPES[require_one_of(dtype, DTYPES, "dtype")]
-    return Model(Clip(arch, adapter, reducer, dtype), {}, method, num_frames, max_words)
+    network = Clip(arch, adapter, reducer, DTYPES[require_one_of(dtype, DTYPES, "dtype")])
+    return Model(network, {}, method, num_frames, max_words, options=options)
 
 
-def with_params(model: Model, given: dict, *, seed: int) -> Model:
-    """The model with the given parameters, and initial ones for what they lack.
+def fill_params(model: Model, given: dict, *, seed: int) -> Model:
+    """Return the model with the given parameters, and initial ones where they lack some.
+
+    Args:
+        model: a model that `assemble` made.
+        given: float32 arrays by path; empty: all are drawn.
+        seed: seed of the initial parameters.
 
     Raises:
-        WeightsError: if what is given is not all of CLIP, and nothing or all of what is learned.
+        WeightsError: unless `given` holds all of CLIP's parameters, and none or all of the learned
+            ones.
     """
-    expected = shapes(model.network, model.num_frames)
-    learned = expected.keys() - pretrained_paths(model.arch)
+    expected = find_shapes(model.network, model.num_frames)
+    learned = expected.keys() - list_pretrained_paths(model.arch)
     if given:
         check_params(given, expected, may_lack=learned)
     else:
-        given = initial_backbone(model.arch, expected, seed)
+        given = draw_backbone(model.arch, expected, seed)
     drawn = Drawn(seed, frozenset(learned - given.keys()))
     params = {path: jnp.asarray(array) for path, array in given.items()}
     params |= initialise(model.network, model.num_frames, drawn.paths, seed)

@@ -1,29 +1,35 @@
-"""The persistent compilation cache: what was compiled once is read from disk the next time."""
+"""The persistent compilation cache: programs compiled once are read from disk the next time."""
 
 import os
 import pathlib
+from typing import Any
 
 import jax
 
 
-def cache_folder() -> pathlib.Path:
-    """Where compiled programs are kept: JAX's own setting, else the user's cache folder."""
-    if jax.config.jax_compilation_cache_dir:
-        return pathlib.Path(jax.config.jax_compilation_cache_dir)
+def find_cache_folder() -> pathlib.Path:
+    """Return the folder of compiled programs: by JAX's own setting, else in the user's cache."""
+    if folder := _read_setting("jax_compilation_cache_dir"):
+        return pathlib.Path(folder)
     home = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
     return pathlib.Path(home) / "tempme_jax" / "compiled"
 
 
 def use_persistent_cache() -> None:
-    """Switches the cache on, unless JAX_ENABLE_COMPILATION_CACHE=0 or JAX's own is set already.
+    """Switch the cache on, unless JAX_ENABLE_COMPILATION_CACHE=0 or JAX's own is already set.
 
-    Where there is no home, or none that can be written to, it stays off.
+    Without a home folder that can be written to, the cache stays off.
     """
-    if jax.config.jax_compilation_cache_dir or not jax.config.jax_enable_compilation_cache:
+    enabled = _read_setting("jax_enable_compilation_cache")
+    if _read_setting("jax_compilation_cache_dir") or not enabled:
         return
     try:
-        folder = cache_folder()
+        folder = find_cache_folder()
         folder.mkdir(parents=True, exist_ok=True)
-    except (OSError, RuntimeError):  # RuntimeError: of Path.home()
+    except (OSError, RuntimeError):  # Path.home() raises RuntimeError
         return
     jax.config.update("jax_compilation_cache_dir", str(folder))
+
+
+def _read_setting(name: str) -> Any:
+    return getattr(jax.config, name)  # JAX adds its settings when it is imported

@@ -1,4 +1,4 @@
-"""What users give, checked and brought into the shape that the towers take."""
+"""Check videos and texts from users, and bring them into the shape that the towers take."""
 
 import os
 from collections.abc import Iterable, Sequence
@@ -9,61 +9,70 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, UInt8
 
 from tempme_jax.video.frames import resize_and_crop
+from tempme_jax.video.positions import pick_evenly
 
 # CLIP's mean and standard deviation of red, green and blue, in 0 .. 1.
 MEAN = np.array([0.48145466, 0.4578275, 0.40821073], np.float32)
 STD = np.array([0.26862954, 0.26130258, 0.27577711], np.float32)
-# Normalised pixels lie in about -1.8 .. 2.7; what is far outside was not normalised.
+# Normalised pixels lie in about -1.8 .. 2.7; pixels far outside were not normalised.
 LARGEST_PIXEL = 20.0
 
 
-def normalise(frames: UInt8[Array, "*b 3"]) -> Float[jax.Array, "*b 3"]:
-    """uint8 pixels, 0 .. 255, to CLIP's float32 ones."""
+def normalize_frames(frames: UInt8[Array, "*b 3"]) -> Float[jax.Array, "*b 3"]:
+    """Convert uint8 pixels, 0 .. 255, to CLIP's normalised float32 ones."""
     scale, shift = (jnp.broadcast_to(a, frames.shape) for a in (1 / (255 * STD), -MEAN / STD))
     return frames.astype(jnp.float32) * scale + shift
 
 
-def to_pixels(frames: UInt8[Array, "b f h h 3"], image_size: int) -> Float[Array, "b f s s 3"]:
-    """uint8 square frames of any size to CLIP's pixels, resized (bicubic) where they must be."""
+def convert_to_pixels(
+    frames: UInt8[Array, "b f h h 3"], image_size: int
+) -> Float[Array, "b f s s 3"]:
+    """Resize square uint8 frames to `image_size` (bicubic), if need be, and normalise them."""
     if frames.shape[2] == image_size:
-        return normalise(frames)
+        return normalize_frames(frames)
     shape = (*frames.shape[:2], image_size, image_size, 3)
     resized = jax.image.resize(frames.astype(jnp.float32), shape, "cubic")
-    return normalise(jnp.clip(jnp.round(resized), 0, 255).astype(jnp.uint8))
+    return normalize_frames(jnp.clip(jnp.round(resized), 0, 255).astype(jnp.uint8))
 
 
-def as_paths(videos: str | os.PathLike | Sequence[str | os.PathLike]) -> list[str | os.PathLike]:
-    """A path, or some, as a list.
+def list_paths(videos: str | os.PathLike | Sequence[str | os.PathLike]) -> list[str | os.PathLike]:
+    """Return one path or several as a list.
 
     Raises:
-        TypeError: if it is, or holds, something else.
+        TypeError: if `videos` is, or holds, something else.
+
+    >>> list_paths("cat.mp4"), list_paths(("cat.mp4", "dog.mp4"))
+    (['cat.mp4'], ['cat.mp4', 'dog.mp4'])
     """
-    one = isinstance(videos, str | bytes | os.PathLike) or not isinstance(videos, Iterable)
-    paths = [videos] if one else list(videos)
-    for path in paths:
+    if isinstance(videos, str | bytes | os.PathLike) or not isinstance(videos, Iterable):
+        videos = [videos]
+    paths = []
+    for path in videos:
         if not isinstance(path, str | os.PathLike):
             raise TypeError(
                 "videos must be a path, a list of paths, or uint8 frames in one array, "
-                f"[t, h, w, 3] or [b, t, h, w, 3]; {type(path).__name__} is no path"
+                f"[t, h, w, 3] or [b, t, h, w, 3]; {type(path).__name__} is not a path"
             )
+        paths.append(path)
     return paths
 
 
 def fit_frames(
     frames: UInt8[np.ndarray, "..."], num_frames: int, image_size: int
 ) -> tuple[UInt8[np.ndarray, "b f s s 3"], Bool[np.ndarray, "b f"]]:
-    """Frames of any number and size, as many and as large as the model takes.
+    """Bring frames of any number and size to the number and size that the model takes.
 
     Args:
         frames: uint8 [t, h, w, 3] or [b, t, h, w, 3].
-        num_frames: more than these are sampled uniformly; fewer are filled up.
-        image_size: pixels, after CLIP's resizing and centre crop.
+        num_frames: number of frames to return; of more, the middle of each equal span is taken;
+            fewer are filled up with zeros.
+        image_size: side of the returned frames, in pixels, after CLIP's resizing and centre crop.
 
     Returns:
-        The frames, and a mask that is True where a frame is real.
+        The frames, uint8 [b, f, s, s, 3], and a mask, bool [b, f], True where a frame is real.
 
     Raises:
-        ValueError: if shape or dtype are others.
+        ValueError: if the frames have another shape or dtype, or no pixels.
     """
     if frames.dtype != np.uint8 or frames.ndim not in (4, 5) or frames.shape[-1] != 3:
         raise ValueError(
@@ -72,10 +81,10 @@ def fit_frames(
         )
     frames = frames if frames.ndim == 5 else frames[None]
     if 0 in frames.shape[1:]:
-        raise ValueError(f"frames of shape {list(frames.shape)} hold no pixel")
+        raise ValueError(f"frames of shape {list(frames.shape)} hold no pixels")
     given = frames.shape[1]
     if given > num_frames:
-        frames = frames[:, ((np.arange(num_frames) + 0.5) * given / num_frames).astype(int)]
+        frames = frames[:, pick_evenly(given, num_frames)]
     sized = [resize_and_crop(video, image_size) for video in frames]
     fitted = np.zeros((len(frames), num_frames, image_size, image_size, 3), np.uint8)
     for row, video in enumerate(sized):
@@ -90,10 +99,10 @@ def check_pixels(
     num_frames: int,
     image_size: int,
 ) -> tuple[Float[np.ndarray, "b f s s 3"], Bool[np.ndarray, "b f"]]:
-    """Normalised pixels and their mask, if they are what a model takes.
+    """Return normalised pixels and their mask as arrays, if a model takes them.
 
     Raises:
-        ValueError: if not; it says what is expected.
+        ValueError: if shape, dtype or range differ; it says what is expected.
     """
     pixels = np.asarray(pixels)
     shape = (num_frames, image_size, image_size, 3)
@@ -126,10 +135,10 @@ def check_ids(
     vocab_size: int,
     context_length: int,
 ) -> tuple[Int[np.ndarray, "b n"], Bool[np.ndarray, "b n"]]:
-    """Token ids and their mask, if they are what a model takes.
+    """Return token ids, int32, and their mask as arrays, if a model takes them.
 
     Raises:
-        ValueError: if not; it says what is expected.
+        ValueError: if shape, dtype or range differ; it says what is expected.
     """
     ids = np.asarray(ids)
     whole = np.issubdtype(ids.dtype, np.integer)

@@ -1,4 +1,4 @@
-"""What a name, a file or a workdir opens as."""
+"""Open a model by the name of a repository, or from a file or a workdir."""
 
 import os
 from typing import Any
@@ -20,28 +20,32 @@ def load(
     dtype: str = "float32",
     seed: int = 0,
 ) -> Model:
-    """Opens pretrained or trained weights.
+    """Open pretrained or trained weights.
 
     Args:
         source: a Hugging Face repository ("openai/clip-vit-base-patch32"), a folder or a
-            `.safetensors` file, of OpenAI, open_clip, transformers, the published TempMe code or
-            of ours. Ours know their method and settings; they are used where none are given.
-            "tiny-clip" and, trained on the built-in set, "tiny-tempme" come with the package. The
-            workdir of a training opens as it was trained, with the best checkpoint; of what is
-            below only `dtype` can be given then.
-        method: a name of `METHODS`; "tempme" where the file does not say.
-        num_frames: frames of every video; 12 where the file does not say.
-        max_words: ids of every text; 32 where the file does not say.
-        method_options: settings of the method in place of the paper's for this backbone and this
-            number of frames: fields of its adapter and its reducer.
-        activation: "quick_gelu" or "gelu", where the file does not say it.
-        dtype: of the activations, "float32" or "bfloat16".
-        seed: of what the method learns and the file does not hold.
+            `.safetensors` file with the arrays of OpenAI, open_clip, transformers, the published
+            TempMe code or tempme_jax; or "tiny-clip" or "tiny-tempme" (trained on the built-in
+            set), which come with the package. A file that tempme_jax saved knows its method and
+            settings; they hold unless others are given. The workdir of a training opens as it was
+            trained, with the best checkpoint; then only `dtype` can be given.
+        method: a name of `METHODS`; the default is the file's, or else "tempme".
+        num_frames: frames of every video; the default is the file's, or else 12.
+        max_words: ids of every text; the default is the file's, or else 32.
+        method_options: fields of the method's adapter and reducer, in place of the paper's
+            settings for this backbone and this number of frames.
+        activation: "quick_gelu" or "gelu", if the file does not say.
+        dtype: dtype of the activations, "float32" or "bfloat16".
+        seed: seed of the learned parameters that the file does not hold.
 
     Raises:
         FileNotFoundError: if there is no such file, folder or repository.
         WeightsError: if the arrays are not those of the model; it lists them.
         ValueError: if a name is unknown, or options do not fit; it says what does.
+
+    >>> model = load("tiny-clip", method="tempme", num_frames=4)
+    >>> model.method, model.num_frames, model.arch.image_size
+    ('tempme', 4, 64)
     """
     settings = {
         "method": method,
@@ -54,7 +58,7 @@ def load(
         return open_weights(source, **settings, dtype=dtype, seed=seed)
     if any(value is not None for value in settings.values()):
         raise ValueError(
-            f"{source} is the workdir of a training, whose method and settings are known; give "
-            "none but dtype, or load the weights that it began with"
+            f"{source} is the workdir of a training, which has its own method and settings; give "
+            "only dtype, or load the weights that it began with"
         )
     return load_trained(source, dtype=dtype)

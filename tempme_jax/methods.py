@@ -1,4 +1,4 @@
-"""The methods: what is learned, and what happens to the tokens."""
+"""The methods: one row of `METHODS` for each, with an adapter and a reducer."""
 
 import dataclasses
 from typing import Any
@@ -20,17 +20,17 @@ from tempme_jax.reducers.diffrate import DiffRate
 from tempme_jax.reducers.diffrate_search import DiffRateSearch
 from tempme_jax.reducers.evit import EViT
 from tempme_jax.reducers.joined import Joined
-from tempme_jax.reducers.schedule import schedule
+from tempme_jax.reducers.schedule import make_schedule
 from tempme_jax.reducers.sta import STA
 from tempme_jax.reducers.tempme import TempMe
 from tempme_jax.reducers.testa import TESTA
 from tempme_jax.reducers.tome import ToMe
 
-# Ids of a text where nobody says how many; fewer where the model has fewer positions.
+# Default number of ids of a text; fewer if the model has fewer positions.
 MAX_WORDS = 32
-# Options left open are set by the backbone and the number of frames, as in the paper. Any of these
-# that reduces nothing and any that reduces combine: "prompt+tome" learns as the first, and reduces
-# as the second.
+# Options that are None get the paper's values for the backbone and the number of frames. A method
+# without a reducer and one with a reducer combine: "prompt+tome" trains prompts and merges like
+# ToMe. Their options are given in one dictionary, so no adapter shares a field with a reducer.
 METHODS: dict[str, tuple[Adapter, Reducer]] = {
     "clip": (Adapter(), Reducer()),
     "full": (Full(), Reducer()),
@@ -57,12 +57,19 @@ METHODS: dict[str, tuple[Adapter, Reducer]] = {
     "tempme": (LoRA(), TempMe()),
 }
 
+# Options that files of version 0.1 hold under another name, by that name.
+FORMER_OPTIONS = {"plevu": {"layers": "temporal_layers"}}
+
 
 def split_method(method: str) -> tuple[Adapter, Reducer]:
-    """The adapter and the reducer of a method, or of two that are joined by a "+".
+    """Return the adapter and the reducer of a method, or of two methods joined by a "+".
 
     Raises:
-        ValueError: if a name is unknown, or the two do not combine; it says why.
+        ValueError: if a name is unknown, or the two do not combine; the message says why.
+
+    >>> adapter, reducer = split_method("prompt+tome")
+    >>> type(adapter).__name__, type(reducer).__name__
+    ('Prompt', 'ToMe')
     """
     first, plus, second = method.partition("+")
     adapter, reducer = METHODS[require_one_of(first, METHODS, "method")]
@@ -71,12 +78,12 @@ def split_method(method: str) -> tuple[Adapter, Reducer]:
     learn = [name for name, row in METHODS.items() if row[1] == Reducer()]
     if first not in learn:
         raise ValueError(
-            f"{method!r}: {first!r} already says what happens to the tokens; before the + stands "
-            f"one of {', '.join(learn)}"
+            f"{method!r}: {first!r} already reduces tokens; before the + write one of "
+            f"{', '.join(learn)}"
         )
     if require_one_of(second, METHODS, "method") in learn:
         raise ValueError(
-            f"{method!r}: {second!r} says nothing of the tokens; behind the + stands one of "
+            f"{method!r}: {second!r} does not reduce tokens; after the + write one of "
             f"{', '.join(name for name in METHODS if name not in learn)}"
         )
     return adapter, METHODS[second][1]
@@ -90,38 +97,56 @@ def build(
     *,
     max_words: int = MAX_WORDS,
 ) -> tuple[Adapter, Reducer]:
-    """The adapter and the reducer of a method, with every option settled.
+    """Return the adapter and the reducer of a method, with every option set.
 
     Args:
-        method: a name of `METHODS`, or two of them, see `split_method`.
-        arch: the backbone.
-        num_frames: frames of a video.
-        options: fields of the adapter or of the reducer, by name, in place of the paper's values.
-        max_words: ids of a text.
+        method: a name of `METHODS`, or two joined by a "+", see `split_method`.
+        arch: sizes of the backbone.
+        num_frames: number of frames of a video.
+        options: fields of the adapter or of the reducer that replace the paper's values.
+        max_words: number of ids of a text.
+
+    Returns:
+        The adapter and the reducer.
 
     Raises:
         ValueError: if the method or an option is unknown, or an option does not fit the backbone
-            and the number of frames; it says what does.
+            and the number of frames; the message gives what fits.
+
+    >>> from tempme_jax.networks.architecture import ARCHITECTURES
+    >>> adapter, reducer = build("tempme", ARCHITECTURES["ViT-B/32"], 12, {"rank": 16})
+    >>> adapter.rank, reducer.layers, reducer.groups
+    (16, (8, 9, 10), (2, 2, 3))
     """
     num_frames = require_whole("num_frames", num_frames, least=1)
-    adapter, reducer = with_options(method, *split_method(method), options or {})
+    adapter, reducer = replace_options(method, *split_method(method), options or {})
     reducer = reducer.resolve(patches=arch.patches, frames=num_frames, depth=arch.depth)
     adapter = adapter.resolve(frames=num_frames, words=max_words, depth=arch.depth)
     tokens = 1 + arch.patches
-    adapter.check(schedule(reducer, frames=num_frames, tokens=tokens, depth=arch.depth), arch)
+    adapter.check(make_schedule(reducer, frames=num_frames, tokens=tokens, depth=arch.depth), arch)
     return adapter, reducer
 
 
-def with_options(
+def replace_options(
     method: str, adapter: Adapter, reducer: Reducer, options: dict[str, Any]
 ) -> tuple[Adapter, Reducer]:
-    """The two with those of their fields replaced that `options` names."""
+    """Return copies of the two with the fields that `options` names replaced."""
+    options = rename_former_options(method, options)
     of_adapter = {field.name for field in dataclasses.fields(adapter)}
     of_reducer = {field.name for field in dataclasses.fields(reducer)}
     for name in options:
         require_one_of(name, of_adapter | of_reducer, f"option of method {method!r}")
-    pick = lambda names: {name: value for name, value in options.items() if name in names}  # noqa: E731
     return (
-        dataclasses.replace(adapter, **pick(of_adapter)),
-        dataclasses.replace(reducer, **pick(of_reducer)),
+        dataclasses.replace(adapter, **{k: v for k, v in options.items() if k in of_adapter}),
+        dataclasses.replace(reducer, **{k: v for k, v in options.items() if k in of_reducer}),
     )
+
+
+def rename_former_options(method: str, options: dict[str, Any]) -> dict[str, Any]:
+    """Return options of saved models and workdirs under the names that they have now.
+
+    >>> rename_former_options("plevu", {"layers": 2})
+    {'temporal_layers': 2}
+    """
+    names = FORMER_OPTIONS.get(method, {})
+    return {names.get(name, name): value for name, value in options.items()}

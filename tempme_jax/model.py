@@ -1,10 +1,10 @@
-"""A model that embeds videos and texts: CLIP, a method, and the parameters of both."""
+"""A model that embeds videos and texts: a network, a method, and the parameters of both."""
 
 import dataclasses
 import functools
 import os
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 import flax.traverse_util
 import jax
@@ -14,29 +14,28 @@ from jaxtyping import Bool, Float, Int, UInt8
 
 from tempme_jax import inputs
 from tempme_jax.adapters.base import Adapter, Path
-from tempme_jax.losses import similarity
-from tempme_jax.methods import split_method
+from tempme_jax.losses import compute_similarity
 from tempme_jax.networks.architecture import Architecture
 from tempme_jax.networks.clip import Clip
 from tempme_jax.networks.tokens import Stage
-from tempme_jax.parameters import shapes, split
+from tempme_jax.parameters import find_shapes, flatten, split
 from tempme_jax.reducers.base import Reducer
-from tempme_jax.reducers.schedule import schedule
+from tempme_jax.reducers.schedule import make_schedule
 from tempme_jax.text.bpe import Tokenizer
-from tempme_jax.vectors import unit_length
+from tempme_jax.vectors import normalize
 from tempme_jax.video.frames import read_frames
 from tempme_jax.weights.files import save_weights
 from tempme_jax.weights.layouts import check_params
 
-# Rows that go through the network at once; a rest is filled up to a power of two, so that few
-# sizes are compiled. On a CPU more videos only leave its caches.
+# Rows that go through the network at once; the last ones are filled up to a power of two, so few
+# sizes are compiled. On a CPU, more videos only overflow its caches.
 VIDEO_BATCH = {"cpu": 2}
 VIDEO_BATCH_ELSEWHERE = 16
 TEXT_BATCH = 64
 
 
 class Drawn(NamedTuple):
-    """Parameters that no file held, and the seed that they were drawn with."""
+    """The paths of parameters that no file held, and the seed that they were drawn with."""
 
     seed: int = 0
     paths: frozenset[Path] = frozenset()
@@ -49,10 +48,18 @@ class Model:
     Attributes:
         network: the Flax module, with its architecture, adapter and reducer.
         params: its parameters, a tree of float32 arrays.
-        method: the name of the method.
+        method: name of the method.
         num_frames: frames of every video.
         max_words: ids of every text, start and end included; longer texts are cut with a warning.
-        drawn: which of the parameters that are learned still have the values they begin with.
+        drawn: which of the learned parameters still have their initial values.
+        options: the options of the method that the user gave, in place of the paper's.
+        adapter_folded: whether what the adapter learned was added to the pretrained weights.
+
+    >>> import numpy as np, tempme_jax
+    >>> model = tempme_jax.load("tiny-tempme")
+    >>> videos = model.embed_video(np.zeros((2, model.num_frames, 64, 64, 3), np.uint8))
+    >>> model.similarity(model.embed_text("a red circle"), videos).shape
+    (1, 2)
     """
 
     network: Clip
@@ -61,6 +68,8 @@ class Model:
     num_frames: int
     max_words: int
     drawn: Drawn = dataclasses.field(default=Drawn(), repr=False)
+    options: dict[str, Any] = dataclasses.field(default_factory=dict, repr=False)
+    adapter_folded: bool = dataclasses.field(default=False, repr=False)
 
     @property
     def arch(self) -> Architecture:
@@ -69,12 +78,12 @@ class Model:
 
     @property
     def adapter(self) -> Adapter:
-        """What is learned."""
+        """The half of the method that says what is learned."""
         return self.network.adapter
 
     @property
     def reducer(self) -> Reducer:
-        """What happens to the tokens."""
+        """The half of the method that says what happens to the tokens."""
         return self.network.reducer
 
     @property
@@ -84,186 +93,247 @@ class Model:
 
     @property
     def schedule(self) -> tuple[Stage, ...]:
-        """How many clips and tokens every block of the video tower works on."""
+        """The counts of clips and tokens that every block of the video tower works on."""
         arch = self.arch
-        return schedule(
+        return make_schedule(
             self.reducer, frames=self.num_frames, tokens=1 + arch.patches, depth=arch.depth
         )
 
     def embed_video(
         self, videos: str | os.PathLike | Sequence[str | os.PathLike] | UInt8[np.ndarray, "..."]
     ) -> Float[np.ndarray, "b e"]:
-        """Unit vectors, float32 [b, e], of videos.
+        """Embed videos.
+
+        Files are decoded in the calling process, without limits of time and memory. Open files
+        that you do not trust with `VideoIndex`, which decodes them in child processes.
 
         Args:
             videos: a path or a list of paths, of which `num_frames` frames each are sampled
-                uniformly; or frames, uint8 [t, h, w, 3] or [b, t, h, w, 3], of any size. If there
-                are more frames than `num_frames`, as many of them are taken uniformly; if fewer,
-                the rest is masked.
+                uniformly; or frames, uint8 [t, h, w, 3] or [b, t, h, w, 3] in RGB, of any size. Of
+                more than `num_frames` frames, so many are taken uniformly; fewer are filled up
+                with masked ones.
+
+        Returns:
+            Vectors of unit length, float32 [b, e], one for each video.
 
         Raises:
             VideoError: if a file is not a video that can be read; it says why.
             ValueError: if frames have another shape or dtype.
             TypeError: if `videos` is, or holds, something else.
+
+        >>> import numpy as np, tempme_jax
+        >>> model = tempme_jax.load("tiny-tempme")
+        >>> model.embed_video(np.zeros((2, 20, 90, 160, 3), np.uint8)).shape
+        (2, 64)
         """
-        size = self.arch.image_size
+        size = choose_video_batch()
         if isinstance(videos, np.ndarray | jax.Array):
-            frames, mask = inputs.fit_frames(np.asarray(videos), self.num_frames, size)
-            return self._in_batches(self._embed_frames, video_batch(), frames, mask)
-        paths = inputs.as_paths(videos)
-        vectors = [np.zeros((0, self.arch.embed_dim), np.float32)]
-        for start in range(0, len(paths), video_batch()):  # the frames of all would not fit
-            batch = paths[start : start + video_batch()]
-            frames = [read_frames(path, self.num_frames, image_size=size) for path in batch]
-            mask = np.ones((len(batch), self.num_frames), bool)
-            vectors.append(
-                self._in_batches(self._embed_frames, video_batch(), np.stack(frames), mask)
-            )
-        return np.concatenate(vectors)
+            frames = np.asarray(videos)
+            fitted = inputs.fit_frames(frames, self.num_frames, self.arch.image_size)
+            return self._encode(encode_frames, split_rows(size, *fitted))
+        paths = inputs.list_paths(videos)
+        # Read while they are encoded, since the frames of all might not fit into memory.
+        batches = (self._read_videos(paths[i : i + size]) for i in range(0, len(paths), size))
+        return self._encode(encode_frames, batches)
 
     def embed_pixels(
         self,
         pixels: Float[np.ndarray, "b t s s 3"],
         frame_mask: Bool[np.ndarray, "b t"] | None = None,
     ) -> Float[np.ndarray, "b e"]:
-        """Unit vectors, float32 [b, e], of videos that are already normalised pixels.
+        """Embed videos that are already normalised pixels.
 
         Args:
             pixels: float32 [b, num_frames, image_size, image_size, 3].
-            frame_mask: bool [b, num_frames], True where a frame is real; None = all are. What the
-                others hold changes nothing. A video of which no frame is real gives zeros.
+            frame_mask: bool [b, num_frames], True where a frame is real; None = all are. The
+                pixels of masked frames change nothing.
+
+        Returns:
+            Vectors of unit length, float32 [b, e]; zeros for a video without a real frame.
 
         Raises:
-            ValueError: if shape, dtype or range are others; it says what is expected.
+            ValueError: if shape, dtype or range differ; it says what is expected.
         """
         pixels, frame_mask = inputs.check_pixels(
             pixels, frame_mask, self.num_frames, self.arch.image_size
         )
-        return self._in_batches(self._embed_pixels, video_batch(), pixels, frame_mask)
+        return self._encode(encode_pixels, split_rows(choose_video_batch(), pixels, frame_mask))
 
     def embed_text(self, texts: str | Sequence[str]) -> Float[np.ndarray, "b e"]:
-        """Unit vectors, float32 [b, e], of a text or a list of texts.
+        """Embed a text or a list of texts.
+
+        Returns:
+            Vectors of unit length, float32 [b, e], one for each text.
 
         Raises:
+            TypeError: if `texts` is, or holds, something other than `str`.
             ValueError: if the model's vocabulary is too small for texts; `embed_tokens` takes ids.
+
+        >>> import tempme_jax
+        >>> tempme_jax.load("tiny-tempme").embed_text("a red circle").shape
+        (1, 64)
         """
         return self.embed_tokens(*self.tokenizer(texts))
 
     def embed_tokens(
         self, ids: Int[np.ndarray, "b n"], mask: Bool[np.ndarray, "b n"] | None = None
     ) -> Float[np.ndarray, "b e"]:
-        """Unit vectors, float32 [b, e], of texts that are already token ids.
+        """Embed texts that are already token ids.
 
         Args:
-            ids: int32 [b, n]; the largest id of a row is the end of the text.
-            mask: bool [b, n], True up to the end; None = up to the largest id.
+            ids: int32 [b, n]; the largest id of a row marks the end of the text.
+            mask: bool [b, n], True up to the end of the text; None = up to the largest id.
+
+        Returns:
+            Vectors of unit length, float32 [b, e], one for each row.
 
         Raises:
-            ValueError: if shape, dtype or range are others; it says what is expected.
+            ValueError: if shape, dtype or range differ; it says what is expected.
+
+        >>> import tempme_jax
+        >>> model = tempme_jax.load("tiny-tempme")
+        >>> ids, mask = model.tokenizer("a red circle")
+        >>> model.embed_tokens(ids, mask).shape
+        (1, 64)
         """
         ids, mask = inputs.check_ids(ids, mask, self.arch.vocab_size, self.arch.context_length)
-        return self._in_batches(self._embed_tokens, TEXT_BATCH, ids, mask)
+        return self._encode(encode_tokens, split_rows(TEXT_BATCH, ids, mask))
 
     def similarity(
         self, text: Float[np.ndarray, "n e"], video: Float[np.ndarray, "m e"]
     ) -> Float[np.ndarray, "n m"]:
-        """The cosine of every text and every video times the logit scale, float32 [n, m]."""
+        """Return the similarity matrix of texts and videos.
+
+        Args:
+            text: float32 [n, e], as from `embed_text`.
+            video: float32 [m, e], as from `embed_video`.
+
+        Returns:
+            The cosine of every text and every video times the logit scale, float32 [n, m].
+
+        >>> import numpy as np, tempme_jax
+        >>> model = tempme_jax.load("tiny-tempme")
+        >>> model.similarity(np.ones((3, 4), np.float32), np.ones((2, 4), np.float32)).shape
+        (3, 2)
+        """
         scale = self.params["logit_scale"]
-        return np.asarray(similarity(jnp.asarray(text), jnp.asarray(video), scale))
+        return np.asarray(compute_similarity(jnp.asarray(text), jnp.asarray(video), scale))
 
     def save(
         self, file: str | os.PathLike, *, layout: str = "tempme_jax", backbone: bool = False
     ) -> None:
-        """Writes all parameters to a safetensors file.
+        """Write all parameters to a safetensors file, whole or not at all.
 
         Args:
-            file: where to.
-            layout: "tempme_jax" also records the method, so that `load(file)` opens it as it is.
-                "openai" and "huggingface" hold plain CLIP, "published" what TempMe trains, too.
-            backbone: whether the file is to be a plain CLIP, to be adapted by any method; what was
-                learned is folded in.
+            file: path of the file, ending in .safetensors; a file there is replaced.
+            layout: names of the arrays. "tempme_jax" holds every method; "openai" and
+                "huggingface" hold plain CLIP; "published" also holds what TempMe trains. Every
+                file records the method and its settings, so `load(file)` opens the same model.
+            backbone: whether to write plain CLIP, for use with any method, with what was learned
+                folded in.
 
         Raises:
-            WeightsError: if the layout, or a plain CLIP, has no place for what the method has
-                learned; of LoRA `fold().save(...)` leaves plain CLIP.
+            WeightsError: if the layout, or plain CLIP, has no place for what the method learned;
+                with LoRA, `fold().save(...)` leaves plain CLIP.
+            ValueError: if the layout is unknown, or the name of the file ends otherwise.
+
+        >>> import pathlib, tempfile, tempme_jax
+        >>> model = tempme_jax.load("tiny-tempme")
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     model.save(pathlib.Path(folder) / "model.safetensors")
+        ...     tempme_jax.load(pathlib.Path(folder) / "model.safetensors").method
+        'tempme'
         """
         if backbone:
-            plain = self.fold()
-            flat = flax.traverse_util.flatten_dict(jax.device_get(plain.params))
-            check_params(flat, shapes(Clip(self.arch), 1), may_lack=set())
+            flat = flatten(jax.device_get(self.fold().params))
+            check_params(flat, find_shapes(Clip(self.arch), 1), may_lack=set())
             return save_weights(file, flat, self.arch, layout=layout)
-        options = dataclasses.asdict(self.adapter) | dataclasses.asdict(self.reducer)
         settings = {
             "method": self.method,
-            "options": options,
-            "folded": type(self.adapter) is not type(split_method(self.method)[0]),
+            "options": dataclasses.asdict(self.adapter) | dataclasses.asdict(self.reducer),
+            "given": self.options,
+            "folded": self.adapter_folded,
             "num_frames": self.num_frames,
             "max_words": self.max_words,
             "drawn": {"seed": self.drawn.seed, "paths": sorted(map(list, self.drawn.paths))},
         }
-        flat = flax.traverse_util.flatten_dict(jax.device_get(self.params))
+        flat = flatten(jax.device_get(self.params))
         save_weights(file, flat, self.arch, layout=layout, settings=settings)
 
     def fold(self) -> "Model":
-        """The same function with what was learned added to the frozen weights, where it can be."""
+        """Return a model that computes the same, what was learned added to the frozen weights.
+
+        An adapter that cannot be added stays as it is.
+        """
         adapter, params = self.adapter.fold(self.params)
-        return dataclasses.replace(self, network=self.network.copy(adapter=adapter), params=params)
+        return dataclasses.replace(
+            self,
+            network=self.network.copy(adapter=adapter),
+            params=params,
+            adapter_folded=self.adapter_folded or adapter is not self.adapter,
+        )
 
     @functools.cached_property
     def tokenizer(self) -> Tokenizer:
-        """Texts to ids."""
+        """The tokenizer that turns texts into this model's ids."""
         arch = self.arch
         return Tokenizer(self.max_words, arch.context_length, vocab_size=arch.vocab_size)
 
     @functools.cached_property
     def folded(self) -> tuple[Clip, dict]:
-        """What `embed_*` run: folded, kernels in the dtype of the activations."""
+        """The network and the variables that `embed_*` run: folded, kernels in its dtype."""
         model = self.fold()
-        flat = flax.traverse_util.flatten_dict(model.params)
+        flat = flatten(model.params)
         for path in [path for path in flat if path[-1] == "kernel"]:
             flat[path] = jnp.asarray(flat[path], self.network.dtype or jnp.float32)
         return model.network, {"params": flax.traverse_util.unflatten_dict(flat)}
 
-    def _embed_frames(self, frames, mask):
-        return encode_frames(*self.folded, frames, mask)
+    def _read_videos(self, paths: list[str | os.PathLike]) -> tuple[np.ndarray, np.ndarray]:
+        """Return the frames of some files, uint8 [b, f, s, s, 3], and a mask of ones."""
+        size = self.arch.image_size
+        frames = [read_frames(path, self.num_frames, image_size=size) for path in paths]
+        return np.stack(frames), np.ones((len(paths), self.num_frames), bool)
 
-    def _embed_pixels(self, pixels, mask):
-        return encode_pixels(*self.folded, pixels, mask)
-
-    def _embed_tokens(self, ids, mask):
-        return encode_tokens(*self.folded, ids, mask)
-
-    def _in_batches(self, encode, size: int, *arrays: np.ndarray) -> np.ndarray:
-        """Rows of the arrays through `encode`, at most `size` at once."""
-        rows = len(arrays[0])
+    def _encode(
+        self, encode: Callable[..., jax.Array], batches: Iterable[tuple[np.ndarray, ...]]
+    ) -> np.ndarray:
+        """Encode batches of rows, each filled up to a power of two."""
+        network, params = self.folded
         vectors = [np.zeros((0, self.arch.embed_dim), np.float32)]
-        for start in range(0, rows, size):
-            batch = [a[start : start + size] for a in arrays]
+        for batch in batches:
             count = len(batch[0])
-            filled = 1 << (count - 1).bit_length()
-            batch = [np.pad(a, [(0, filled - count)] + [(0, 0)] * (a.ndim - 1)) for a in batch]
-            vectors.append(np.asarray(encode(*batch))[:count])
+            extra = (1 << (count - 1).bit_length()) - count
+            filled = [np.pad(a, [(0, extra)] + [(0, 0)] * (a.ndim - 1)) for a in batch]
+            vectors.append(np.asarray(encode(network, params, *filled))[:count])
         return np.concatenate(vectors)
 
 
-def video_batch() -> int:
-    """How many videos go through the network at once."""
+def choose_video_batch() -> int:
+    """Return how many videos go through the network at once on this device."""
     return VIDEO_BATCH.get(jax.default_backend(), VIDEO_BATCH_ELSEWHERE)
+
+
+def split_rows(size: int, *arrays: np.ndarray) -> Iterator[tuple[np.ndarray, ...]]:
+    """Yield the rows of the arrays, at most `size` at once."""
+    for start in range(0, len(arrays[0]), size):
+        yield tuple(a[start : start + size] for a in arrays)
 
 
 @functools.partial(jax.jit, static_argnums=0)
 def encode_pixels(network: Clip, params: dict, pixels: jax.Array, mask: jax.Array) -> jax.Array:
-    """Unit vectors [b, e] of normalised pixels."""
-    return unit_length(network.apply(params, pixels, mask, method="encode_video")[0])
+    """Return unit vectors [b, e] of normalised pixels."""
+    return normalize(network.apply(params, pixels, mask, method="encode_video")[0])
 
 
 @functools.partial(jax.jit, static_argnums=0)
 def encode_frames(network: Clip, params: dict, frames: jax.Array, mask: jax.Array) -> jax.Array:
-    """Unit vectors [b, e] of uint8 frames: they are normalised on the device."""
-    return encode_pixels(network, params, inputs.normalise(frames), mask)
+    """Return unit vectors [b, e] of uint8 frames, which are normalised on the device."""
+    return encode_pixels(network, params, inputs.normalize_frames(frames), mask)
 
 
 @functools.partial(jax.jit, static_argnums=0)
 def encode_tokens(network: Clip, params: dict, ids: jax.Array, mask: jax.Array) -> jax.Array:
-    """Unit vectors [b, e] of token ids."""
-    return unit_length(network.apply(params, ids, mask, method="encode_text"))
+    """Return unit vectors [b, e] of token ids."""
+    vectors = network.apply(params, ids, mask, method="encode_text")
+    assert isinstance(vectors, jax.Array)
+    return normalize(vectors)

@@ -4,7 +4,7 @@ import unicodedata
 
 
 def pluralize(count: int, word: str) -> str:
-    """A number and its noun.
+    """Return a number and its noun, in the plural if need be.
 
     >>> pluralize(1, "patch"), pluralize(2, "patch"), pluralize(0, "video")
     ('1 patch', '2 patches', '0 videos')
@@ -14,7 +14,7 @@ def pluralize(count: int, word: str) -> str:
 
 
 def format_clock(seconds: float, *, tenths: bool = False) -> str:
-    """A time as on a clock, rounded to seconds, or cut to tenths where they are not zero.
+    """Format seconds as on a clock: rounded, or cut to tenths, which are left out if zero.
 
     >>> format_clock(62.6), format_clock(3723), format_clock(7.25, tenths=True)
     ('1:03', '1:02:03', '0:07.2')
@@ -28,7 +28,7 @@ def format_clock(seconds: float, *, tenths: bool = False) -> str:
 
 
 def format_duration(seconds: float) -> str:
-    """A length of time, rounded to its largest unit.
+    """Format a length of time, rounded, in its largest unit.
 
     >>> format_duration(45), format_duration(700), format_duration(12600)
     ('45 s', '12 min', '3.5 h')
@@ -41,7 +41,7 @@ def format_duration(seconds: float) -> str:
 
 
 def printable_name(path: bytes) -> str:
-    """A name for people to read, which does nothing to their terminal.
+    """Return a name to print, which does nothing to the terminal.
 
     Undecodable bytes, control characters, line breaks and changes of the direction of writing
     each become U+FFFD.

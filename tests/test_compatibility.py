@@ -14,10 +14,11 @@ import pytest
 from repository import FIXTURES
 
 import tempme_jax
-from tempme_jax.training.flags import build
+from tempme_jax.training.flags import build_config
 from tempme_jax.training.printing import print_results
 from tempme_jax.training.results import read_results
 from tempme_jax.training.workdir import open_workdir, read_config
+from tempme_jax.weights.files import load_weights
 
 ARCHIVE = FIXTURES / "saved_0_1.tar.xz"
 TEXTS = ["a red circle", "two words"]
@@ -52,9 +53,22 @@ def test_saved_models_embed_as_they_did(saved, expected, name, source):
     np.testing.assert_allclose(model.embed_text(TEXTS), expected[f"{name}_text"], atol=1e-5)
 
 
+@pytest.mark.parametrize("name", ["trained", "model"])
+def test_a_saved_model_saved_again_says_what_was_given_and_folded(saved, tmp_path, name):
+    """Version 0.1 saved only settled options, and deduced both from them."""
+    model = tempme_jax.load(saved / f"{name}.safetensors")
+    old = load_weights(saved / f"{name}.safetensors").settings
+    model.save(tmp_path / "new.safetensors")
+    new = load_weights(tmp_path / "new.safetensors").settings
+    assert "given" not in old and new["given"] == model.options
+    assert {key: new[key] for key in old} == old
+    again = tempme_jax.load(tmp_path / "new.safetensors")
+    assert (again.network, again.options) == (model.network, model.options)
+
+
 def test_a_workdir_can_be_continued_and_printed(saved, tmp_path, capsys):
     workdir = shutil.copytree(saved / "workdir", tmp_path / "workdir")
-    config = build(read_config(workdir))
+    config = build_config(read_config(workdir))
     assert open_workdir(workdir, config) == workdir
     results = read_results(workdir)
     assert results["method"] == "tempme" and results["step"] == 4

@@ -79,9 +79,9 @@ def clip_of(row):
 def test_products_and_tokens(key):
     _, gflops, tokens = COUNTED[key]
     network = clip_of(ROWS[key])
-    mac, counted = macs.multiply_accumulates(network, key[2])
+    mac, counted = macs.count_macs(network, key[2])
     assert counted / 1e9 == pytest.approx(gflops, abs=5e-4)
-    assert costs.tokens_left(network, macs.list_stages(network, key[2])) == tokens
+    assert costs.count_output_tokens(network, macs.list_stages(network, key[2])) == tokens
     if key in PRODUCTS:
         assert mac / 1e9 == pytest.approx(PRODUCTS[key], abs=5e-4)
 
@@ -90,9 +90,9 @@ def test_products_and_tokens(key):
 def test_products_and_tokens_of_what_is_counted_otherwise(key):
     _, gflops, tokens = NEARLY[key]
     network = clip_of(ROWS[key])
-    assert costs.tokens_left(network, macs.list_stages(network, key[2])) == tokens
+    assert costs.count_output_tokens(network, macs.list_stages(network, key[2])) == tokens
     if gflops:
-        counted = macs.multiply_accumulates(network, key[2])[1] / 1e9
+        counted = macs.count_macs(network, key[2])[1] / 1e9
         assert counted == pytest.approx(gflops, rel=2e-3)
 
 
@@ -113,8 +113,8 @@ def test_parameters_that_train(key):
     counted = paper.count_row(ROWS[key])
     trainable, gflops, tokens = COUNTED[key]
     assert counted.cost.trainable == trainable
-    assert counted.as_json()["paper"] == pytest.approx(gflops, abs=5e-4)
-    assert counted.as_json()["tokens"] == tokens
+    assert counted.to_json()["paper"] == pytest.approx(gflops, abs=5e-4)
+    assert counted.to_json()["tokens"] == tokens
 
 
 @pytest.mark.slow
@@ -131,7 +131,7 @@ def test_every_row_of_the_paper_is_counted_or_explained():
             continue
         trainable, gflops, tokens = COUNTED[key]
         cost = costs.Cost(trainable, 0.0, gflops, tokens, ())
-        assert paper.Counted(row, cost).agrees is not False or row.note, row
+        assert paper.CountedRow(row, cost).agrees is not False or row.note, row
 
 
 def test_the_paper_s_slip_of_64_frames_is_what_the_note_says():
@@ -147,7 +147,7 @@ def test_a_block_by_hand():
     """Two clips of 3 tokens, width 4: products as one would write them down."""
     arch = Architecture(image_size=2, patch=2, width=4, heads=1, depth=1, embed_dim=2)
     network = Clip(arch, *methods.build("clip", arch, 2))
-    [stage] = costs.count(network, 2).stages
+    [stage] = costs.count_costs(network, 2).stages
     assert (stage.clips, stage.attention, stage.mlp) == (2, 2, 2)
     attention = 4 * (2 * 4 * 4) + 2 * (2 * 2 * 4)
-    assert macs.products(network, 0, stage) == 2 * (attention + 2 * (2 * 4 * 16))
+    assert macs.count_products(network, 0, stage) == 2 * (attention + 2 * (2 * 4 * 16))

@@ -53,6 +53,6 @@ def test_the_costs_in_the_overview_are_ours():
     for names, gflops, tokens in overview():
         for name in names:
             network = Clip(arch, *methods.build(name, arch, 12))
-            counted = macs.multiply_accumulates(network, 12)[1] / 1e9
+            counted = macs.count_macs(network, 12)[1] / 1e9
             assert (name, round(counted, 1)) == (name, gflops)
-            assert costs.tokens_left(network, macs.list_stages(network, 12)) == tokens
+            assert costs.count_output_tokens(network, macs.list_stages(network, 12)) == tokens

@@ -6,10 +6,10 @@ import flax.traverse_util
 import numpy as np
 import pytest
 import safetensors.numpy
-from random_weights import TOY, assert_same_params, random_params, write_weights
+from random_weights import TOY, assert_same_params, make_random_params, write_weights
 
 from tempme_jax.adapters.base import Adapter
-from tempme_jax.building import assemble, with_params
+from tempme_jax.building import assemble, fill_params
 from tempme_jax.loading import load
 from tempme_jax.methods import METHODS
 from tempme_jax.networks.clip import Clip
@@ -22,7 +22,7 @@ FRAMES = 4
 @pytest.fixture(scope="module")
 def backbone(tmp_path_factory):
     file = tmp_path_factory.mktemp("backbone") / "clip.safetensors"
-    return write_weights(file, random_params(Clip(TOY)), "openai")
+    return write_weights(file, make_random_params(Clip(TOY)), "openai")
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +42,7 @@ def random_model(method, *, arch=TOY, num_frames=FRAMES, **options):
     model = assemble(
         arch, method=method, num_frames=num_frames, max_words=7, options=options, dtype="float32"
     )
-    return with_params(model, random_params(model.network, num_frames), seed=0)
+    return fill_params(model, make_random_params(model.network, num_frames), seed=0)
 
 
 def flat(model):
@@ -57,7 +57,7 @@ def pixels(model, videos=2):
 
 def assert_same_model(model, expected):
     assert_same_params(flat(model), flat(expected))
-    settings = ("clip", "method", "num_frames", "max_words", "schedule")
+    settings = ("network", "method", "num_frames", "max_words", "schedule")
     for name in settings:
         assert getattr(model, name) == getattr(expected, name), name
 
@@ -93,6 +93,21 @@ def test_another_number_of_frames_is_grouped_anew(tmp_path):
     given = {"layers": (3,), "groups": (3,), "keep_cross": 0.9}
     again = load(tmp_path / "x.safetensors", num_frames=3, method_options=given)
     assert (again.reducer.layers, again.reducer.keep_cross) == ((3,), 0.9)
+
+
+def test_given_options_are_kept_for_another_number_of_frames(tmp_path):
+    """Also those that are what the paper sets for the first number of frames."""
+    given = {"layers": (1, 2), "groups": (2, 2), "clip_positions": False}
+    model = random_model("tempme", **given)
+    assert (model.reducer.layers, model.reducer.groups) == ((1, 2), (2, 2))
+    assert model.reducer == random_model("tempme", clip_positions=False).reducer
+    model.save(tmp_path / "x.safetensors")
+    loaded = load(tmp_path / "x.safetensors", num_frames=8)
+    assert (loaded.reducer.layers, loaded.reducer.groups) == ((1, 2), (2, 2))
+    loaded.save(tmp_path / "y.safetensors")
+    again = load(tmp_path / "y.safetensors", num_frames=FRAMES, method_options={"r": 1})
+    assert (again.reducer.layers, again.reducer.r) == ((1, 2), 1)
+    assert again.options.keys() == given.keys() | {"r"}
 
 
 def test_positions_of_another_number_of_frames_are_refused(tempme, tmp_path):
@@ -142,7 +157,7 @@ def test_a_checkpoint_that_lacks_some_of_what_was_learned_is_refused(tempme, tmp
 
 
 def test_misshapen_arrays_of_a_backbone_are_listed(tmp_path):
-    arrays = write_layout("openai", random_params(Clip(TOY))) | {
+    arrays = write_layout("openai", make_random_params(Clip(TOY))) | {
         "visual.positional_embedding": np.zeros((8, 64), np.float32),
         "transformer.resblocks.0.mlp.c_fc.bias": np.zeros(255, np.float32),
     }
@@ -177,6 +192,9 @@ def test_a_folded_model_opens_as_it_was(layout, tempme, tmp_path):
     loaded = load(tmp_path / "x.safetensors")
     assert loaded.adapter == Adapter()
     assert_same_model(loaded, folded)
+    loaded.save(tmp_path / "again.safetensors", layout=layout)
+    assert_same_model(load(tmp_path / "again.safetensors"), folded)
+    assert loaded.adapter_folded and not tempme.adapter_folded
     video = pixels(tempme)
     np.testing.assert_array_equal(loaded.embed_pixels(video), tempme.embed_pixels(video))
 

@@ -8,17 +8,21 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from random_weights import random_tree
+import safetensors.numpy
+from random_weights import make_random_tree
 
 from tempme_jax import methods
 from tempme_jax.adapters.lora import LoRA
-from tempme_jax.losses import contrastive_loss, similarity
+from tempme_jax.building import create
+from tempme_jax.loading import load
+from tempme_jax.losses import compute_contrastive_loss, compute_similarity
 from tempme_jax.methods import METHODS
 from tempme_jax.networks.architecture import Architecture
 from tempme_jax.networks.clip import Clip
-from tempme_jax.parameters import initialise, join, pretrained_paths, shapes, split
+from tempme_jax.parameters import find_shapes, initialise, join, list_pretrained_paths, split
 from tempme_jax.reducers.base import Reducer
-from tempme_jax.reducers.schedule import schedule
+from tempme_jax.reducers.schedule import make_schedule
+from tempme_jax.training.flags import parse_flags
 
 TOY = Architecture(
     embed_dim=8, image_size=32, patch=8, width=16, depth=3, heads=2,
@@ -38,7 +42,7 @@ PAIRS = [f"{first}+{second}" for first in LEARN for second in REDUCE]
 # What cannot combine says why.
 CANNOT = {
     **dict.fromkeys([f"rap+{name}" for name in REDUCE], "the grid of 16 patches"),
-    **dict.fromkeys(["vop-p+testa", "vop-c+testa"], "which these are is not known"),
+    **dict.fromkeys(["vop-p+testa", "vop-c+testa"], "not known which ones"),
     **dict.fromkeys(
         [f"dgl-transformer+{name}" for name in ("tempme", "testa", "vop-f")],
         "prompts for each of 4 frames",
@@ -82,7 +86,7 @@ def random_inputs(batch=2):
 @pytest.mark.parametrize("name", [*METHODS, *(p for p in PAIRS if p not in CANNOT), *FORMS])
 def test_shapes_follow_the_schedule(name):
     network = build(*FORMS.get(name, (name,)))
-    steps = schedule(network.reducer, frames=FRAMES, tokens=1 + TOY.patches, depth=TOY.depth)
+    steps = make_schedule(network.reducer, frames=FRAMES, tokens=1 + TOY.patches, depth=TOY.depth)
     pixels, ids = random_inputs()
     (features, tokens), variables = jax.eval_shape(
         lambda: network.init_with_output(
@@ -97,7 +101,7 @@ def test_shapes_follow_the_schedule(name):
     assert tokens.n_cls == last.n_cls
     assert features.dtype == jnp.float32
     paths = flax.traverse_util.flatten_dict(variables["params"]).keys()
-    assert {path for path in pretrained_paths(TOY) if path[0] == "video"} <= paths
+    assert {path for path in list_pretrained_paths(TOY) if path[0] == "video"} <= paths
 
 
 @pytest.mark.parametrize("pair", CANNOT)
@@ -109,8 +113,8 @@ def test_what_cannot_combine_says_why(pair):
 @pytest.mark.parametrize(
     ("pair", "message"),
     [
-        ("tempme+tome", "'tempme' already says what happens to the tokens; before the"),
-        ("lora+prompt", "'prompt' says nothing of the tokens; behind the"),
+        ("tempme+tome", "'tempme' already reduces tokens; before the"),
+        ("lora+prompt", "'prompt' does not reduce tokens; after the"),
         ("lora+tom", "unknown method: 'tom' .did you mean 'tome'"),
     ],
 )
@@ -119,11 +123,61 @@ def test_what_is_no_pair(pair, message):
         methods.split_method(pair)
 
 
+@pytest.mark.parametrize("pair", PAIRS)
+def test_the_halves_of_a_pair_share_no_option(pair):
+    """Options of both are given in one dictionary, so a name must belong to one of them."""
+    adapter, reducer = methods.split_method(pair)
+    names = [{field.name for field in dataclasses.fields(half)} for half in (adapter, reducer)]
+    assert set.intersection(*names) == set()
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_halves_of_a_method_share_no_option(method):
+    adapter, reducer = METHODS[method]
+    assert not vars(adapter).keys() & vars(reducer).keys()
+
+
+# ml_collections reads the config file by a deprecated function.
+@pytest.mark.filterwarnings("ignore:the load_module")
+def test_plevu_and_tempme_through_config_save_and_load(tmp_path):
+    """Both have numbers of blocks among their options, and each keeps its own."""
+    flags = ["--config=configs/moving_shapes.py:plevu+tempme"]
+    flags += ["--config.model.options.temporal_layers=1", "--config.model.options.layers=(1,)"]
+    options = parse_flags(flags).model.options
+    assert (options["temporal_layers"], options["layers"]) == (1, (1,))
+    given = {"count": 2, "temporal_layers": 1, "layers": (1,), "groups": (2,), "r": 1}
+    model = create(
+        TOY, method="plevu+tempme", num_frames=FRAMES, max_words=WORDS, method_options=given
+    )
+    model.save(tmp_path / "model.safetensors")
+    again = load(tmp_path / "model.safetensors")
+    assert again.network == model.network
+    assert again.network.adapter.temporal_layers == 1
+    assert again.network.reducer.layers == (1,)
+
+
+def test_options_of_plevu_under_their_former_name(tmp_path):
+    """Files of version 0.1 call the number of blocks over the frames `layers`."""
+    given = {"count": 2, "temporal_layers": 1}
+    model = create(
+        TOY, method="plevu", num_frames=FRAMES, max_words=WORDS, method_options=given
+    )
+    model.save(tmp_path / "new.safetensors")
+    with safetensors.safe_open(tmp_path / "new.safetensors", "numpy") as file:
+        arrays, metadata = {name: file.get_tensor(name) for name in file.keys()}, file.metadata()
+    former = {k: v.replace('"temporal_layers"', '"layers"') for k, v in metadata.items()}
+    assert former != metadata
+    safetensors.numpy.save_file(arrays, tmp_path / "old.safetensors", former)
+    assert load(tmp_path / "old.safetensors").network == model.network
+    longer = load(tmp_path / "old.safetensors", max_words=WORDS + 1)
+    assert longer.network.adapter == model.network.adapter
+
+
 def of_both_towers(network, trainable, frozen, pixels, ids):
     params = join(trainable, frozen)
     video, text = network.apply({"params": params}, pixels, None, ids, None)
-    loss = contrastive_loss(similarity(text, video, params["logit_scale"] / 10))
-    return loss + network.reducer.penalty(params, TOY, FRAMES)
+    loss = compute_contrastive_loss(compute_similarity(text, video, params["logit_scale"] / 10))
+    return loss + network.reducer.compute_penalty(params, TOY, FRAMES)
 
 
 # What no gradient reaches: DGL projects prompts behind the end of the text, where no word looks;
@@ -153,7 +207,7 @@ PARTS_OF_VOP = ("vop-p", "vop-c", "vop-f", "vop-fp")
 def test_one_training_step(name):
     """The loss is finite, and a gradient reaches what trains: all of it, and nothing else."""
     network = build(name)
-    trainable, frozen = split(network, random_tree(network, FRAMES))
+    trainable, frozen = split(network, make_random_tree(network, FRAMES))
     step = jax.jit(jax.value_and_grad(lambda t, f: of_both_towers(network, t, f, *random_inputs())))
     loss, slopes = step(trainable, frozen)
     moved = jax.tree.map(lambda p, g: p - 1e-3 * g, trainable, slopes)
@@ -167,10 +221,10 @@ def test_one_training_step(name):
 
 def test_what_trains_of_clip_itself():
     """All but the embeddings in full fine-tuning, the biases in MV-Adapter, else nothing."""
-    pretrained = pretrained_paths(TOY)
+    pretrained = list_pretrained_paths(TOY)
     for name in METHODS:
         network = build(name)
-        trains = {"/".join(path) for path in pretrained if network.adapter.tunes(path)}
+        trains = {"/".join(path) for path in pretrained if network.adapter.is_trained(path)}
         frozen = {"/".join(path) for path in pretrained} - trains
         if name == "full":
             assert frozen == {
@@ -191,7 +245,7 @@ def test_what_trains_of_clip_itself():
 
 def test_split_and_join():
     network = build("tempme")
-    params = random_tree(network, FRAMES)
+    params = make_random_tree(network, FRAMES)
     trainable, frozen = split(network, params)
     chex.assert_trees_all_equal(join(trainable, frozen), params)
     names = {path[-1] for path in flax.traverse_util.flatten_dict(trainable)}
@@ -205,9 +259,9 @@ def test_a_fresh_adapter_is_the_backbone(name):
     network = build(method, options)
     same_reducer = "without positions" if method == "tempme" else "clip"
     plain = Clip(TOY, build("clip").adapter, build(*FORMS.get(same_reducer, ("clip",))).reducer)
-    backbone = random_tree(plain, FRAMES)
+    backbone = make_random_tree(plain, FRAMES)
     fresh = initialise(
-        network, FRAMES, shapes(network, FRAMES).keys() - pretrained_paths(TOY), seed=1
+        network, FRAMES, find_shapes(network, FRAMES).keys() - list_pretrained_paths(TOY), seed=1
     )
     params = flax.traverse_util.unflatten_dict(flax.traverse_util.flatten_dict(backbone) | fresh)
     pixels, ids = random_inputs()
@@ -218,10 +272,12 @@ def test_a_fresh_adapter_is_the_backbone(name):
 
 def test_folded_is_unfolded():
     network = build(*FORMS["lora everywhere"])
-    params = random_tree(network, FRAMES)
+    params = make_random_tree(network, FRAMES)
     folded_adapter, folded_params = network.adapter.fold(params)
     folded = network.copy(adapter=folded_adapter)
-    assert shapes(folded, FRAMES).keys() == flax.traverse_util.flatten_dict(folded_params).keys()
+    assert (
+        find_shapes(folded, FRAMES).keys() == flax.traverse_util.flatten_dict(folded_params).keys()
+    )
     pixels, ids = random_inputs()
     ours = jax.jit(folded.apply)({"params": folded_params}, pixels, None, ids, None)
     theirs = jax.jit(network.apply)({"params": params}, pixels, None, ids, None)
@@ -231,7 +287,7 @@ def test_folded_is_unfolded():
 def test_what_is_used_in_two_roles_stays_unfolded():
     """TESTA's attention over frames is the block's, with a LoRA of its own."""
     network = build("testa")
-    params = random_tree(network, FRAMES)
+    params = make_random_tree(network, FRAMES)
     adapter, same = network.adapter.fold(params)
     assert adapter == network.adapter
     assert same is params
@@ -262,7 +318,7 @@ def test_lora_by_hand():
             "unknown option of method 'tempme': 'rnk'.*'rank'.*there are: clip_positions, groups",
         ),
         (lambda: LoRA(rank=0), "rank=0 must be a whole number of 1 or more"),
-        (lambda: LoRA(targets=("qvk",)), r"\['qvk'\] are none of qkv, out, fc, proj"),
+        (lambda: LoRA(targets=("qvk",)), r"\['qvk'\]; choose from qkv, out, fc, proj"),
         (
             lambda: Architecture(activation="relu"),
             "unknown activation: 'relu' .* there are: gelu, quick_gelu",

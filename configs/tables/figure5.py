@@ -1,36 +1,36 @@
-"""Figure 5 of the paper: where joining begins, and how much is kept, on MSR-VTT with B/32.
+"""Figure 5 of the paper: the first block that joins clips, and the share of tokens kept.
 
     tempme compare configs/tables/figure5.py
     tempme compare configs/tables/figure5.py --data configs/msrvtt.py
 
-Each row changes one thing of TempMe's first row. The paper draws curves; their values are not
-known here, nor the ends of their axes.
+Each row changes one thing of TempMe's first row, on MSR-VTT with B/32. The paper draws curves
+without printing their values.
 """
 
-from tempme_jax.compare.paper import Row
+from tempme_jax.compare.paper import PaperRow
 from tempme_jax.compare.tables import Table
 
 SHARES = (0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 BASE = "Blocks 9, 10, 11; R_C 70 %, R_I 90 %"
 
 
-def row(name, **options):
-    """TempMe with one thing changed."""
-    return Row("Figure 5", name, "tempme", options=options)
+def make_row(name, **options):
+    """Make a row: TempMe with one thing changed."""
+    return PaperRow("Figure 5", name, "tempme", options=options)
 
 
-def start(first):
-    """Three neighbouring blocks, counted from 1 as in the paper."""
-    return row(f"From block {first}", layers=(first - 1, first, first + 1))
+def make_start(first):
+    """Make a row that joins in three neighbouring blocks, counted from 1 as in the paper."""
+    return make_row(f"From block {first}", layers=(first - 1, first, first + 1))
 
 
 ROWS = (
-    row(BASE),
-    *map(start, (4, 5, 6, 7, 8, 10)),
-    *(row(f"R_C {share:.0%}", keep_cross=share) for share in SHARES if share != 0.7),
-    *(row(f"R_I {share:.0%}", keep_intra=share) for share in SHARES if share != 0.9),
+    make_row(BASE),
+    *map(make_start, (4, 5, 6, 7, 8, 10)),
+    *(make_row(f"R_C {share:.0%}", keep_cross=share) for share in SHARES if share != 0.7),
+    *(make_row(f"R_I {share:.0%}", keep_intra=share) for share in SHARES if share != 0.9),
 )
-# Of six blocks; configs/moving_shapes.py joins from block 4 on.
+# The tiny model has six blocks; configs/moving_shapes.py joins from block 4 on.
 SMALL = {row.name: row.options for row in ROWS} | {
     BASE: {"name": "Blocks 4, 5, 6; R_C 70 %, R_I 90 %"},
     "From block 4": {"name": "From block 1", "layers": (0, 1, 2)},

@@ -3,13 +3,14 @@
     tempme compare configs/tables/table10.py
     tempme compare configs/tables/table10.py --data configs/msrvtt.py
 
-A name lists clips and, between them, the block (from 1) that joins them: 12 clips, in block 9 to 6.
+A name lists numbers of clips and, between them, the block (from 1) that joins them: "12-9-6" begins
+with 12 clips, which block 9 joins to 6.
 """
 
-from tempme_jax.compare.paper import rows_of
+from tempme_jax.compare.paper import select_rows
 from tempme_jax.compare.tables import Table
 
-# The same with 8 frames and six blocks: how many joins, into one clip or more, how early.
+# The counterparts for 8 frames and six blocks: as many joins, into one clip or more.
 SMALL = {
     "A0: 12-9-6-10-3-11-1": {
         "name": "A0: 8-4-4-5-2-6-1", "layers": (3, 4, 5), "groups": (2, 2, 2),
@@ -25,6 +26,6 @@ SMALL = {
 
 TABLE = Table(
     title="Table 10: steps of joining clips",
-    rows=tuple(rows_of([10])),
+    rows=tuple(select_rows([10])),
     small=SMALL,
 )

@@ -4,10 +4,10 @@ tempme compare configs/tables/table13.py
 tempme compare configs/tables/table13.py --data configs/msrvtt.py
 """
 
-from tempme_jax.compare.paper import rows_of
+from tempme_jax.compare.paper import select_rows
 from tempme_jax.compare.tables import Table
 
 TABLE = Table(
     title="Table 13: with Prompt, Adapter and LoRA",
-    rows=tuple(rows_of([13])),
+    rows=tuple(select_rows([13])),
 )

@@ -6,12 +6,12 @@
 LaCLIP's weights are made by `tempme convert laion400m_laclip_vitb16.pt ...`, see README.
 """
 
-from tempme_jax.compare.paper import rows_of
+from tempme_jax.compare.paper import select_rows
 from tempme_jax.compare.tables import Table
 
 TABLE = Table(
     title="Table 14: CLIP, LaCLIP and MetaCLIP, ViT-B/16",
-    rows=tuple(rows_of([14])),
+    rows=tuple(select_rows([14])),
     not_built_in=(
         "it compares backbones of 224 pixels; give --data configs/msrvtt.py, and the weights "
         "that configs/common.py names"

@@ -1,16 +1,16 @@
-"""Table 15 of the paper: the positions of clips, on MSR-VTT with B/32.
+"""Table 15 of the paper: position embeddings of clips, on MSR-VTT with B/32.
 
 tempme compare configs/tables/table15.py
 tempme compare configs/tables/table15.py --data configs/msrvtt.py
 """
 
-from tempme_jax.compare.paper import rows_of
+from tempme_jax.compare.paper import select_rows
 from tempme_jax.compare.tables import Table
 
 SMALL = {"Without clip positions": {"clip_positions": False}}
 
 TABLE = Table(
     title="Table 15: positions of clips",
-    rows=tuple(rows_of([15])),
+    rows=tuple(select_rows([15])),
     small=SMALL,
 )

@@ -4,10 +4,10 @@ tempme compare configs/tables/table16.py
 tempme compare configs/tables/table16.py --data configs/msrvtt.py
 """
 
-from tempme_jax.compare.paper import rows_of
+from tempme_jax.compare.paper import select_rows
 from tempme_jax.compare.tables import Table
 
-# The built-in videos are stored with 8 frames: half of them, and all.
+# The built-in videos are stored with 8 frames: rows use half of them, and all.
 SMALL = {
     "LoRA, 8 frames": {"name": "LoRA, 4 frames", "num_frames": 4},
     "TempMe, 8 frames": {
@@ -19,6 +19,6 @@ SMALL = {
 
 TABLE = Table(
     title="Table 16: number of frames",
-    rows=tuple(rows_of([16])),
+    rows=tuple(select_rows([16])),
     small=SMALL,
 )

@@ -1,16 +1,16 @@
-"""Table 3 of the paper: the other sets.
+"""Table 3 of the paper: ActivityNet, DiDeMo and LSMDC.
 
     tempme compare configs/tables/table3.py
     tempme compare configs/tables/table3.py --data configs/lsmdc.py
 
-The rows are those of the data set; on the built-in set every method runs once. What the paper
-prints of these sets is not known here.
+The rows are those of the chosen data set; on the built-in set every method runs once. The paper's
+numbers for these sets are not included.
 """
 
-from tempme_jax.compare.paper import rows_of
+from tempme_jax.compare.paper import select_rows
 from tempme_jax.compare.tables import Table
 
 TABLE = Table(
     title="Table 3: ActivityNet, DiDeMo and LSMDC, ViT-B/32",
-    rows=tuple(rows_of([3])),
+    rows=tuple(select_rows([3])),
 )

@@ -1,17 +1,17 @@
-"""Table 4 of the paper: what methods cost, on MSR-VTT with B/16.
+"""Table 4 of the paper: the costs of the methods, on MSR-VTT with B/16.
 
 tempme compare configs/tables/table4.py
 tempme compare configs/tables/table4.py --data configs/msrvtt.py
 """
 
-from tempme_jax.compare.paper import rows_of
+from tempme_jax.compare.paper import select_rows
 from tempme_jax.compare.tables import Table
 
-# Left out where it would repeat the row before.
+# On the built-in set it would repeat the row before.
 SMALL = {"VoP, prompts as counted": None}
 
 TABLE = Table(
     title="Table 4: MSR-VTT, ViT-B/16, complexity",
-    rows=tuple(rows_of([4])),
+    rows=tuple(select_rows([4])),
     small=SMALL,
 )

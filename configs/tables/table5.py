@@ -4,10 +4,10 @@ tempme compare configs/tables/table5.py
 tempme compare configs/tables/table5.py --data configs/msrvtt.py
 """
 
-from tempme_jax.compare.paper import rows_of
+from tempme_jax.compare.paper import select_rows
 from tempme_jax.compare.tables import Table
 
 TABLE = Table(
     title="Table 5: MSR-VTT, ViT-B/16, full fine-tuning",
-    rows=tuple(rows_of([5])),
+    rows=tuple(select_rows([5])),
 )

@@ -4,10 +4,10 @@ tempme compare configs/tables/table8.py
 tempme compare configs/tables/table8.py --data configs/msrvtt.py
 """
 
-from tempme_jax.compare.paper import rows_of
+from tempme_jax.compare.paper import select_rows
 from tempme_jax.compare.tables import Table
 
 TABLE = Table(
     title="Table 8: what the parts of TempMe contribute",
-    rows=tuple(rows_of([8])),
+    rows=tuple(select_rows([8])),
 )

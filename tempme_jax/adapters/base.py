@@ -1,8 +1,9 @@
-"""The adapter that learns nothing, and the sites at which others learn something.
+"""The base class of all adapters: the sites of the model at which a method can learn something.
 
-An adapter is a frozen dataclass that says what is learned beside, or of, the pretrained arrays.
-A site returns something that can be called: a function, or a Flax module that gets its parameters
-where it is called, so that the pretrained arrays keep their names under every adapter.
+An adapter is a frozen dataclass that says which parameters a method trains. Its methods are called
+at named sites of the model. Most sites return a callable: a function, or a Flax module, whose
+parameters are created where the model calls it. The pretrained arrays therefore keep their names
+under every adapter. See docs/adding_a_method.md.
 """
 
 import dataclasses
@@ -15,20 +16,20 @@ import jax
 from tempme_jax.networks.architecture import Architecture
 from tempme_jax.networks.layers import Linear
 from tempme_jax.networks.tokens import Stage, Tokens
-from tempme_jax.vectors import mean_direction
+from tempme_jax.vectors import average_directions
 
-# The path of a parameter in the tree, for instance ("video", "block_0", "mlp", "fc", "kernel").
+# Path of a parameter in the tree, for example ("video", "block_0", "mlp", "fc", "kernel").
 Path = tuple[str, ...]
 
 
 @dataclasses.dataclass(frozen=True)
 class Site:
-    """Where in the model something is learned.
+    """A block of one of the towers.
 
     Attributes:
         tower: "video" or "text".
-        layer: the block, from 0.
-        dtype: of the activations; None = that of the parameters.
+        layer: number of the block, from 0.
+        dtype: dtype of the activations; None = that of the parameters.
     """
 
     tower: str
@@ -36,154 +37,160 @@ class Site:
     dtype: Any = None
 
 
-# What gives the context of every block, see `Adapter.contexts`.
+# Returns the context of a block, see `Adapter.contexts`.
 Contexts = Callable[[int, Stage, Tokens, Any], jax.Array | None]
 
 
-def as_it_is(output: jax.Array, tokens: Tokens, shared: Any) -> jax.Array:
-    """The branch site where nothing is learned."""
+def keep_output(output: jax.Array, tokens: Tokens, shared: Any) -> jax.Array:
+    """Return the output of a branch unchanged: the default of the site `branch`."""
     return output
 
 
-def no_context(layer: int, stage: Stage, tokens: Tokens, shared: Any) -> None:
-    """The context site where nothing is learned."""
+def make_no_context(layer: int, stage: Stage, tokens: Tokens, shared: Any) -> None:
+    """Return no context: the default of the site `contexts`."""
     return None
 
 
-def nothing() -> None:
-    """The sites of arrays where none are learned."""
+def make_nothing() -> None:
+    """Return no arrays: the default of the sites `shared` and `summary`."""
     return None
 
 
-def in_order(x: jax.Array, size: jax.Array, ids: jax.Array) -> tuple[jax.Array, ...]:
-    """The sentence site where nothing is learned: the words, and where each text ends."""
+def keep_words(x: jax.Array, size: jax.Array, ids: jax.Array) -> tuple[jax.Array, ...]:
+    """Return the words, and where each text ends: the default of the site `sentence`."""
     return x, size, ids.argmax(axis=1)
 
 
 @dataclasses.dataclass(frozen=True)
 class Adapter:
-    """Learns nothing: CLIP as it was pretrained."""
+    """The adapter that trains nothing: CLIP as it was pretrained."""
 
     @property
     def text_positions(self) -> int:
-        """How many positions of the text tower learned tokens take from the words."""
+        """Number of positions of the text tower that learned tokens take from the words."""
         return 0
 
     @property
     def summary_tokens(self) -> int:
-        """How many learned tokens stand for the whole video, see `summary`."""
+        """Number of learned tokens of the whole video, see `summary`."""
         return 0
 
     @property
     def prompts_enter(self) -> bool:
-        """Whether the context of the first block is part of the input.
+        """True if the context of the first block is part of the input.
 
-        True: it has positions in the text, which move the words, and goes through `ln_pre` in the
-        video tower. False: it meets the first block as it is.
+        It then takes positions from the words of a text and goes through `ln_pre` in the video
+        tower. Otherwise the first block receives it as it is.
         """
         return True
 
     def resolve(self, *, frames: int, words: int, depth: int) -> "Adapter":
-        """The same with every option that was left open (None) set.
+        """Return a copy in which every option that was None has a value.
 
         Args:
-            frames: frames of a video.
-            words: ids of a text, start and end included.
-            depth: blocks of the video tower.
+            frames: number of frames of a video.
+            words: number of ids of a text, start and end included.
+            depth: number of blocks of the video tower.
         """
         return self
 
     def check(self, stages: Sequence[Stage], arch: Architecture) -> None:
-        """Raises a ValueError, which says why, if it cannot work beside a reducer of `stages`."""
+        """Check that the adapter works with this architecture and a reducer of these `stages`.
 
-    # Sites of the model. `shared` is what the site of that name gave.
+        Raises:
+            ValueError: if it does not; the message gives the reason and a remedy.
+        """
+
+    # Sites of the model. An argument `shared` holds what the site `shared` returned.
 
     def shared(self, arch: Architecture, dtype: Any) -> Callable[[], Any]:
-        """Arrays that both towers use; in the parameters under ("shared",).
+        """Return a callable that makes arrays which both towers use.
 
-        A module that is returned must have no name.
+        If it is a module, it must not have a name: its parameters are stored under ("shared",).
         """
-        return nothing
+        return make_nothing
 
     def sentence(self, arch: Architecture, dtype: Any) -> Callable[..., tuple[jax.Array, ...]]:
-        """The sequence that the text tower works on.
+        """Return a callable that makes the input sequence of the text tower.
 
-        It is called with the embedded words [b, n, d], their sizes [b, n] (1, or 0 = padding) and
-        the ids [b, n], and returns a sequence [b, m, d], its sizes [b, m], and the place [b] of the
-        end of each text in it. Positions are added afterwards.
+        It receives the embedded words [b, n, d], their sizes [b, n] (1, or 0 = padding) and the ids
+        [b, n]. It returns a sequence [b, m, d], its sizes [b, m] and the index [b] of the end of
+        each text. Position embeddings are added afterwards.
         """
-        return in_order
+        return keep_words
 
     def summary(self, arch: Architecture, dtype: Any) -> Callable[[], jax.Array | None]:
-        """Tokens [summary_tokens, d] of the whole video: they attend to all, and all to them.
+        """Return a callable that makes tokens [summary_tokens, d] of the whole video, or None.
 
-        The video is then read from the first of them.
+        They attend to all tokens, and all tokens to them. The vector of the video is then the
+        first of them, not the mean over the frames.
         """
-        return nothing
+        return make_nothing
 
     def contexts(self, tower: str, dtype: Any) -> Contexts:
-        """Tokens that all of a clip attend to in a block.
+        """Return a callable that makes the context of a block: tokens that a clip attends to.
 
-        It is called once for every block with its number, its stage, the tokens that enter it and
-        `shared`, and returns [b or 1, stage.clips or 1, context_tokens, d], or None.
+        It is called once for every block with the number of the block, its stage, the tokens that
+        enter it and `shared`. It returns [b or 1, stage.clips or 1, m, d] with m =
+        `count_context_tokens(tower, layer)`, or None.
         """
-        return no_context
+        return make_no_context
 
-    def context_tokens(self, tower: str, layer: int) -> int:
-        """How many of them there are for a clip."""
+    def count_context_tokens(self, tower: str, layer: int) -> int:
+        """Return the number of context tokens of a clip in block `layer`."""
         return 0
 
     def pool(self, dtype: Any) -> Callable[[jax.Array, jax.Array], jax.Array]:
-        """From the vectors of frames, float32 [b, f, e], and their weights [b, f], to [b, e]."""
-        return mean_direction
+        """Return a callable from frame vectors, float32 [b, f, e], and weights [b, f] to [b, e]."""
+        return average_directions
 
     # Sites of a block.
 
     def linear(self, features: int, name: str, dtype: Any, role: str = "") -> nn.Module:
-        """The linear layer `name`: "qkv" or "out" of an attention, "fc" or "proj" of an MLP.
+        """Return the linear layer `name`: "qkv" or "out" of an attention, "fc" or "proj" of an MLP.
 
-        A frozen layer may be used a second time in a block, in another `role`, and then be
-        adapted otherwise.
+        A block may use a frozen layer twice. The second use has another `role` and may have
+        parameters of its own (see TESTA).
         """
         return Linear(features, dtype=dtype, name=name)
 
     def branch(self, name: str, site: Site) -> Callable[[jax.Array, Tokens, Any], jax.Array]:
-        """What the branch `name` of a block, "attn" or "mlp", adds to the residual stream.
+        """Return a callable that changes the output of a residual branch, "attn" or "mlp".
 
-        It is called with the output of the branch [b, t, n, d], the tokens that the branch had
-        read, and `shared`.
+        It receives the output of the branch [b, t, n, d], the tokens that the branch read, and
+        `shared`. It returns what is added to the residual stream, [b, t, n, d].
         """
-        return as_it_is
+        return keep_output
 
     # What trains.
 
-    def tunes(self, path: Path) -> bool:
-        """Whether the pretrained array at `path` trains. What is not pretrained always does."""
+    def is_trained(self, path: Path) -> bool:
+        """Return whether the pretrained array at `path` trains. New parameters always train."""
         return False
 
-    def rate(self, path: Path) -> float:
-        """The learning rate of the parameter at `path`, in units of the recipe's."""
+    def choose_rate(self, path: Path) -> float:
+        """Return the learning rate of the parameter at `path`, as a factor of the run's."""
         return 1.0
 
     def fold(self, params: dict) -> tuple["Adapter", dict]:
-        """An adapter and parameters that compute the same at less cost, if there are any."""
+        """Return an adapter and parameters that compute the same at less cost, if possible."""
         return self, params
 
-    # What it costs: multiply-accumulates of matrix products for one video.
+    # Costs: multiply-accumulates of matrix products for one video.
 
-    def context_macs(self, layer: int, stage: Stage, arch: Architecture) -> int:
-        """Of making the context of a block, and its keys and values; not in the paper's count."""
-        return 3 * self.context_tokens("video", layer) * arch.width**2
+    def count_context_macs(self, layer: int, stage: Stage, arch: Architecture) -> int:
+        """Count those of a block's context, its keys and values. The paper's count omits them."""
+        return 3 * self.count_context_tokens("video", layer) * arch.width**2
 
-    def block_macs(self, layer: int, stage: Stage, arch: Architecture) -> int:
-        """Of what it adds to a block beside the context."""
+    def count_block_macs(self, layer: int, stage: Stage, arch: Architecture) -> int:
+        """Count what the adapter adds to a block apart from the context."""
         return 0
 
-    def pool_macs(self, frames: int, arch: Architecture) -> int:
-        """Of what it adds behind the blocks."""
+    def count_pool_macs(self, frames: int, arch: Architecture) -> int:
+        """Count what the adapter adds after the blocks."""
         return 0
 
     @property
     def published_keys_twice(self) -> bool:
-        """Whether the published code projects keys and values twice: in the paper's count only."""
+        """True if the published code projects keys and values twice (in the paper's count only)."""
         return False

@@ -1,15 +1,18 @@
-"""DGL: prompts that both towers share, and a few tokens of the whole video that see every frame.
+"""DGL: prompts that both towers share, and a few tokens that see every frame of the video.
 
-"DGL: Dynamic Global-Local Prompt Tuning for Text-Video Retrieval" (Yang et al., AAAI 2024;
-specification section 2). Every block of the video tower has local prompts, which each frame sees;
-the prompts of the text tower are made from the same arrays. Global prompts see all frames and are
-seen by all; the video is read from the first of them.
+"DGL: Dynamic Global-Local Prompt Tuning for Text-Video Retrieval" (Yang et al., AAAI 2024). Every
+block of the video tower has local prompts, to which each frame attends. The prompts of the text
+tower are computed from the same arrays. Global prompts attend to all frames, and all frames to
+them; the vector of the video is the first global prompt. See docs/methods/dgl.md.
 
-The published code attends twice, for the frames and for the global prompts, and projects the
-same keys and values each time; here they are projected once. It carries local prompts through
-attention and MLP and then overwrites them; here they are keys and values only. And it puts
-prompts behind the end of the text as well, where under the causal mask the end never sees them:
-they are learned here too, so that the count is the paper's, but stand nowhere.
+Differences from the published code:
+
+* It attends twice, for the frames and for the global prompts, and projects the same keys and
+  values each time. Here they are projected once.
+* It sends local prompts through attention and MLP and then overwrites them. Here they are keys and
+  values only.
+* It also puts prompts after the end of the text, where the causal mask hides them. Here they are
+  parameters too, so the count is the paper's, but they are in no sequence.
 """
 
 import dataclasses
@@ -21,19 +24,20 @@ import jax
 from jaxtyping import Array, Float
 
 from tempme_jax.adapters.base import Adapter, Contexts
-from tempme_jax.adapters.plevu import TransformerBlock, dense, uniform
+from tempme_jax.adapters.initializers import make_dense, make_uniform
+from tempme_jax.adapters.transformer import TransformerBlock
 from tempme_jax.checks import require_whole
 from tempme_jax.networks.architecture import ACTIVATIONS, Architecture
 from tempme_jax.networks.tokens import Stage, Tokens
 
 
-class Prompts(NamedTuple):
-    """The prompts of all blocks, l, of both towers.
+class SharedPrompts(NamedTuple):
+    """The prompts of all l blocks of both towers.
 
     Attributes:
-        video: float [l, f or 1, m, d], of every frame or of all.
-        text: float [l, 1, m, d], behind the first word.
-        unseen: float [l, 1, m, d], behind the end of the text: no one's keys and values.
+        video: float [l, f or 1, m, d], prompts of each frame, or of all frames alike.
+        text: float [l, 1, m, d], prompts after the first word.
+        unseen: float [l, 1, m, d], prompts after the end of the text, which nothing attends to.
     """
 
     video: Float[Array, "l f m d"]
@@ -46,8 +50,9 @@ class DGL(Adapter):
     """DGL-Linear: the text tower's prompts are a linear function of the video tower's.
 
     Attributes:
-        frame_prompts: local prompts of a block; the text tower has as many, twice.
-        video_prompts: global prompts.
+        frame_prompts: number of local prompts of a block. A text block has as many after the
+            first word, and as many again that nothing attends to.
+        video_prompts: number of global prompts.
     """
 
     frame_prompts: int = 4
@@ -76,19 +81,21 @@ class DGL(Adapter):
                 f"number: there are {arch.text_depth} text blocks but {arch.depth} video blocks"
             )
 
-    def shared(self, arch: Architecture, dtype: Any) -> Callable[[], Prompts]:
-        return SharedLinearly(arch, self.frame_prompts, dtype)
+    def shared(self, arch: Architecture, dtype: Any) -> Callable[[], SharedPrompts]:
+        return LinearPrompts(arch, self.frame_prompts, dtype)
 
     def summary(self, arch: Architecture, dtype: Any) -> Callable[[], jax.Array]:
         return GlobalPrompts(arch, self.video_prompts, dtype, name="summary")
 
     def contexts(self, tower: str, dtype: Any) -> Contexts:
-        def context(layer: int, stage: Stage, tokens: Tokens, shared: Prompts) -> jax.Array:
+        def get_context(
+            layer: int, stage: Stage, tokens: Tokens, shared: SharedPrompts
+        ) -> jax.Array:
             return getattr(shared, tower)[layer][None].astype(tokens.x.dtype)
 
-        return context
+        return get_context
 
-    def context_tokens(self, tower: str, layer: int) -> int:
+    def count_context_tokens(self, tower: str, layer: int) -> int:
         return self.frame_prompts
 
 
@@ -97,7 +104,7 @@ class DGLTransformer(DGL):
     """DGL-Transformer: one block mixes the prompts of both towers; every frame has its own.
 
     Attributes:
-        frames: how many frames have prompts. None: as many as a video has.
+        frames: number of frames that have prompts. None: the number of frames of a video.
     """
 
     frames: int | None = None
@@ -120,17 +127,19 @@ class DGLTransformer(DGL):
                     "take DGL-Linear, whose prompts are the same for all"
                 )
 
-    def shared(self, arch: Architecture, dtype: Any) -> Callable[[], Prompts]:
-        return SharedByTransformer(arch, self.frame_prompts, self.frames, dtype)
+    def shared(self, arch: Architecture, dtype: Any) -> Callable[[], SharedPrompts]:
+        assert self.frames is not None  # set by `resolve`
+        return TransformerPrompts(arch, self.frame_prompts, self.frames, dtype)
 
-    def context_macs(self, layer: int, stage: Stage, arch: Architecture) -> int:
-        """The block's own sequence too: once for all videos of a batch, here for one."""
+    def count_context_macs(self, layer: int, stage: Stage, arch: Architecture) -> int:
+        """Count the prompts' own transformer too, which runs once a batch, as if for one video."""
+        assert self.frames is not None  # set by `resolve`
         d, n = arch.width, self.frame_prompts * (2 + self.frames)
         keys_and_values = 3 * stage.clips * self.frame_prompts * d**2
         return keys_and_values + 12 * n * d**2 + 2 * n**2 * d
 
 
-class SharedLinearly(nn.Module):
+class LinearPrompts(nn.Module):
     """Local prompts, and two linear layers from them to the prompts of the text tower."""
 
     arch: Architecture
@@ -138,18 +147,20 @@ class SharedLinearly(nn.Module):
     dtype: Any = None
 
     @nn.compact
-    def __call__(self) -> Prompts:
-        """Prompts of all blocks of the video tower, the same for all frames."""
+    def __call__(self) -> SharedPrompts:
+        """Return the prompts of all blocks, the same for all frames."""
         d, e = self.arch.width, self.arch.text_width
         shape = (self.count, self.arch.depth, d)
-        video = self.param("visual_prompt", by_patch(self.arch), shape).swapaxes(0, 1)[:, None]
-        text = dense(e, d, self.dtype, "prefix_proj")(video)
-        unseen = dense(e, d, self.dtype, "postfix_proj")(video)
-        return Prompts(video, text, unseen)
+        video = self.param("visual_prompt", make_patch_uniform(self.arch), shape).swapaxes(0, 1)[
+            :, None
+        ]
+        text = make_dense(e, d, self.dtype, "prefix_proj")(video)
+        unseen = make_dense(e, d, self.dtype, "postfix_proj")(video)
+        return SharedPrompts(video, text, unseen)
 
 
-class SharedByTransformer(nn.Module):
-    """Prompts of the texts and of all frames: a sequence for every block, all through one layer."""
+class TransformerPrompts(nn.Module):
+    """Prompts of the text and of all frames, mixed by one transformer block for every block."""
 
     arch: Architecture
     count: int
@@ -157,22 +168,22 @@ class SharedByTransformer(nn.Module):
     dtype: Any = None
 
     @nn.compact
-    def __call__(self) -> Prompts:
-        """Prompts of all blocks of the video tower, for every frame its own."""
+    def __call__(self) -> SharedPrompts:
+        """Return the prompts of all blocks, different for every frame."""
         arch, d = self.arch, self.arch.width
-        text_prompts = 2 * self.count  # before and behind the words
+        text_prompts = 2 * self.count  # before and after the words
         shape = (text_prompts + self.count * self.frames, arch.depth, d)
-        x = self.param("prompts", by_patch(arch), shape).swapaxes(0, 1)
+        x = self.param("prompts", make_patch_uniform(arch), shape).swapaxes(0, 1)
         x = x.astype(self.dtype or x.dtype)
         x = TransformerBlock(arch.heads, self.dtype, name="block")(x)
         video = x[:, text_prompts:].reshape(arch.depth, self.frames, self.count, d)
-        y = ACTIVATIONS["quick_gelu"](dense(2 * d, d, self.dtype, "fc")(x[:, :text_prompts]))
-        y = dense(arch.text_width, 2 * d, self.dtype, "proj")(y)[:, None]
-        return Prompts(video, y[:, :, : self.count], y[:, :, self.count :])
+        y = ACTIVATIONS["quick_gelu"](make_dense(2 * d, d, self.dtype, "fc")(x[:, :text_prompts]))
+        y = make_dense(arch.text_width, 2 * d, self.dtype, "proj")(y)[:, None]
+        return SharedPrompts(video, y[:, :, : self.count], y[:, :, self.count :])
 
 
 class GlobalPrompts(nn.Module):
-    """The tokens of the whole video that enter the first block."""
+    """The global prompts, which enter the first block."""
 
     arch: Architecture
     count: int
@@ -180,12 +191,12 @@ class GlobalPrompts(nn.Module):
 
     @nn.compact
     def __call__(self) -> Float[Array, "m d"]:
-        """[count, width]."""
+        """Return the prompts, [count, width]."""
         shape = (self.count, self.arch.width)
-        prompts = self.param("global_prompt", by_patch(self.arch), shape)
+        prompts = self.param("global_prompt", make_patch_uniform(self.arch), shape)
         return prompts.astype(self.dtype or prompts.dtype)
 
 
-def by_patch(arch: Architecture) -> nn.initializers.Initializer:
-    """U(-v, v) with v = sqrt(6 / (3 patch^2 + width)), as VPT draws its prompts."""
-    return uniform((6 / (3 * arch.patch**2 + arch.width)) ** 0.5)
+def make_patch_uniform(arch: Architecture) -> nn.initializers.Initializer:
+    """Return the initializer of VPT: U(-v, v) with v = sqrt(6 / (3 patch^2 + width))."""
+    return make_uniform((6 / (3 * arch.patch**2 + arch.width)) ** 0.5)

@@ -4,7 +4,7 @@ import dataclasses
 
 from tempme_jax.adapters.base import Adapter, Path
 
-# What CLIP4Clip leaves frozen (`freeze_layer_num=0`, specification section 1).
+# CLIP4Clip freezes these with its default, `--freeze_layer_num 0`.
 FROZEN = {
     ("video", "patches", "kernel"),
     ("video", "class_embedding"),
@@ -18,13 +18,13 @@ FROZEN = {
 
 @dataclasses.dataclass(frozen=True)
 class Full(Adapter):
-    """Everything behind the embeddings trains: 123,540,993 parameters of B/32, as in CLIP4Clip.
+    """Train everything after the embeddings: 123,540,993 parameters of B/32, as in CLIP4Clip.
 
     Attributes:
-        embeddings: whether the embeddings train, too: all there is, to pretrain from scratch.
+        embeddings: True to train the embeddings too, for pretraining from scratch.
     """
 
     embeddings: bool = False
 
-    def tunes(self, path: Path) -> bool:
+    def is_trained(self, path: Path) -> bool:
         return self.embeddings or path not in FROZEN

@@ -1,8 +1,8 @@
-"""LoRA: low-rank changes to the frozen input projections of every attention.
+"""LoRA: low-rank updates of the frozen input projection of every attention, in both towers.
 
-"LoRA: Low-Rank Adaptation of Large Language Models" (Hu et al., ICLR 2022), in the form of
-TempMe: one down-projection is shared by queries, keys and values, in both towers, and nothing
-scales the product (specification section 2).
+"LoRA: Low-Rank Adaptation of Large Language Models" (Hu et al., ICLR 2022), as in TempMe's code:
+queries, keys and values share one down-projection, and the product is not scaled. See
+docs/methods/lora.md.
 """
 
 import dataclasses
@@ -12,19 +12,21 @@ import flax.linen as nn
 import flax.traverse_util
 import jax
 import jax.numpy as jnp
+from flax.linen.dtypes import promote_dtype
 
 from tempme_jax.adapters.base import Adapter
+from tempme_jax.adapters.initializers import draw_uniform_by_width
 from tempme_jax.checks import require_whole
 from tempme_jax.networks.layers import Linear
 
 
 @dataclasses.dataclass(frozen=True)
 class LoRA(Adapter):
-    """Adds x A B to linear layers.
+    """Low-rank product x A B, added to linear layers.
 
     Attributes:
-        rank: the inner width of A B.
-        targets: the linear layers that are adapted, of "qkv", "out", "fc", "proj".
+        rank: width between A and B.
+        targets: names of the linear layers that are adapted: "qkv", "out", "fc", "proj".
     """
 
     rank: int = 8
@@ -34,7 +36,9 @@ class LoRA(Adapter):
         object.__setattr__(self, "targets", tuple(self.targets))
         require_whole("rank", self.rank, least=1)
         if unknown := set(self.targets) - {"qkv", "out", "fc", "proj"}:
-            raise ValueError(f"LoRA targets {sorted(unknown)} are none of qkv, out, fc, proj")
+            raise ValueError(
+                f"unknown LoRA targets {sorted(unknown)}; choose from qkv, out, fc, proj"
+            )
 
     def linear(self, features: int, name: str, dtype: Any, role: str = "") -> nn.Module:
         if name not in self.targets:
@@ -42,11 +46,12 @@ class LoRA(Adapter):
         return LoRADense(features, self.rank, role, dtype=dtype, name=name)
 
     def fold(self, params: dict) -> tuple[Adapter, dict]:
-        """Adds A B to the frozen kernels: plain CLIP of the same function.
+        """Add A B to the frozen kernels, which gives a plain CLIP that computes the same.
 
-        A kernel that is used in two roles stays: no one array has both changes.
+        Nothing is folded if a kernel is used in two roles (TESTA): one array cannot hold both
+        updates.
         """
-        flat = flax.traverse_util.flatten_dict(params)
+        flat: dict[Any, Any] = dict(flax.traverse_util.flatten_dict(params))
         if any(path[-1].endswith("_lora_a") for path in flat):
             return self, params
         for path in [path for path in flat if path[-1] == "lora_a"]:
@@ -58,7 +63,7 @@ class LoRA(Adapter):
 
 
 class LoRADense(nn.Module):
-    """A frozen linear layer with its low-rank change, beside it under the same name."""
+    """A frozen linear layer and its low-rank update, whose parameters share one name."""
 
     features: int
     rank: int
@@ -73,13 +78,7 @@ class LoRADense(nn.Module):
         a_name, b_name = (
             "_".join(filter(None, (self.role, name))) for name in ("lora_a", "lora_b")
         )
-        a = self.param(a_name, uniform_by_width, (x.shape[-1], self.rank))
+        a = self.param(a_name, draw_uniform_by_width, (x.shape[-1], self.rank))
         b = self.param(b_name, nn.initializers.zeros, (self.rank, self.features))
-        x, a, b = nn.dtypes.promote_dtype(x, a, b, dtype=self.dtype)
+        x, a, b = promote_dtype(x, a, b, dtype=self.dtype)
         return frozen(x) + (x @ a) @ b
-
-
-def uniform_by_width(key: jax.Array, shape: tuple[int, int], dtype: Any = jnp.float32) -> jax.Array:
-    """U(-1/sqrt(d), 1/sqrt(d)) for [d, ...]: kaiming_uniform(a=sqrt(5)), as published."""
-    bound = shape[0] ** -0.5
-    return jax.random.uniform(key, shape, dtype, minval=-bound, maxval=bound)

@@ -1,13 +1,13 @@
-"""MV-Adapter: a bottleneck behind every MLP that sees all frames, or all words before its own.
+"""MV-Adapter: a bottleneck after every MLP that sees all frames, or all preceding words.
 
-"MV-Adapter: Multimodal Video Transfer Learning for Video Text Retrieval" (Jin et al., CVPR 2024;
-specification section 4). In the video tower a small transformer relates the frames, and what it
-finds calibrates their class tokens; in the text tower one relates the words. In the last blocks
-the down-projections of both towers are multiplied with functions of one shared factor. Beside
-these adapters CLIP's own biases train, slowly, as in the published code.
+"MV-Adapter: Multimodal Video Transfer Learning for Video Text Retrieval" (Jin et al., CVPR 2024).
+In the video tower a small transformer over the frames calibrates their class tokens; in the text
+tower one runs over the words. In the last blocks the down-projections of both towers are
+multiplied by functions of one shared factor. CLIP's own biases train too, with a smaller learning
+rate, as in the published code. See docs/methods/mv_adapter.md.
 
-Where clips were joined (TempMe), the frames of one clip share the mean of its patches; a token
-that took in others counts once in it. Where no reducer acts, both are as published.
+If a reducer joins clips (TempMe), the frames of one clip share the mean of its patches, in which a
+merged token counts once. Without a reducer the adapter is as published.
 """
 
 import dataclasses
@@ -19,18 +19,20 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from flax.linen.dtypes import promote_dtype
 from jaxtyping import Array, Bool, Float
 
 from tempme_jax.adapters.base import Adapter, Path, Site
-from tempme_jax.adapters.lora import uniform_by_width
+from tempme_jax.adapters.initializers import draw_uniform_by_width, make_uniform
 from tempme_jax.checks import require_one_of, require_whole
 from tempme_jax.networks.architecture import ACTIVATIONS, Architecture
-from tempme_jax.networks.clip import Block, layer_norm
+from tempme_jax.networks.block import Block
+from tempme_jax.networks.layers import make_layer_norm
 from tempme_jax.networks.tokens import Stage, Tokens
 
 TIES = ("in", "out")
 POSITION_STD = 0.01
-# Parts of CLIP that have biases: of a block, and outside the blocks.
+# Parts of CLIP that have biases, inside and outside the blocks.
 PARTS = {"ln_1", "attn", "ln_2", "mlp", "ln_pre", "ln_post", "ln_final"}
 
 quick_gelu = ACTIVATIONS["quick_gelu"]
@@ -38,20 +40,22 @@ quick_gelu = ACTIVATIONS["quick_gelu"]
 
 @dataclasses.dataclass(frozen=True)
 class MVAdapter(Adapter):
-    """Adds scale * up(f(down(y))) to the output y of every MLP, f across frames or words.
+    """Bottleneck scale * up(f(down(y))), added to the output y of every MLP.
+
+    f is a transformer across frames in the video tower, across words in the text tower.
 
     Attributes:
-        width: the inner width.
-        heads: of the attention of the inner transformers; they divide `width`.
-        calibration: the inner width of what calibrates the frames.
-        tied: in how many of the last blocks the down-projections of both towers are tied by a
-            shared factor; 0 ties none. 2 for MSR-VTT, 3 for LSMDC, 1 for ActivityNet.
-        tie: whether the factor acts on the "in" or the "out" channels of the down-projections.
-        factor: the length of a shared factor.
-        scale: what the result counts.
-        clip_biases: whether CLIP's own biases train, too.
-        bias_rate: their learning rate, in units of the recipe's; 1e-7 / 5e-6 as published.
-        words: ids of a text, each of which has a position. None: those of the data.
+        width: width between `down` and `up`.
+        heads: attention heads of the transformers; they divide `width`.
+        calibration: inner width of the network that calibrates the frames.
+        tied: number of the last blocks in which a shared factor ties the down-projections of
+            both towers; 0 ties none. Published: 2 for MSR-VTT, 3 for LSMDC, 1 for ActivityNet.
+        tie: channels of the down-projections that the factor multiplies, "in" or "out".
+        factor: length of a shared factor.
+        scale: factor of the result.
+        clip_biases: True to train CLIP's own biases too.
+        bias_rate: their learning rate, as a factor of the run's; 1e-7 / 5e-6 as published.
+        words: number of ids of a text, each of which has a position. None: that of the data.
     """
 
     width: int = 64
@@ -91,7 +95,7 @@ class MVAdapter(Adapter):
             )
 
     def shared(self, arch: Architecture, dtype: Any) -> Callable[[], Any]:
-        """The factor, or None, of every block of each tower."""
+        """Return a callable that makes the factor, or None, of every block of each tower."""
         if not self.tied:
             return super().shared(arch, dtype)
         return Factors(self.tied, self.factor, arch.depth, arch.text_depth)
@@ -99,16 +103,16 @@ class MVAdapter(Adapter):
     def branch(self, name: str, site: Site) -> Callable[[jax.Array, Tokens, Any], jax.Array]:
         if name != "mlp":
             return super().branch(name, site)
-        adapter = {"video": OfFrames, "text": OfWords}[site.tower]
+        adapter = {"video": FrameAdapter, "text": WordAdapter}[site.tower]
         return adapter(self, site, name="mv_adapter")
 
-    def tunes(self, path: Path) -> bool:
+    def is_trained(self, path: Path) -> bool:
         return self.clip_biases and is_clip_bias(path)
 
-    def rate(self, path: Path) -> float:
+    def choose_rate(self, path: Path) -> float:
         return self.bias_rate if is_clip_bias(path) else 1.0
 
-    def block_macs(self, layer: int, stage: Stage, arch: Architecture) -> int:
+    def count_block_macs(self, layer: int, stage: Stage, arch: Architecture) -> int:
         frames, m = stage.clips * stage.n_cls, self.width
         n = 2 * frames + 1
         projections = 2 * stage.clips * stage.mlp * arch.width * m
@@ -117,7 +121,7 @@ class MVAdapter(Adapter):
 
 
 class Factors(nn.Module):
-    """The factors of the last blocks, zeros at the start; a block of each tower shares one."""
+    """The factors of the last blocks, zero before training; a block of each tower shares one."""
 
     count: int
     length: int
@@ -126,29 +130,29 @@ class Factors(nn.Module):
 
     @nn.compact
     def __call__(self) -> dict[str, tuple[Float[Array, " c"] | None, ...]]:
-        """For each tower the factor of every block, None where there is none."""
+        """Return the factor of every block of each tower; None in untied blocks."""
         factors = self.param("factors", nn.initializers.zeros, (self.count, self.length))
         depths = {"video": self.video_depth, "text": self.text_depth}
-        return {tower: from_the_end(factors, depth) for tower, depth in depths.items()}
+        return {tower: align_to_end(factors, depth) for tower, depth in depths.items()}
 
 
-class OfFrames(nn.Module):
-    """The adapter of the video tower: 0 at the start."""
+class FrameAdapter(nn.Module):
+    """The adapter of the video tower; it adds zero before training."""
 
     options: MVAdapter
     site: Site
 
     @nn.compact
     def __call__(self, output: jax.Array, tokens: Tokens, shared: Any) -> jax.Array:
-        """[b, t, n, d] -> [b, t, n, d]: the output of the MLP with what the adapter adds."""
+        """Return the output of the MLP [b, t, n, d] plus that of the adapter."""
         options, dtype, c = self.options, self.site.dtype, tokens.n_cls
         b, t, _, d = output.shape
-        down = Down(options, uniform_by_width, dtype, name="down")
-        h = quick_gelu(down(output, factor_of(self.site, shared)))
+        down = DownProjection(options, draw_uniform_by_width, dtype, name="down")
+        h = quick_gelu(down(output, get_factor(self.site, shared)))
         real = tokens.size > 0
         cls, patches = h[:, :, :c], h[:, :, c:]
         frames, real_frames = cls.reshape(b, t * c, -1), real[:, :, :c].reshape(b, t * c)
-        means = jnp.repeat(mean_of_real(patches, real[:, :, c:]), c, axis=1)
+        means = jnp.repeat(average_real(patches, real[:, :, c:]), c, axis=1)
         video = self.param("video", nn.initializers.normal(h.shape[-1] ** -0.5), h.shape[-1:])
         video = jnp.broadcast_to(video.astype(h.dtype), (b, 1, h.shape[-1]))
         size = jnp.concatenate([jnp.ones((b, 1), bool), real_frames, real_frames], axis=1)
@@ -159,18 +163,18 @@ class OfFrames(nn.Module):
         alpha = Calibration(options.calibration, dtype, name="calibration")
         frames = alpha(frames + means, video, real_frames) * frames
         h = jnp.concatenate([frames.reshape(cls.shape), patches], axis=2)
-        return output + options.scale * up_from(h, d, dtype)
+        return output + options.scale * project_up(h, d, dtype)
 
 
-class OfWords(nn.Module):
-    """The adapter of the text tower: 0 at the start."""
+class WordAdapter(nn.Module):
+    """The adapter of the text tower; it adds zero before training."""
 
     options: MVAdapter
     site: Site
 
     @nn.compact
     def __call__(self, output: jax.Array, tokens: Tokens, shared: Any) -> jax.Array:
-        """[b, 1, n, d] -> [b, 1, n, d]: the output of the MLP with what the adapter adds.
+        """Return the output of the MLP [b, 1, n, d] plus that of the adapter.
 
         Raises:
             ValueError: if there are more words than positions.
@@ -182,16 +186,16 @@ class OfWords(nn.Module):
                 f"a text of {n} ids needs as many positions, and words={options.words}; set "
                 f"words to {n} or more"
             )
-        down = Down(options, nn.initializers.normal((2 * d) ** -0.5), dtype, name="down")
-        h = down(output, factor_of(self.site, shared))[:, 0]
+        down = DownProjection(options, nn.initializers.normal((2 * d) ** -0.5), dtype, name="down")
+        h = down(output, get_factor(self.site, shared))[:, 0]
         related = Transformer(
             options.heads, d, options.words, causal=True, dtype=dtype, name="transformer"
         )(h, tokens.size[:, 0])
-        return output + options.scale * up_from(related[:, None], d, dtype)
+        return output + options.scale * project_up(related[:, None], d, dtype)
 
 
-class Down(nn.Module):
-    """A linear layer whose kernel a factor may multiply, by its input or its output channels."""
+class DownProjection(nn.Module):
+    """A linear layer; a factor may multiply the input or output channels of its kernel."""
 
     options: MVAdapter
     kernel_init: nn.initializers.Initializer
@@ -199,23 +203,22 @@ class Down(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "b t n d"], factor: jax.Array | None) -> jax.Array:
-        """[b, t, n, d] -> [b, t, n, m]; `factor` [c], or None for the kernel as it is."""
+        """Map [b, t, n, d] to [b, t, n, m]; `factor` [c], or None for the plain kernel."""
         d, m = x.shape[-1], self.options.width
         kernel = self.param("kernel", self.kernel_init, (d, m))
         bias = self.param("bias", nn.initializers.zeros, (m,))
         if factor is not None:
-            axis, bound = TIES.index(self.options.tie), factor.size**-0.5
-            uniform = functools.partial(jax.random.uniform, minval=-bound, maxval=bound)
+            axis, uniform = TIES.index(self.options.tie), make_uniform(factor.size**-0.5)
             beta = nn.Dense(
                 kernel.shape[axis], kernel_init=uniform, bias_init=uniform, name="modulation"
             )
             kernel = kernel * jnp.expand_dims(beta(factor), 1 - axis)
-        x, kernel, bias = nn.dtypes.promote_dtype(x, kernel, bias, dtype=self.dtype)
+        x, kernel, bias = promote_dtype(x, kernel, bias, dtype=self.dtype)
         return x @ kernel + bias[None, None, None]
 
 
 class Transformer(nn.Module):
-    """Positions, a layer norm, one block of CLIP's form, QuickGELU."""
+    """Positions, a layer norm, one block like CLIP's, QuickGELU."""
 
     heads: int
     tower_width: int
@@ -225,14 +228,14 @@ class Transformer(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "b n m"], size: Float[Array, "b n"]) -> jax.Array:
-        """[b, n, m] -> [b, n, m]: each token sees those of size above 0."""
+        """Map [b, n, m] to [b, n, m]; tokens of size 0 are not attended to."""
         n, m = x.shape[1:]
         normal = nn.initializers.normal(POSITION_STD)
         position = self.param("position_embedding", normal, (self.positions, m))
-        x = layer_norm("ln_pre", self.dtype)(x + position[None, :n].astype(x.dtype))
+        x = make_layer_norm("ln_pre", self.dtype)(x + position[None, :n].astype(x.dtype))
         block = Block(
-            "", 0, self.heads, "quick_gelu", DrawnByTower(self.tower_width), causal=self.causal,
-            dtype=self.dtype, name="block",
+            "", 0, self.heads, "quick_gelu", TowerInitialization(self.tower_width),
+            causal=self.causal, dtype=self.dtype, name="block",
         )  # fmt: skip
         tokens = Tokens(x[:, None], size[:, None], n_cls=0)
         tokens = block(tokens, Stage(clips=1, n_cls=0, attention=n, mlp=n))
@@ -240,8 +243,8 @@ class Transformer(nn.Module):
 
 
 @dataclasses.dataclass(frozen=True)
-class DrawnByTower(Adapter):
-    """The linear layers of a new block, drawn as if it were `tower_width` wide."""
+class TowerInitialization(Adapter):
+    """Linear layers of a new block, initialized as if the block were `tower_width` wide."""
 
     tower_width: int
 
@@ -251,45 +254,45 @@ class DrawnByTower(Adapter):
 
 
 class Calibration(nn.Module):
-    """What multiplies each channel of a frame: 1 at the start."""
+    """The factor of each channel of a frame, 1 before training."""
 
     inner: int
     dtype: Any = None
 
     @nn.compact
     def __call__(self, frames: jax.Array, video: jax.Array, real: jax.Array) -> jax.Array:
-        """[b, f, m], [b, 1, m], bool [b, f] -> [b, f, m]; of a frame that is none, from zeros."""
+        """Map [b, f, m], [b, 1, m] and bool [b, f] to [b, f, m]; padded frames enter as zeros."""
         m = frames.shape[-1]
-        dense = functools.partial(nn.Dense, dtype=self.dtype, kernel_init=uniform_by_width)
+        dense = functools.partial(nn.Dense, dtype=self.dtype, kernel_init=draw_uniform_by_width)
         video = jnp.broadcast_to(dense(m, name="video")(video), frames.shape)
         u = jnp.where(real[:, :, None], jnp.concatenate([frames, video], axis=2), 0)
         h = nn.relu(dense(self.inner, name="down")(u))
         return 1 + dense(m, use_bias=False, kernel_init=nn.initializers.zeros, name="up")(h)
 
 
-def up_from(h: Float[Array, "b t n m"], width: int, dtype: Any) -> Float[Array, "b t n d"]:
-    """The up-projection of the module that calls it: zeros at the start."""
+def project_up(h: Float[Array, "b t n m"], width: int, dtype: Any) -> Float[Array, "b t n d"]:
+    """Apply a new up-projection of the calling module, zero before training."""
     return nn.Dense(width, dtype=dtype, kernel_init=nn.initializers.zeros, name="up")(h)
 
 
-def mean_of_real(x: Float[Array, "b t p m"], real: Bool[Array, "b t p"]) -> Float[Array, "b t m"]:
-    """The mean of the patches of each clip that are no padding; zeros where all are."""
+def average_real(x: Float[Array, "b t p m"], real: Bool[Array, "b t p"]) -> Float[Array, "b t m"]:
+    """Average the real patches of each clip; zeros if there are none."""
     total = jnp.where(real[..., None], x, 0).sum(axis=2)
     return total / jnp.maximum(real.sum(axis=2), 1).astype(x.dtype)[..., None]
 
 
-def from_the_end(factors: Float[Array, "k c"], depth: int) -> tuple[jax.Array | None, ...]:
-    """For each of `depth` blocks its row, or None: the last row is that of the last block."""
+def align_to_end(factors: Float[Array, "k c"], depth: int) -> tuple[jax.Array | None, ...]:
+    """Return the row of each of `depth` blocks, or None; the last block has the last row."""
     rows = tuple(factors)[-depth:]
     return (None,) * (depth - len(rows)) + rows
 
 
-def factor_of(site: Site, shared: Any) -> Float[Array, " c"] | None:
-    """The factor of a block, if it has one."""
+def get_factor(site: Site, shared: Any) -> Float[Array, " c"] | None:
+    """Return the factor of a block, or None."""
     return None if shared is None else shared[site.tower][site.layer]
 
 
 def is_clip_bias(path: Path) -> bool:
-    """Whether the parameter at `path` is one of CLIP's own biases."""
+    """Return whether the parameter at `path` is one of CLIP's own biases."""
     inside = [name for name in path[1:] if not name.startswith("block_")]
     return path[-1] == "bias" and inside[0] in PARTS

@@ -1,9 +1,9 @@
 """Prompt tuning: learned tokens that every block attends to, in both towers.
 
 Deep, independent prompts as in VPT (Jia et al., ECCV 2022) and in the IVLP baseline of MaPLe
-(Khattak et al., CVPR 2023). The published code puts prompts into the sequence and discards what
-comes out for them after every block, so all that they do is to be attended to. Here they are just
-that, keys and values, and cost no query and no MLP (specification section 3).
+(Khattak et al., CVPR 2023). The published code puts prompts into the sequence and discards their
+outputs after every block. Their only effect is therefore that other tokens attend to them. Here
+they are keys and values only, which needs no query and no MLP. See docs/methods/prompt.md.
 """
 
 import dataclasses
@@ -19,11 +19,11 @@ from tempme_jax.networks.tokens import Stage, Tokens
 
 @dataclasses.dataclass(frozen=True)
 class Prompt(Adapter):
-    """Gives every block tokens of its own to attend to.
+    """Learned tokens of every block, to which its tokens attend.
 
     Attributes:
-        count: prompts of a block.
-        std: their standard deviation at the start.
+        count: number of prompts of a block.
+        std: standard deviation of the prompts before training.
     """
 
     count: int = 5
@@ -39,7 +39,7 @@ class Prompt(Adapter):
     def contexts(self, tower: str, dtype: Any) -> Contexts:
         return Prompts(self.count, self.std, name="prompts")
 
-    def context_tokens(self, tower: str, layer: int) -> int:
+    def count_context_tokens(self, tower: str, layer: int) -> int:
         return self.count
 
 
@@ -51,7 +51,7 @@ class Prompts(nn.Module):
 
     @nn.compact
     def __call__(self, layer: int, stage: Stage, tokens: Tokens, shared: Any) -> jax.Array:
-        """[b, t, n, d] -> [1, 1, count, d]."""
+        """Return the prompts of block `layer`, [1, 1, count, d]."""
         shape = (self.count, tokens.x.shape[-1])
         prompts = self.param(f"block_{layer}", nn.initializers.normal(self.std), shape)
         return prompts[None, None].astype(tokens.x.dtype)

@@ -1,14 +1,14 @@
-"""RAP, a RECONSTRUCTION: scales and shifts of low rank along time, and attention to warped patches.
+"""RAP, a RECONSTRUCTION: low-rank scales and shifts along time, and attention to warped patches.
 
 After "RAP: Efficient Text-Video Retrieval with Sparse-and-Correlated Adapter" (Cao et al.,
-Findings of ACL 2024; specification section 5), but written without its equations and without
-code: from its abstract and the caption of its figure. These say that a learned scale and shift of
-low rank along time calibrate the features (LoRM), and that an asynchronous self-attention (ASA)
-selects patches and warps them by learned offsets in space and time. All else is chosen here, with
-sizes that give the paper's 1.06 M parameters.
+Findings of ACL 2024). This is not the published method: it was written from the paper's abstract
+and the caption of its figure, without its equations and without code. According to them, a learned
+low-rank scale and shift along time calibrates the features (LoRM), and an asynchronous
+self-attention (ASA) selects patches and warps them by learned offsets in space and time. Everything
+else is our choice, with sizes that give the paper's 1.06 M parameters. See docs/methods/rap.md.
 
-The published selection looks at the paired text. A dual encoder has none when it encodes a video,
-so patches are selected by the video's class tokens.
+The published selection uses the paired text. A dual encoder does not have it when it encodes a
+video, so here the class tokens of the video select the patches.
 """
 
 import dataclasses
@@ -16,7 +16,7 @@ import itertools
 import math
 import numbers
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -29,28 +29,26 @@ from tempme_jax.checks import require_whole
 from tempme_jax.networks.architecture import Architecture
 from tempme_jax.networks.attention import attend, join_heads
 from tempme_jax.networks.tokens import Stage, Tokens
-from tempme_jax.vectors import HIGHEST, unit_length
+from tempme_jax.vectors import HIGHEST, normalize
 
 LOW_RANK_STD = 0.02
 
 
 @dataclasses.dataclass(frozen=True)
 class RAP(Adapter):
-    """A reconstruction: calibrates what every attention and MLP adds, and relates few patches.
+    """A reconstruction: calibrated residual branches, and attention between selected patches.
 
     Attributes:
-        rank: of the scales and shifts over frames, or over words.
-        asa: whether patches of all frames attend to warped ones in every block of the video
-            tower; that needs the whole grid of patches, which a reducer does not leave. Without
-            it the rest combines with every reducer.
-        width: the inner width of that attention.
+        rank: rank of the scales and shifts over frames, or over words.
+        asa: True: in every block of the video tower, selected patches of all frames attend to
+            warped ones. This needs the whole grid of patches, so it cannot be combined with a
+            reducer. False: LoRM alone, which combines with every reducer.
+        width: inner width of that attention.
         heads: its heads; they divide `width`.
-        top: patches of a frame that are selected; all of them where there are fewer.
-        reach: the largest offset, in frames along time and in patches along rows and columns.
-        words: ids of a text, each of which has a row. None: those of the data.
+        top: number of patches of a frame that are selected, at most all.
+        reach: largest offset, in frames along time and in patches along rows and columns.
+        words: number of ids of a text, each of which has a row. None: that of the data.
     """
-
-    is_reconstruction: ClassVar[bool] = True
 
     rank: int = 8
     asa: bool = True
@@ -94,7 +92,7 @@ class RAP(Adapter):
         relate = WarpedAttention(self, site.dtype, name="asa")
         return lambda output, tokens, shared: relate(calibrate(output, tokens, shared), tokens)
 
-    def block_macs(self, layer: int, stage: Stage, arch: Architecture) -> int:
+    def count_block_macs(self, layer: int, stage: Stage, arch: Architecture) -> int:
         d, m = arch.width, self.width
         calibration = 2 * stage.clips * (stage.attention + stage.mlp) * d
         if not self.asa:
@@ -105,14 +103,14 @@ class RAP(Adapter):
 
 
 class LowRank(nn.Module):
-    """y * (1 + A_s B_s) + A_c B_c, a row of A for every clip or every word; y at the start."""
+    """y * (1 + A_s B_s) + A_c B_c, a row of A for each clip or word; y before training."""
 
     rank: int
     words: int | None = None
 
     @nn.compact
     def __call__(self, output: jax.Array, tokens: Tokens, shared: Any) -> jax.Array:
-        """[b, t, n, d] -> [b, t, n, d]: the output of a branch, calibrated.
+        """Return the calibrated output of a branch, [b, t, n, d].
 
         Raises:
             ValueError: if there are more words than rows.
@@ -125,21 +123,21 @@ class LowRank(nn.Module):
             )
         rows = t if self.words is None else self.words
 
-        def product(name):
+        def multiply(name):
             normal, zeros = nn.initializers.normal(LOW_RANK_STD), nn.initializers.zeros
             a = self.param(f"{name}_a", normal, (rows, self.rank))
             b = self.param(f"{name}_b", zeros, (self.rank, d))
             y = (a @ b).astype(output.dtype)
             return y[None, :, None] if self.words is None else y[None, None, :n]
 
-        return output * (1 + product("scale")) + product("shift")
+        return output * (1 + multiply("scale")) + multiply("shift")
 
 
 class WarpedAttention(nn.Module):
-    """Selected patches of all frames attend to patches beside them in space and time.
+    """Attention of selected patches of all frames to patches near them in space and time.
 
-    At the start its offsets are 0, and it adds nothing. In the last block it never does: only
-    class tokens are read from there.
+    Before training its offsets are 0 and it adds zero. In the last block it has no effect, since
+    only class tokens are read from there.
     """
 
     options: RAP
@@ -147,29 +145,29 @@ class WarpedAttention(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "b t n d"], tokens: Tokens) -> Float[Array, "b t n d"]:
-        """Adds to `top` patches of every frame what they take in.
+        """Add the output of the attention to `top` patches of every frame.
 
-        Patches are sampled before they are projected, not after: as the weights of a sample sum
-        to 1 it is the same, and projects only what is looked at.
+        Patches are sampled before they are projected. The weights of a sample sum to 1, so the
+        result is the same, and only sampled patches need the projection.
         """
         options, dtype = self.options, self.dtype
         b, t, n, d = x.shape
         real, patches = tokens.size[:, :, 0] > 0, x[:, :, 1:]
-        chosen = select(x, real, min(options.top, n - 1))
+        chosen = select_patches(x, real, min(options.top, n - 1))
         picked = jnp.take_along_axis(patches, chosen[..., None], axis=2).reshape(b, -1, d)
         down = nn.Dense(options.width, dtype=dtype, name="down")
         z = down(picked)
         offset = nn.Dense(3, dtype=dtype, kernel_init=nn.initializers.zeros, name="offset")(z)
         side = round((n - 1) ** 0.5)
-        place = places(chosen, side) + options.reach * jnp.tanh(offset.astype(jnp.float32))
-        warped = down(sample(patches, place, real))
+        place = locate_patches(chosen, side) + options.reach * jnp.tanh(offset.astype(jnp.float32))
+        warped = down(sample_patches(patches, place, real))
 
-        def heads(name, z):
+        def project(name, z):
             y = nn.Dense(options.width, dtype=dtype, name=name)(z)
             return y.reshape(b, 1, y.shape[1], options.heads, -1).swapaxes(2, 3)
 
         counts = jnp.repeat(real, chosen.shape[2], axis=1)[:, None].astype(jnp.float32)
-        y, _ = attend(heads("query", z), heads("key", warped), heads("value", warped), counts)
+        y, _ = attend(project("query", z), project("key", warped), project("value", warped), counts)
         up = nn.Dense(d, dtype=dtype, kernel_init=nn.initializers.zeros, name="up")
         y = up(join_heads(y)[:, 0]).reshape(*chosen.shape, d)
         videos, frames = np.ogrid[:b, :t]
@@ -177,36 +175,38 @@ class WarpedAttention(nn.Module):
         return x.at[at].add(y.astype(x.dtype), unique_indices=True)
 
 
-def select(x: Float[Array, "b t n d"], real: Bool[Array, "b t"], k: int) -> Int[Array, "b t k"]:
-    """The `k` patches of every frame most like the mean class token of the real frames.
+def select_patches(
+    x: Float[Array, "b t n d"], real: Bool[Array, "b t"], k: int
+) -> Int[Array, "b t k"]:
+    """Select the `k` patches of every frame most like the mean class token of the real frames.
 
-    By cosine, in float32, without a gradient; of equal ones the first. The patches are counted
-    from 0, behind the class token of their frame.
+    They are compared by cosine, in float32, without a gradient; ties go to the first. Patch 0 is
+    the first after the class token.
     """
     x = jax.lax.stop_gradient(x).astype(jnp.float32)
     video = jnp.where(real[:, :, None], x[:, :, 0], 0).sum(axis=1)  # its length does not matter
-    patches = unit_length(x[:, :, 1:])
+    patches = normalize(x[:, :, 1:])
     score = jnp.einsum("btpd,bd->btp", patches, video, precision=HIGHEST)
     return jax.lax.top_k(score, k)[1]
 
 
-def places(chosen: Int[Array, "b t k"], side: int) -> Float[Array, "b tk 3"]:
-    """Frame, row and column of patches, float32."""
+def locate_patches(chosen: Int[Array, "b t k"], side: int) -> Float[Array, "b tk 3"]:
+    """Return frame, row and column of patches, float32."""
     b, t, k = chosen.shape
     frame = jnp.broadcast_to(np.arange(t)[None, :, None], (b, t, k))
     place = jnp.stack([frame, chosen // side, chosen % side], axis=3)
     return place.reshape(b, -1, 3).astype(jnp.float32)
 
 
-def sample(
+def sample_patches(
     patches: Float[Array, "b t p d"], place: Float[Array, "b s 3"], real: Bool[Array, "b t"]
 ) -> Float[Array, "b s d"]:
-    """What the video holds at places between its patches: trilinear, of real frames only.
+    """Interpolate the patches of real frames trilinearly.
 
     Args:
-        patches: [b, t, p, d], of square frames, row by row.
-        place: float32 [b, s, 3], frame, row and column; beyond the border it is the border.
-        real: bool [b, t], False where the frame is none: the others then weigh as much more.
+        patches: [b, t, p, d], patches of square frames, row by row.
+        place: float32 [b, s, 3], frame, row and column; clipped to the borders.
+        real: bool [b, t], False for padded frames, which get no weight.
     """
     b, t, p, d = patches.shape
     side = round(p**0.5)

@@ -1,1 +1,1 @@
-"""Speeds and costs: `tempme bench`."""
+"""Measurements of speed: `tempme bench`."""

@@ -1,10 +1,10 @@
-"""Speeds measured side by side, in one run, so that ratios mean something."""
+"""Speed of encoding videos. Methods take turns, so a busy machine slows all of them alike."""
 
 import dataclasses
 import functools
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import jax
 import jax.numpy as jnp
@@ -15,21 +15,21 @@ from tempme_jax.building import create
 from tempme_jax.methods import split_method
 from tempme_jax.model import Model, encode_pixels
 
-# The product against which the speed of the towers is held: the MLP of ViT-B on 24 frames.
+# Sizes of the matrix product that speeds are compared with: the MLP of ViT-B on 24 frames.
 PRODUCT = (1200, 768, 3072)
 
 
 @dataclasses.dataclass(frozen=True)
 class EncodeSpeed:
-    """How fast a method encodes videos.
+    """Speed of encoding videos with one method.
 
     Attributes:
-        method: its name, or that of the model.
-        first_seconds: of the first call, compilation (or reading the compiled program) included.
+        method: name of the method or of the model.
+        first_seconds: seconds of the first call, which compiles or reads the compiled program.
         videos_per_second: median over the rounds.
-        ratio: to the first method, median over the rounds of the ratio within a round.
-        expected_ratio: the same by multiply-accumulates.
-        gmacs_per_second: 1e9 multiply-accumulates in a second.
+        ratio: speed relative to the first method: median over the rounds of the ratio in a round.
+        expected_ratio: the ratio that multiply-accumulates alone would give.
+        gmacs_per_second: 1e9 multiply-accumulates per second.
     """
 
     method: str
@@ -42,16 +42,16 @@ class EncodeSpeed:
 
 @dataclasses.dataclass(frozen=True)
 class DataSpeed:
-    """How fast training batches are read.
+    """Speed of reading training batches.
 
     Attributes:
-        batch_size: videos of a step.
-        workers: processes that read; 0 = threads.
-        steps: how many were measured.
-        first_seconds: until the first batch was there.
-        read_videos_per_second: of reading alone, after the first batch.
-        train_videos_per_second: with the device at work.
-        waited: the share of that time in which the device waited for data.
+        batch_size: videos in a batch.
+        workers: number of processes that read; 0 for threads.
+        steps: number of batches that were measured.
+        first_seconds: seconds until the first batch was ready.
+        read_videos_per_second: speed of reading without training, after the first batch.
+        train_videos_per_second: speed of training.
+        waited: share of the training time in which the device waited for data.
     """
 
     batch_size: int
@@ -63,7 +63,7 @@ class DataSpeed:
     waited: float
 
 
-def encode(
+def measure_encoding(
     methods: list[str],
     *,
     backbone: str = "ViT-B/32",
@@ -73,52 +73,52 @@ def encode(
     dtype: str = "float32",
     report: Callable[[str], None] = lambda message: None,
 ) -> list[EncodeSpeed]:
-    """Measures the video towers of methods, with folded random weights, in turns.
+    """Measure the video towers of several methods, with folded random weights, in turns.
 
     Args:
-        methods: names of `METHODS`; the first is what the others are compared with.
+        methods: names of `METHODS`; the others are compared with the first.
         backbone: a name of `ARCHITECTURES`.
         num_frames: frames of a video.
-        batch: videos of a call.
-        rounds: in each, every method makes one call.
-        dtype: of the activations.
-        report: is told what is being done.
+        batch: videos in a call.
+        rounds: number of calls of each method.
+        dtype: dtype of the activations.
+        report: called with a message before each part of the work.
 
     Raises:
-        ValueError: if a name is unknown; it says what is known.
+        ValueError: if a name is unknown.
     """
-    for method in methods:  # before the first of them has taken its time
+    for method in methods:  # an unknown name fails before the first method is measured
         split_method(method)
     make = functools.partial(create, backbone, num_frames=num_frames, dtype=dtype)
     models = {method: functools.partial(make, method=method) for method in methods}
-    return encode_models(models, batch=batch, rounds=rounds, report=report)
+    return measure_models(models, batch=batch, rounds=rounds, report=report)
 
 
-def encode_models(
-    models: dict[str, Callable[[], Model]],
+def measure_models(
+    models: Mapping[str, Callable[[], Model]],
     *,
     batch: int,
     rounds: int = 7,
     report: Callable[[str], None] = lambda message: None,
 ) -> list[EncodeSpeed]:
-    """Measures the video towers of models, with what was learned folded in, in turns.
+    """Measure the video towers of models, with their trained parameters folded in, in turns.
 
     Args:
-        models: what makes each, by its name; the first is what the others are compared with.
-        batch, rounds, report: as for `encode`.
+        models: functions that make the models, by name; the others are compared with the first.
+        batch, rounds, report: as in `measure_encoding`.
     """
     calls, first, macs = {}, {}, {}
     for name, make in models.items():
         report(f"preparing {name}")
         model = make()
-        macs[name] = costs.count(model.network, model.num_frames).mac * batch
-        calls[name] = encode_call(model, batch)
-        first[name] = seconds(calls[name])
+        macs[name] = costs.count_costs(model.network, model.num_frames).mac * batch
+        calls[name] = make_call(model, batch)
+        first[name] = time_call(calls[name])
     taken = {name: [] for name in models}
     for turn in range(rounds):
         report(f"round {turn + 1} of {rounds}")
         for name in models:
-            taken[name].append(seconds(calls[name]))
+            taken[name].append(time_call(calls[name]))
     base = next(iter(models))
     return [
         EncodeSpeed(
@@ -133,8 +133,8 @@ def encode_models(
     ]
 
 
-def encode_call(model: Model, batch: int) -> Callable[[], jax.Array]:
-    """A call that encodes the same random videos again."""
+def make_call(model: Model, batch: int) -> Callable[[], jax.Array]:
+    """Return a function that encodes the same random videos each time."""
     network, params = model.folded
     size = model.arch.image_size
     shape = (batch, model.num_frames, size, size, 3)
@@ -143,17 +143,17 @@ def encode_call(model: Model, batch: int) -> Callable[[], jax.Array]:
     return lambda: encode_pixels(network, params, pixels, mask)
 
 
-def product_speed(rounds: int = 20) -> float:
-    """1e9 multiply-accumulates in a second of one plain float32 matrix product, at best."""
+def measure_matrix_product(rounds: int = 20) -> float:
+    """Return the best speed of a float32 matrix product, in 1e9 multiply-accumulates per second."""
     n, inner, m = PRODUCT
     a, b = jnp.ones((n, inner)), jnp.ones((inner, m))
     multiply = jax.jit(jnp.matmul)
-    seconds(lambda: multiply(a, b))
-    return n * inner * m / 1e9 / min(seconds(lambda: multiply(a, b)) for _ in range(rounds))
+    time_call(lambda: multiply(a, b))
+    return n * inner * m / 1e9 / min(time_call(lambda: multiply(a, b)) for _ in range(rounds))
 
 
-def seconds(call: Callable[[], jax.Array]) -> float:
-    """How long a call takes until its result is there."""
+def time_call(call: Callable[[], jax.Array]) -> float:
+    """Return the seconds until the result of a call is ready."""
     start = time.perf_counter()
     jax.block_until_ready(call())
     return time.perf_counter() - start

@@ -1,4 +1,4 @@
-"""How fast videos are indexed, and whether decoding or embedding is what takes the time."""
+"""Speed of indexing videos, and of its two parts: decoding and embedding."""
 
 import contextlib
 import dataclasses
@@ -7,11 +7,10 @@ import resource
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import av
 import numpy as np
 
 from tempme_jax.building import create
@@ -19,39 +18,39 @@ from tempme_jax.loading import load
 from tempme_jax.model import Model
 from tempme_jax.networks.architecture import ARCHITECTURES
 from tempme_jax.search.indexing import run as indexing
-from tempme_jax.search.indexing.embedding import Embedder, embedder_of
-from tempme_jax.search.indexing.plan import Place, Work
-from tempme_jax.search.indexing.progress import Progress
-from tempme_jax.search.indexing.reading import Failed, Piece, Source, read_windows
-from tempme_jax.search.indexing.report import Report
+from tempme_jax.search.indexing.embedding import EmbeddedVideo, Embedder, make_embedder
+from tempme_jax.search.indexing.plan import VideoFolder, Work
+from tempme_jax.search.indexing.reading import FailedVideo, Piece, Source, read_windows
+from tempme_jax.search.indexing.report import IndexReport
 from tempme_jax.search.indexing.windows import Sampling
 from tempme_jax.search.store.store import Store
+from tempme_jax.video.writing import write_video
 
-# Of the videos that are made.
+# Size in pixels, frames per second and length in seconds of the videos that are made.
 WIDTH, HEIGHT, RATE, SECONDS = 320, 240, 30, 10
-# Calls of which the median tells how fast embedding alone is, after the one that compiles.
+# Calls that are timed of the embedder, after the one that compiles; their median counts.
 ROUNDS = 5
 
 
 @dataclasses.dataclass(frozen=True)
 class IndexSpeed:
-    """How fast videos are indexed.
+    """Speed of indexing videos.
 
     Attributes:
-        videos, failed, windows: that were indexed, and videos that could not be.
-        minutes: of video.
-        workers: processes that decode.
-        seconds: of the whole run, from looking into the folder to the last write.
-        videos_per_second, minutes_per_minute, windows_per_second: of the whole run.
-        first_seconds: until the first windows were read, when the run came to that: mostly
-            the start of processes.
-        waited_seconds: in which embedding waited for windows after that.
-        embed_seconds: in which it embedded.
-        waited: the share of `waited_seconds` in the whole run.
-        decode_cpu_seconds: of processors, in all child processes: started, opened, decoded.
-        read_windows_per_second: of decoding alone, from the first windows on.
-        embed_windows_per_second: of embedding alone, in full batches.
-        ratio: of the two; below 1 decoding is what embedding waits for.
+        videos, failed: numbers of videos that were indexed, and that could not be.
+        windows: number of windows that were indexed.
+        minutes: length of the videos.
+        workers: number of processes that decode.
+        seconds: seconds of the whole run, from listing the folder to the last write.
+        videos_per_second, minutes_per_minute, windows_per_second: speed of the whole run.
+        first_seconds: seconds until the first windows were read; mostly the start of processes.
+        waited_seconds: seconds in which embedding waited for windows after that.
+        embed_seconds: seconds of embedding.
+        waited: share of `waited_seconds` in the whole run.
+        decode_cpu_seconds: CPU seconds of all child processes.
+        read_windows_per_second: speed of decoding by itself, after the first windows.
+        embed_windows_per_second: speed of embedding by itself, in full batches.
+        ratio: speed of decoding over speed of embedding; below 1 embedding has to wait.
     """
 
     videos: int
@@ -73,37 +72,37 @@ class IndexSpeed:
     ratio: float
 
 
-def measure(
+def measure_indexing(
     folder: str | os.PathLike,
     model: Model,
     *,
     workers: int | None = None,
     report: Callable[[str], None] = lambda message: None,
 ) -> IndexSpeed:
-    """Indexes a folder of videos into a temporary index, then decodes and embeds alone.
+    """Index a folder into a temporary index; time decoding and embedding by themselves, too.
 
     Args:
-        folder: with videos, and folders of videos; nothing is written to it.
-        model: that embeds.
-        workers: processes that decode; None: as `tempme index`.
-        report: is told what is being done.
+        folder: folder of videos, with subfolders; nothing is written to it.
+        model: the model that embeds.
+        workers: number of processes that decode; None for the default of `tempme index`.
+        report: called with a message before each part of the work.
 
     Raises:
-        VideoIndexError: no such folder, or no video in it.
-        ValueError: none of its videos can be read.
+        VideoIndexError: if there is no such folder, or no video in it.
+        ValueError: if none of its videos can be read.
     """
-    options, sampling = indexing.Options(workers=workers), Sampling(frames=model.num_frames)
+    options, sampling = indexing.IndexOptions(workers=workers), Sampling(frames=model.num_frames)
     report("compiling")
-    embedder = embedder_of(model)
-    alone = embed_alone(embedder, model)
+    embedder = make_embedder(model)
+    alone = measure_embedding(embedder, model)
     report("indexing")
-    before = children_seconds()
-    run, items = index(Path(folder), model, embedder, options, sampling)
-    cpu = children_seconds() - before
+    before = read_children_seconds()
+    run, items = index_videos(Path(folder), model, embedder, options, sampling)
+    cpu = read_children_seconds() - before
     if not run.windows:
         raise ValueError(f"no video in {folder} can be read; `tempme index` says why")
     report("decoding alone")
-    read = read_alone(items.sources, model, options, sampling)
+    read = measure_decoding(items.sources, model, options, sampling)
     waited = embedder.waited - items.first
     return IndexSpeed(
         run.embedded, len(run.failures), run.windows, 60 * run.hours, options.processes,
@@ -113,26 +112,26 @@ def measure(
     )  # fmt: skip
 
 
-def model_of(name: str, method: str | None) -> Model:
-    """A backbone with random weights, such as ViT-B/32, or what `load` opens by this name."""
+def open_model(name: str, method: str | None) -> Model:
+    """Return a backbone such as ViT-B/32 with random weights, or else what `load` opens."""
     if name in ARCHITECTURES:
         return create(name, method=method or "tempme")
     return load(name, method=method)
 
 
-class _Items:
-    """What is read while it is embedded, and how long the first took.
+class _TimedReader:
+    """A reader of windows that notes its sources and the time of the first windows.
 
     Attributes:
-        sources: that were read.
-        first: seconds until the first windows were there.
+        sources: the videos that were read.
+        first: seconds until the first windows were read.
     """
 
     def __init__(self):
         self.sources: list[Source] = []
         self.first = 0.0
 
-    def read(self, work: Work, **options) -> Iterator[Piece | Failed]:
+    def read(self, work: Work, **options) -> Iterator[Piece | FailedVideo]:
         self.sources, started = work.sources, time.perf_counter()
         with contextlib.closing(read_windows(work.sources, **options)) as items:
             for item in items:
@@ -140,42 +139,50 @@ class _Items:
                 yield item
 
 
-def index(
-    folder: Path, model: Model, embedder: Embedder, options: indexing.Options, sampling: Sampling
-) -> tuple[Report, _Items]:
-    """What `tempme index` does, but for opening the model."""
-    items = _Items()
+def index_videos(
+    folder: Path,
+    model: Model,
+    embedder: Embedder,
+    options: indexing.IndexOptions,
+    sampling: Sampling,
+) -> tuple[IndexReport, _TimedReader]:
+    """Do what `tempme index` does, except opening the model."""
+    items = _TimedReader()
     reading = {"image_size": model.arch.image_size, "workers": options.processes}
     embedder.waited = embedder.encoded = 0.0
+
+    def embed(work: Work) -> Generator[EmbeddedVideo | FailedVideo, None, None]:
+        yield from embedder(items.read(work, sampling=sampling, **reading))
+
     with tempfile.TemporaryDirectory(prefix="tempme-bench-") as made:
         store = Store.create(made, {}, [], np.zeros((0, model.arch.embed_dim), np.float32))
-        report = indexing.run(
+        report = indexing.update_index(
             store,
-            Place(folder, str(folder)),
-            lambda work: embedder(items.read(work, sampling=sampling, **reading)),
+            VideoFolder(folder, str(folder)),
+            embed,
             options,
-            progress=Progress(quiet=True),
+            quiet=True,
         )
     return report, items
 
 
-def read_alone(
-    sources: list[Source], model: Model, options: indexing.Options, sampling: Sampling
+def measure_decoding(
+    sources: list[Source], model: Model, options: indexing.IndexOptions, sampling: Sampling
 ) -> float:
-    """Windows a second that are read from videos if nothing else is done, after the first."""
+    """Return the windows per second of decoding by itself, after the first ones."""
     size, workers = model.arch.image_size, options.processes
-    moments, windows = [time.perf_counter()], [0]
+    times, windows = [time.perf_counter()], [0]
     for item in read_windows(sources, sampling, image_size=size, workers=workers):
         if isinstance(item, Piece):
-            moments.append(time.perf_counter())
+            times.append(time.perf_counter())
             windows.append(len(item.spans))
-    # Processes start until the first piece is there; of a single one nothing else is known.
-    since = 1 if len(moments) > 2 else 0
-    return sum(windows[since + 1 :]) / (moments[-1] - moments[since])
+    # Up to the first piece processes start, so the clock starts there, if there is a second one.
+    since = 1 if len(times) > 2 else 0
+    return sum(windows[since + 1 :]) / (times[-1] - times[since])
 
 
-def embed_alone(embedder: Embedder, model: Model) -> float:
-    """Windows a second that are embedded in full batches if nothing else is done."""
+def measure_embedding(embedder: Embedder, model: Model) -> float:
+    """Return the windows per second of embedding by itself, in full batches."""
     size = model.arch.image_size
     frames = np.zeros((embedder.batch, model.num_frames, size, size, 3), np.uint8)
     embedder.encode(frames)
@@ -187,39 +194,36 @@ def embed_alone(embedder: Embedder, model: Model) -> float:
     return embedder.batch / statistics.median(taken)
 
 
-def children_seconds() -> float:
-    """Seconds of processors that child processes took which have ended."""
+def read_children_seconds() -> float:
+    """Return the CPU seconds of all child processes that have ended."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
 
 
-def made_videos(folder: Path, count: int) -> Iterator[Path]:
-    """Makes so many videos, no two of which show the same; gives each when it is written."""
+def make_videos(folder: Path, count: int) -> Iterator[Path]:
+    """Make `count` different videos; yield the path of each when it is written."""
     files = [folder / f"{number:05d}.mp4" for number in range(count)]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for file, _ in zip(files, pool.map(write_video, files, range(count)), strict=True):
+        for file, _ in zip(files, pool.map(make_video, files, range(count)), strict=True):
             yield file
 
 
-def write_video(file: Path, seed: int) -> None:
-    """Writes H.264 with keyframes as rare as x264 has them by itself; a camera sways."""
+def make_video(file: Path, seed: int) -> None:
+    """Write a video of a swaying camera, with as few keyframes as x264 makes by default."""
     rng = np.random.default_rng(seed)
-    scene = random_scene(rng)
+    scene = make_random_scene(rng)
     margins = np.subtract(scene.shape[:2], (HEIGHT, WIDTH))
     sways = rng.uniform(0.05, 0.3, 2)
-    with av.open(file, "w") as container:
-        stream = container.add_stream("libx264", rate=RATE, options={"preset": "faster"})
-        stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
-        for number in range(RATE * SECONDS):
-            swing = (1 + np.sin(2 * np.pi * sways * number / RATE)) / 2
-            top, left = (swing * margins).astype(int)
-            pixels = np.ascontiguousarray(scene[top : top + HEIGHT, left : left + WIDTH])
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
-        container.mux(stream.encode())
+    swings = (1 + np.sin(2 * np.pi * sways * np.arange(RATE * SECONDS)[:, None] / RATE)) / 2
+    frames = (
+        np.ascontiguousarray(scene[top : top + HEIGHT, left : left + WIDTH])
+        for top, left in (swings * margins).astype(int)
+    )
+    write_video(file, frames, fps=RATE, options={"preset": "faster"})
 
 
-def random_scene(rng: np.random.Generator) -> np.ndarray:
-    """Random colours, coarse and fine: uint8 [480, 640, 3], twice the size of a video."""
+def make_random_scene(rng: np.random.Generator) -> np.ndarray:
+    """Return random colours, coarse and fine: uint8 [480, 640, 3], twice the size of a video."""
     scene = np.zeros((2 * HEIGHT, 2 * WIDTH, 3), np.uint8)
     for side, most in ((80, 128), (16, 80), (4, 48)):
         shape = (2 * HEIGHT // side, 2 * WIDTH // side, 3)

@@ -4,18 +4,18 @@ from typing import TYPE_CHECKING
 
 import rich.markup
 
-from tempme_jax.screen import console, format_number, new_table
+from tempme_jax.screen import format_number, make_console, make_table
 
-if TYPE_CHECKING:  # they import JAX and the database, which a table does without
+if TYPE_CHECKING:  # these import JAX and the database, which printing a table does not need
     from tempme_jax.bench.encode import DataSpeed, EncodeSpeed
     from tempme_jax.bench.index import IndexSpeed
     from tempme_jax.bench.search import SearchSpeed
-    from tempme_jax.compare.paper import Counted
+    from tempme_jax.compare.paper import CountedRow
 
 
-def print_costs(rows: list["Counted"]) -> None:
-    """Ours beside the paper's, table by table, and below why some differ."""
-    table = new_table("Costs of the video tower for one video, ours beside the paper's")
+def print_costs(rows: list["CountedRow"]) -> None:
+    """Print our costs beside the paper's, and below the table why some differ."""
+    table = make_table("Costs of the video tower for one video, ours beside the paper's")
     for name in ("Table", "Row", "Backbone", "Frames"):
         table.add_column(name)
     for name in ("Trains (M)", "paper", "GMAC", "GFLOPs", "paper", "Tokens", "paper", ""):
@@ -44,7 +44,7 @@ def print_costs(rows: list["Counted"]) -> None:
             rich.markup.escape(mark),
         )
         last = row.table
-    out = console()
+    out = make_console()
     out.print(table)
     out.print("GMAC: 1e9 multiply-accumulates computed here. GFLOPs: counted as the paper does.")
     for number, note in enumerate(notes, start=1):
@@ -52,8 +52,8 @@ def print_costs(rows: list["Counted"]) -> None:
 
 
 def print_encode_speeds(speeds: list["EncodeSpeed"], title: str, product: float) -> None:
-    """Videos a second of methods, and how near they come to a plain matrix product."""
-    table = new_table(f"Encoding videos: {title}")
+    """Print the speeds of methods, and below that of a plain matrix product."""
+    table = make_table(f"Encoding videos: {title}")
     table.add_column("Method")
     for name in ("Videos/s", "Ratio", "by GMAC", "GMAC/s", "First call (s)"):
         table.add_column(name, justify="right")
@@ -66,14 +66,14 @@ def print_encode_speeds(speeds: list["EncodeSpeed"], title: str, product: float)
             f"{speed.gmacs_per_second:.0f}",
             f"{speed.first_seconds:.1f}",
         )
-    out = console()
+    out = make_console()
     out.print(table)
     out.print(f"A plain float32 matrix product runs at {product:.0f} GMAC/s here.")
 
 
 def print_data_speed(speed: "DataSpeed") -> None:
-    """How fast batches are read."""
-    table = new_table(f"Reading batches of {speed.batch_size} videos, {speed.workers} workers")
+    """Print how fast batches are read."""
+    table = make_table(f"Reading batches of {speed.batch_size} videos, {speed.workers} workers")
     for name in ("First batch (s)", "Videos/s alone", "Videos/s training", "Waited for data"):
         table.add_column(name, justify="right")
     table.add_row(
@@ -82,12 +82,12 @@ def print_data_speed(speed: "DataSpeed") -> None:
         f"{speed.train_videos_per_second:.1f}",
         f"{speed.waited:.0%}",
     )
-    console().print(table)
+    make_console().print(table)
 
 
 def print_search_speed(speed: "SearchSpeed") -> None:
-    """How fast windows are found in memory, and by the index of the database."""
-    table = new_table(
+    """Print how fast windows are found in memory, and by the database's index."""
+    table = make_table(
         f"The best {speed.fetched:,} of {speed.windows:,} windows of {speed.width} numbers, "
         f"for {speed.queries:,} queries"
     )
@@ -108,16 +108,16 @@ def print_search_speed(speed: "SearchSpeed") -> None:
         "index of the database", *(f"{ms:.1f}" for ms in index), "-", f"{speed.recall:.4f}",
         f"{speed.disk_mb:.0f}", f"{speed.write_seconds:.1f} + {speed.build_seconds:.1f}",
     )  # fmt: skip
-    out = console()
+    out = make_console()
     out.print(table)
     out.print(
-        "Of the database: size on disk, vectors included; seconds of writing and of indexing."
+        "Of the database: size on disk with its vectors; seconds to write it and to index it."
     )
 
 
 def print_index_speed(speed: "IndexSpeed") -> None:
-    """How fast videos are indexed, and what takes the time."""
-    table = new_table(
+    """Print how fast videos are indexed, and which part takes how long."""
+    table = make_table(
         f"Indexing {speed.videos} videos ({speed.minutes:.1f} min, {speed.windows} windows), "
         f"workers: {speed.workers}"
     )
@@ -142,10 +142,10 @@ def print_index_speed(speed: "IndexSpeed") -> None:
         f"{speed.waited_seconds:.1f} ({speed.waited:.0%})",
         f"{speed.embed_seconds:.1f}",
     )
-    out = console()
+    out = make_console()
     out.print(table)
     out.print(
-        f"Alone, decoding reads {speed.read_windows_per_second:.2f} windows/s and embedding does "
+        f"By itself, decoding does {speed.read_windows_per_second:.2f} windows/s and embedding "
         f"{speed.embed_windows_per_second:.2f}: decoding is {speed.ratio:.2f} times as fast."
     )
     if speed.failed:

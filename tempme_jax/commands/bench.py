@@ -3,16 +3,16 @@
 import dataclasses
 import functools
 import json
-import sys
 
 import click
 
 from tempme_jax.commands.group import CONFIG, OVERRIDES, PASSED_ON, Group
+from tempme_jax.screen import make_progress_bar
 
 
 @click.group(cls=Group)
 def bench():
-    """Costs and speeds, measured here or counted."""
+    """Count costs and measure speeds."""
 
 
 @bench.command("costs")
@@ -21,41 +21,44 @@ def bench():
     "tables",
     type=int,
     multiple=True,
-    help="Only this table of the paper; may be given several times.",
+    help="Number of a table of the paper; may be given several times. Default: all.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print a list of rows as JSON.")
 def bench_costs(tables, as_json):
-    """Count costs, beside those of the paper's tables.
+    """Count the costs of methods, beside the paper's.
 
-    Parameters that train, multiply-accumulates of one video, and tokens that are left.
+    Prints the number of trained parameters, the multiply-accumulates of one video, and the tokens
+    at the output.
     """
     from tempme_jax.bench import printing
     from tempme_jax.compare import paper
 
-    rows = paper.rows_of(tables)
-    with click.progressbar(rows, label="Counting", file=sys.stderr) as bar:
+    rows = paper.select_rows(tables)
+    with make_progress_bar(rows, "Counting", unit="rows") as bar:
         counted = [paper.count_row(row) for row in bar]
     if as_json:
-        click.echo(json.dumps([row.as_json() for row in counted], indent=1))
+        click.echo(json.dumps([row.to_json() for row in counted], indent=1))
     else:
         printing.print_costs(counted)
 
 
 @bench.command("data", context_settings=PASSED_ON)
 @CONFIG
-@click.option("--steps", type=click.IntRange(1), default=20, show_default=True, help="To measure.")
+@click.option(
+    "--steps", type=click.IntRange(1), default=20, show_default=True, help="Batches to read."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
 @OVERRIDES
 def bench_data(config, steps, as_json, settings):
     """Measure how fast training batches are read.
 
-    Alone, and with the device at work. CONFIG and SETTINGS are those of a training, such as
-    configs/moving_shapes.py:tempme --config.data.workers=2.
+    Reads batches without training, then while training. CONFIG and SETTINGS are those of a
+    training, such as configs/moving_shapes.py:tempme --config.data.workers=2.
     """
     from tempme_jax.bench import data, printing
-    from tempme_jax.training.flags import from_flags
+    from tempme_jax.training.flags import parse_flags
 
-    speed = data.measure(from_flags([f"--config={config}", *settings]), steps)
+    speed = data.measure_reading(parse_flags([f"--config={config}", *settings]), steps)
     if as_json:
         click.echo(json.dumps(dataclasses.asdict(speed), indent=1))
     else:
@@ -64,31 +67,36 @@ def bench_data(config, steps, as_json, settings):
 
 @bench.command("runs")
 @click.argument("workdirs", nargs=-1, required=True, type=click.Path())
-@click.option("--batch", type=click.IntRange(1), help="Videos a call. Default: as embedding does.")
-@click.option("--rounds", type=click.IntRange(1), default=7, show_default=True, help="Calls each.")
-@click.option("--out", type=click.Path(dir_okay=False), help="Write the rows as JSON here.")
+@click.option(
+    "--batch", type=click.IntRange(1), help="Videos in a call. Default: as for embedding."
+)
+@click.option(
+    "--rounds", type=click.IntRange(1), default=7, show_default=True, help="Calls of each model."
+)
+@click.option(
+    "--out", type=click.Path(dir_okay=False), help="Also write the rows to this JSON file."
+)
 def bench_runs(workdirs, batch, rounds, out):
-    """Measure how many videos a second trained models encode.
+    """Measure how many videos per second trained models encode.
 
-    In turns, in one run; compared with the first of WORKDIRS.
+    The models take turns, and are compared with the first of WORKDIRS.
     """
-    import pathlib
-
     from tempme_jax.bench import encode, printing
+    from tempme_jax.files import write_text
     from tempme_jax.loading import load
-    from tempme_jax.model import video_batch
+    from tempme_jax.model import choose_video_batch
 
-    batch = batch or video_batch()
-    speeds = encode.encode_models(
+    batch = batch or choose_video_batch()
+    speeds = encode.measure_models(
         {workdir: functools.partial(load, workdir) for workdir in workdirs},
         batch=batch,
         rounds=rounds,
         report=functools.partial(click.echo, err=True),
     )
-    printing.print_encode_speeds(speeds, f"{batch} videos a call", encode.product_speed())
+    printing.print_encode_speeds(speeds, f"{batch} videos a call", encode.measure_matrix_product())
     if out:
         rows = [dataclasses.asdict(speed) for speed in speeds]
-        pathlib.Path(out).write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+        write_text(out, json.dumps(rows, indent=1) + "\n")
 
 
 @bench.command("encode")
@@ -96,31 +104,33 @@ def bench_runs(workdirs, batch, rounds, out):
 @click.option(
     "--backbone", default="ViT-B/32", show_default=True, help="ViT-B/32, ViT-B/16 or ViT-L/14."
 )
-@click.option("--frames", type=click.IntRange(1), default=12, show_default=True, help="Of a video.")
 @click.option(
-    "--batch", type=click.IntRange(1), help="Videos a call. Default: as many as embedding takes."
+    "--frames", type=click.IntRange(1), default=12, show_default=True, help="Frames of a video."
 )
 @click.option(
-    "--rounds", type=click.IntRange(1), default=7, show_default=True, help="Calls of a method."
+    "--batch", type=click.IntRange(1), help="Videos in a call. Default: as for embedding."
+)
+@click.option(
+    "--rounds", type=click.IntRange(1), default=7, show_default=True, help="Calls of each method."
 )
 @click.option(
     "--dtype",
     type=click.Choice(["float32", "bfloat16"]),
     default="float32",
     show_default=True,
-    help="Of the activations.",
+    help="dtype of the activations.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print a list of rows as JSON.")
 def bench_encode(methods, backbone, frames, batch, rounds, dtype, as_json):
-    """Measure how many videos a second methods encode.
+    """Measure how many videos per second methods encode.
 
-    In turns, in one run, with random weights; compared with the first of them.
+    The methods have random weights, take turns, and are compared with the first of them.
     """
     from tempme_jax.bench import encode, printing
-    from tempme_jax.model import video_batch
+    from tempme_jax.model import choose_video_batch
 
-    batch = batch or video_batch()
-    speeds = encode.encode(
+    batch = batch or choose_video_batch()
+    speeds = encode.measure_encoding(
         [method.strip() for method in methods.split(",")],
         backbone=backbone,
         num_frames=frames,
@@ -133,36 +143,40 @@ def bench_encode(methods, backbone, frames, batch, rounds, dtype, as_json):
         click.echo(json.dumps([dataclasses.asdict(speed) for speed in speeds], indent=1))
     else:
         title = f"{backbone}, {frames} frames, {batch} videos a call, {dtype}"
-        printing.print_encode_speeds(speeds, title, encode.product_speed())
+        printing.print_encode_speeds(speeds, title, encode.measure_matrix_product())
 
 
 @bench.command("search")
 @click.option(
-    "--windows", type=click.IntRange(1), default=100_000, show_default=True, help="To search in."
+    "--windows",
+    type=click.IntRange(1),
+    default=100_000,
+    show_default=True,
+    help="Number of windows to search in.",
 )
 @click.option(
-    "--queries", type=click.IntRange(1), default=1000, show_default=True, help="To search for."
+    "--queries", type=click.IntRange(1), default=1000, show_default=True, help="Number of queries."
 )
 @click.option(
-    "--width", type=click.IntRange(1), default=512, show_default=True, help="Of a vector."
+    "--width", type=click.IntRange(1), default=512, show_default=True, help="Numbers in a vector."
 )
 @click.option(
     "--fetch",
     type=click.IntRange(10),
     default=200,
     show_default=True,
-    help="Windows for a query; 200 are what ten moments take.",
+    help="Windows that a query asks for; ten moments take 200.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
 def bench_search(windows, queries, width, fetch, as_json):
     """Measure how fast an index is searched.
 
-    In memory, as up to 200,000 windows are, and by the database's own index, as more are. The
-    vectors are random, in clusters.
+    Searches random vectors in two ways: in memory, as `tempme search` does for up to 200,000
+    windows, and by the database's own index, as it does for more.
     """
     from tempme_jax.bench import printing, search
 
-    speed = search.measure(
+    speed = search.measure_search(
         windows, queries, width, fetch, report=functools.partial(click.echo, err=True)
     )
     if as_json:
@@ -175,22 +189,22 @@ def bench_search(windows, queries, width, fetch, as_json):
 @click.option(
     "--folder",
     type=click.Path(exists=True, file_okay=False),
-    help="Of videos: all of them are indexed, elsewhere. Default: videos that are made.",
+    help="Folder of videos; nothing is written to it. Default: videos made for this.",
 )
 @click.option(
     "--videos",
     type=click.IntRange(1),
     default=24,
     show_default=True,
-    help="To make, without --folder.",
+    help="Number of videos to make, without --folder.",
 )
 @click.option(
     "--model",
     default="ViT-B/32",
     show_default=True,
-    help="A backbone, with random weights; or weights, as for tempme_jax.load.",
+    help="Backbone with random weights, or weights as for tempme_jax.load.",
 )
-@click.option("--method", help="Of the model. Default: what the weights say, else tempme.")
+@click.option("--method", help="Method of the model. Default: that of the weights, else tempme.")
 @click.option(
     "--workers", type=click.IntRange(1), help="Processes that decode. Default: cores - 1."
 )
@@ -198,8 +212,8 @@ def bench_search(windows, queries, width, fetch, as_json):
 def bench_index(folder, videos, model, method, workers, as_json):
     """Measure how fast videos are indexed.
 
-    And whether decoding or embedding takes the time. The videos that are made last 10 seconds, 30
-    frames of 320 x 240 pixels each, as H.264.
+    Also measures decoding and embedding by themselves. The videos that are made are H.264, 10
+    seconds long, with 30 frames per second of 320 x 240 pixels.
     """
     import contextlib
     import pathlib
@@ -210,13 +224,12 @@ def bench_index(folder, videos, model, method, workers, as_json):
     with contextlib.ExitStack() as stack:
         if not folder:
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="tempme-bench-"))
-            made = index.made_videos(pathlib.Path(folder), videos)
-            with click.progressbar(made, videos, "Making videos", file=sys.stderr) as bar:
-                for _ in bar:
-                    pass
-        speed = index.measure(
+            made = index.make_videos(pathlib.Path(folder), videos)
+            for _ in make_progress_bar(made, "Making videos", total=videos, unit="videos"):
+                pass
+        speed = index.measure_indexing(
             folder,
-            index.model_of(model, method),
+            index.open_model(model, method),
             workers=workers,
             report=functools.partial(click.echo, err=True),
         )

@@ -9,41 +9,46 @@ from tempme_jax.commands.group import CONFIG, OVERRIDES, PASSED_ON
 
 @click.command(context_settings=PASSED_ON)
 @CONFIG
+@click.option("--methods", help="Separated by commas, or all. Default: lora,tome,tempme.")
 @click.option(
-    "--methods", help="By commas, or all. Default: lora,tome,tempme; of a table: its own."
+    "--seeds", type=click.IntRange(1), default=3, show_default=True, help="Runs of each method."
 )
-@click.option("--seeds", type=click.IntRange(1), default=3, show_default=True, help="How many.")
 @click.option(
     "--data",
     type=click.Path(dir_okay=False),
-    help="For a table: config of the data set. Default: the built-in set.",
+    help="Config of a data set, if CONFIG is a table. Default: the built-in set.",
 )
 @click.option(
     "--recipe",
     type=click.Choice(["own", "shared"]),
-    help="Every method's own, or one for all. Default: as the config of the data set does.",
+    help="Each method's own training recipe, or one for all. Default: the data set's.",
 )
 @click.option(
-    "--workdir", type=click.Path(file_okay=False), help="Default: workdir/compare-<config>."
+    "--workdir",
+    type=click.Path(file_okay=False),
+    help="Folder for the runs. Default: workdir/compare-<config>.",
 )
-@click.option("--speeds/--no-speeds", default=True, help="Measure encoding, too. Default: yes.")
+@click.option(
+    "--speeds/--no-speeds",
+    default=True,
+    help="Also measure how fast videos are encoded. Default: yes.",
+)
 @OVERRIDES
 def compare(config, methods, seeds, data, recipe, workdir, speeds, settings):
     """Train methods with several seeds; print one table.
 
-    Each is trained and evaluated in a process of its own, and a plot is saved, too. CONFIG is that
-    of a data set, such as configs/moving_shapes.py, or a table of the paper, such as
-    configs/tables/table2.py, whose figures are printed beside. SETTINGS such as
-    --config.train.steps=100 hold for all. What was finished before in the same workdir is not run
-    again; what was interrupted goes on.
+    CONFIG is a data set, such as configs/moving_shapes.py, or a table of the paper, such as
+    configs/tables/table2.py; a table's own figures are printed beside ours. SETTINGS such as
+    --config.train.steps=100 apply to all runs. Each run is a process of its own. Run the command
+    again to continue: finished runs are kept, interrupted ones resume.
     """
     from tempme_jax.compare import runs as comparison
     from tempme_jax.compare import tables
 
-    config, entries, name = tables.chosen(config, methods, data, recipe)
+    config, contenders, name = tables.choose_contenders(config, methods, data, recipe)
     workdir = workdir or f"workdir/compare-{name}"
     code = comparison.run(
-        config, entries, seeds, workdir=workdir, overrides=settings, speeds=speeds
+        config, contenders, seeds, workdir=workdir, overrides=settings, speeds=speeds
     )
     sys.exit(code)
 

@@ -1,4 +1,4 @@
-"""`tempme data`: data sets."""
+"""`tempme data`: check, download and prepare data sets."""
 
 import sys
 
@@ -9,25 +9,29 @@ from tempme_jax.commands.group import CONFIG, OVERRIDES, PASSED_ON, Group
 
 @click.group(cls=Group)
 def data():
-    """Data sets: what is there, and what is missing."""
+    """Check, download and prepare data sets."""
 
 
 @data.command("doctor")
 @click.argument("name")
 @click.option(
-    "--root", type=click.Path(file_okay=False), help="annotations/ and videos/. Default: data/NAME."
+    "--root",
+    type=click.Path(file_okay=False),
+    help="Folder with annotations/ and videos/. Default: data/NAME.",
 )
-@click.option("--variant", default="", help="Of the data set, such as 7k of msrvtt.")
-@click.option("--workers", type=click.IntRange(1), help="Processes. Default: one for every core.")
-@click.option("--quick", is_flag=True, help="Only look for the files, do not decode any.")
+@click.option("--variant", default="", help="Variant of the data set, such as 7k of msrvtt.")
+@click.option(
+    "--workers", type=click.IntRange(1), help="Number of processes. Default: one per core."
+)
+@click.option("--quick", is_flag=True, help="Only look for the files; decode none.")
 def data_doctor(name, root, variant, workers, quick):
-    """List what of data set NAME is missing or corrupt.
+    """Check the files of data set NAME.
 
-    Beside what is expected and found, and with what to do.
+    List the missing and the damaged videos of each split, and what to do about them.
     """
     from tempme_jax.datasets import check
 
-    report = check.examine(
+    report = check.check_data_set(
         name, root or f"data/{name}", variant, deep=not quick, workers=workers, progress=True
     )
     check.print_report(report)
@@ -36,9 +40,11 @@ def data_doctor(name, root, variant, workers, quick):
 
 @data.command("download")
 @click.argument("name", type=click.Choice(["msrvtt"]))
-@click.option("--root", type=click.Path(file_okay=False), help="Where to. Default: data/NAME.")
+@click.option(
+    "--root", type=click.Path(file_okay=False), help="Folder to download to. Default: data/NAME."
+)
 def data_download(name, root):
-    """Fetch the public files of data set NAME."""
+    """Download the public files of data set NAME."""
     import pathlib
 
     from tempme_jax.datasets import msrvtt
@@ -50,15 +56,16 @@ def data_download(name, root):
 @CONFIG
 @OVERRIDES
 def data_prepare(config, settings):
-    """Decode the videos of a data set once.
+    """Decode the videos of a data set once, and store their frames.
 
-    As CONFIG says, such as configs/msrvtt.py; training does so, too. SETTINGS are such as
-    --config.data.root=FOLDER. When it is interrupted, the same command goes on.
+    CONFIG is the config file of a run, such as configs/msrvtt.py; SETTINGS change it, such as
+    --config.data.root=FOLDER. Training prepares the data set, too, if that is not done. After an
+    interruption, the same command resumes.
     """
-    from tempme_jax.training.flags import from_flags
-    from tempme_jax.training.splits import prepare
+    from tempme_jax.training.flags import parse_flags
+    from tempme_jax.training.splits import prepare_data
 
-    prepare(from_flags([f"--config={config}", *settings]).data)
+    prepare_data(parse_flags([f"--config={config}", *settings]).data)
 
 
 @data.command("samples")
@@ -66,9 +73,9 @@ def data_prepare(config, settings):
 def data_samples(folder):
     """Write 96 short videos to try a search on.
 
-    They are the test videos of the built-in set, such as "a red circle moves right then up", which
-    the model tiny-tempme was trained for. FOLDER is made if it is not there, files that are there
-    are kept, and captions.csv beside them says what each of them shows.
+    They are the test videos of the built-in data set, for which the model tiny-tempme was trained,
+    such as "a red circle moves right then up". FOLDER is created if needed, and existing files are
+    kept. A file captions.csv in it lists what each video shows.
     """
     import shlex
 

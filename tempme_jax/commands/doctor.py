@@ -1,4 +1,4 @@
-"""`tempme doctor`: what works on this machine."""
+"""`tempme doctor`: check the installation."""
 
 import sys
 
@@ -6,17 +6,17 @@ import click
 
 
 @click.command("doctor")
-@click.option("--json", "as_json", is_flag=True, help="Print an object of JSON.")
-def show_doctor(as_json):
-    """Say what is ready here, and what is missing.
+@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
+def diagnose(as_json):
+    """Check the installation.
 
-    Libraries, devices, caches, decoders and optional parts, with the command that gets what is
-    missing. Ends with exit code 1 if that is something that is needed.
+    Prints what works, what is missing, and the command that fixes it: libraries, devices, caches,
+    decoders and optional parts. The exit code is 1 if something is missing that is needed.
     """
-    from tempme_jax import doctor
+    from tempme_jax.doctor import report as doctor
 
     report = doctor.examine()
-    text = doctor.as_json(report) if as_json else doctor.as_text(report)
+    text = doctor.format_json(report) if as_json else doctor.format_text(report)
     encoding = sys.stdout.encoding or "utf-8"
     click.echo(text.encode(encoding, "backslashreplace").decode(encoding))
     sys.exit(0 if report.ready else 1)

@@ -1,18 +1,18 @@
-"""What the parts of the `tempme` command have in common."""
+"""The base of the `tempme` command: a group of commands that report mistakes in one line."""
 
 import click
 
 from tempme_jax.checks import suggest
 
-# What goes wrong by what the user gave: shown without a traceback.
+# Errors caused by the user's input: shown without a traceback.
 USER_ERRORS = (ValueError, OSError)
 
 
 class Group(click.Group):
-    """Commands that report a user's mistake in one line, and suggest names for mistyped ones."""
+    """Commands that report a user's mistake in one line, and suggest names for a mistyped one."""
 
     def resolve_command(self, ctx, args):
-        """Finds the command, or names those most like it."""
+        """Find the command, or suggest the nearest names."""
         if args and self.get_command(ctx, args[0]) is None and not args[0].startswith("-"):
             hint = suggest(args[0], self.list_commands(ctx))
             listed = ", ".join(self.list_commands(ctx))
@@ -20,7 +20,7 @@ class Group(click.Group):
         return super().resolve_command(ctx, args)
 
     def invoke(self, ctx):
-        """Runs the command."""
+        """Run the command."""
         try:
             return super().invoke(ctx)
         except USER_ERRORS as error:

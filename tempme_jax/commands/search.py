@@ -1,4 +1,4 @@
-"""`tempme index`, `tempme search` and `tempme serve`: videos of one's own."""
+"""The commands `tempme index`, `tempme search` and `tempme serve`, for your own videos."""
 
 import contextlib
 import json
@@ -13,52 +13,51 @@ from collections.abc import Iterator
 
 import click
 
+from tempme_jax.words import pluralize
+
 UNITS = {"h": 3600, "m": 60, "s": 1}
 INTERRUPTED = 130
 
 INDEX = click.option(
     "--index",
     "place",
-    help="Where the index is, or the folder of its videos; s3:// and gs://, too.",
+    help="Path of the index, or of the folder of its videos, or s3:// or gs://. Default: here.",
 )
 
 
-class Duration(click.ParamType):
-    """A length of time such as 2h, 1h30m or 45s, in seconds."""
+class DurationOption(click.ParamType):
+    """A duration such as 2h, 1h30m or 45s, in seconds."""
 
     name = "duration"
 
     def convert(self, value, param, ctx):
-        """From text."""
+        """Convert from text."""
         if isinstance(value, float):
             return value
         parts = re.fullmatch(r"(?:([\d.]+)h)?(?:([\d.]+)m)?(?:([\d.]+)s?)?", value.strip())
         try:
-            seconds = sum(
-                float(part) * unit
-                for part, unit in zip(parts.groups(), UNITS.values(), strict=True)
-                if part
-            )
-        except (AttributeError, ValueError):
+            numbers = zip(parts.groups() if parts else (), UNITS.values(), strict=False)
+            seconds = sum(float(number) * unit for number, unit in numbers if number)
+        except ValueError:
             seconds = 0.0
         if seconds <= 0:
-            self.fail(f"{value!r} is no length of time; it is like 2h, 1h30m, 90m or 45s")
+            self.fail(f"{value!r} is not a duration; write it like 2h, 1h30m, 90m or 45s")
         return seconds
 
 
-class Shard(click.ParamType):
-    """Which of how many parts, such as 0/4."""
+class ShardOption(click.ParamType):
+    """A part of the videos and the number of parts, such as 0/4."""
 
     name = "i/n"
 
     def convert(self, value, param, ctx):
-        """From text."""
+        """Convert from text."""
         if isinstance(value, tuple):
             return value
         parts = re.fullmatch(r"(\d+)/(\d+)", value.strip())
         number, of = map(int, parts.groups()) if parts else (0, 0)
         if not number < of:
-            self.fail(f"{value!r} is no part; of four parts they are 0/4, 1/4, 2/4 and 3/4")
+            self.fail(f"{value!r} is not a shard; four shards are 0/4, 1/4, 2/4 and 3/4")
         return number, of
 
 
@@ -67,113 +66,136 @@ class Shard(click.ParamType):
 @click.option(
     "--index",
     "place",
-    help="Where to keep it: a folder, or s3:// or gs://. Default: FOLDER/.tempme.",
+    help="Where to keep the index: a folder, or s3:// or gs://. Default: FOLDER/.tempme.",
 )
 @click.option(
     "--model",
-    help="Weights, as for tempme_jax.load. Default: that of the index, else OpenAI's ViT-B/32.",
+    help="Weights, as for tempme_jax.load. Default: those of the index, else OpenAI's ViT-B/32.",
 )
-@click.option("--method", help="Of the model. Default: what the weights say, else tempme.")
+@click.option("--method", help="Method of the model. Default: that of the weights, else tempme.")
 @click.option(
-    "--frames", type=click.IntRange(1), help="Of a window. Default: of the model, else 12."
+    "--frames",
+    type=click.IntRange(1),
+    help="Frames per window. Default: those of the model, else 12.",
 )
-@click.option("--fps", type=click.FloatRange(0, min_open=True), help="Frames a second. Default: 1.")
 @click.option(
-    "--overlap", type=click.FloatRange(0, 1, max_open=True), help="Of windows. Default: 0.5."
+    "--fps",
+    type=click.FloatRange(0, min_open=True),
+    help="Frames per second of video. Default: 1.",
+)
+@click.option(
+    "--overlap",
+    type=click.FloatRange(0, 1, max_open=True),
+    help="Share of a window that the next one repeats. Default: 0.5.",
 )
 @click.option(
     "--workers",
     type=click.IntRange(1),
-    help="Processes that decode. Default: cores - 1. With --ray: actors.",
+    help="Processes that decode. Default: cores - 1. With --ray: number of actors.",
 )
 @click.option(
     "--nice",
     type=click.IntRange(0, 19),
     default=0,
-    help="Give way to other programs: 0 (no) to 19.",
+    help="Give way to other programs, from 0 (not at all) to 19.",
 )
 @click.option(
-    "--budget", type=Duration(), help="Stop after this time, such as 2h; go on next time."
+    "--budget",
+    type=DurationOption(),
+    help="Stop after this time, such as 2h; the next run resumes.",
 )
 @click.option("--retry-failed", is_flag=True, help="Try files again that failed before.")
 @click.option(
-    "--shard", type=Shard(), help="Do one part of the videos, such as 0/4; one process each."
+    "--shard",
+    type=ShardOption(),
+    help="Index one part of the videos, such as 0/4; run one process per part.",
 )
 @click.option("--ray", help="Embed on a Ray cluster: its address, or local.")
-@click.option("--verify", is_flag=True, help="Check the index first, and repair what can be.")
-@click.option("--rebuild", is_flag=True, help="Make the index anew, as for another model.")
-@click.option("--forget", is_flag=True, help="Take FOLDER out of the index; touches no video.")
-@click.option("--quiet", is_flag=True, help="No progress.")
+@click.option("--verify", is_flag=True, help="First check the index, and repair it.")
+@click.option("--rebuild", is_flag=True, help="Replace the index, for example for another model.")
+@click.option("--forget", is_flag=True, help="Remove FOLDER from the index; deletes no video.")
+@click.option("--quiet", is_flag=True, help="Show no progress.")
 def index(
-    folder, place, model, method, frames, fps, overlap, workers, nice, budget, retry_failed, shard,
-    ray, verify, rebuild, forget, quiet,
+    folder, place, model, method, frames, fps, overlap, nice, verify, rebuild, forget, quiet,
+    **options,
 ):  # fmt: skip
-    """Make videos in FOLDER searchable.
+    """Make the videos in FOLDER searchable.
 
-    Cuts every video into overlapping windows and embeds each. Run it again, and only what is new,
-    changed, moved or gone is looked at; whatever ended a run, the next one goes on. What could not
-    be read is listed in failed.jsonl in the index.
+    Every video is cut into overlapping windows, and each window is embedded. Run the command again
+    to index what is new or has changed, or to resume after an interruption. Vectors from different
+    models cannot be compared, so an index accepts only the model it was built with. Files that
+    cannot be read are listed in failed.jsonl in the index.
     """
     from tempme_jax.search import paths
     from tempme_jax.search.index import VideoIndex
-    from tempme_jax.search.indexing.run import failures_file
 
     os.nice(nice)
-    if ray:  # an actor may have the same accelerator: neither takes all of its memory
+    if options["ray"]:  # an actor may share the accelerator, so neither takes all of its memory
         os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
-    place = place or paths.index_of(folder)
     videos = VideoIndex(
-        place, model=model, method=method, num_frames=frames, fps=fps, overlap=overlap, anew=rebuild
-    )
+        place or paths.locate_index(folder), model=model, method=method, num_frames=frames,
+        fps=fps, overlap=overlap, anew=rebuild,
+    )  # fmt: skip
     if forget:
-        click.echo(f"Taken out of the index {videos.uri}: {videos.forget(folder)} files")
+        count = pluralize(videos.forget(folder), "file")
+        click.echo(f"Removed from the index {videos.uri}: {count}")
         return
     if verify and videos.exists:
-        found = videos.verify(quiet=quiet)
-        click.echo(found.summary)
-        for other in found.folders:
-            if other != pathlib.Path(folder).expanduser().resolve():
-                click.echo(f"To embed them anew, index {click.format_filename(other)}, too")
+        verify_first(videos, folder, quiet=quiet)
     is_new = not videos.exists
     try:
-        with interrupted_politely():
-            report = videos.add(
-                folder, workers=workers, retry_failed=retry_failed, shard=shard, budget=budget,
-                ray=ray, quiet=quiet,
-            )  # fmt: skip
+        with treat_sigterm_as_interrupt():
+            report = videos.add(folder, quiet=quiet, **options)
     except KeyboardInterrupt:
-        click.echo("Interrupted. The same command goes on.", err=True)
+        click.echo("Interrupted. Run the same command to resume.", err=True)
         sys.exit(INTERRUPTED)
+    print_report(report, videos.uri, options["shard"], is_new=is_new and not quiet)
+
+
+def verify_first(videos, folder, *, quiet):
+    """Verify and repair an index, and name the other folders that have to be indexed again."""
+    found = videos.verify(quiet=quiet)
+    click.echo(found.summary)
+    for other in found.folders:
+        if other != pathlib.Path(folder).expanduser().resolve():
+            click.echo(f"Also index {click.format_filename(other)} again, to embed its files")
+
+
+def print_report(report, uri, shard, *, is_new):
+    """Print the report of a run, and what to do next; exit with a code if it was interrupted."""
+    from tempme_jax.search.indexing.run import locate_failures_file
+    from tempme_jax.search.paths import is_remote
+
     click.echo(report.summary)
-    if report.failures and not paths.is_remote(videos.uri):
-        click.echo(f"All of them: {click.format_filename(failures_file(videos.uri, shard))}")
-    if is_new and not (report.stopped or quiet):
-        at = shlex.quote(videos.uri)
-        click.echo(f'Next: tempme search "what is to be seen" --index {at}')
-        click.echo(f"  or: tempme serve --open --index {at}")
+    if report.failures and not is_remote(uri):
+        file = click.format_filename(locate_failures_file(uri, shard))
+        click.echo(f"All of them are listed in {file}")
+    if is_new and not report.stopped:
+        click.echo(f'Next: tempme search "what is to be seen" --index {shlex.quote(uri)}')
+        click.echo(f"  or: tempme serve --open --index {shlex.quote(uri)}")
     if report.stopped == "Interrupted":
         sys.exit(INTERRUPTED)
 
 
 @contextlib.contextmanager
-def one_line() -> Iterator[None]:
-    """What is wrong with a query, or with what is asked for, is said in a line."""
+def report_in_one_line() -> Iterator[None]:
+    """Report errors and warnings about a query in one line each."""
     from tempme_jax.text.bpe import TextCutWarning
     from tempme_jax.video.container import VideoError
 
     try:
-        with warnings.catch_warnings(record=True) as said:
+        with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", TextCutWarning)
             yield
     except VideoError as error:
         raise click.ClickException(str(error)) from error
-    for warning in said:
+    for warning in caught:
         click.echo(f"Warning: {warning.message}", err=True)
 
 
 @contextlib.contextmanager
-def interrupted_politely():
-    """What ends a process politely is as Ctrl-C: what is done is stored."""
+def treat_sigterm_as_interrupt():
+    """Treat SIGTERM like Ctrl-C: finished work is stored."""
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         yield
@@ -185,26 +207,33 @@ def interrupted_politely():
 @click.argument("text", required=False)
 @INDEX
 @click.option("-k", type=click.IntRange(1), default=10, show_default=True, help="Moments to show.")
-@click.option("--in", "folder", type=click.Path(), help="Only videos in this folder.")
-@click.option("--image", type=click.Path(dir_okay=False), help="Search with a picture instead.")
-@click.option("--clip", type=click.Path(dir_okay=False), help="Search with a video instead.")
-@click.option("--from", "start", type=float, default=0.0, help="Where the clip begins, in seconds.")
-@click.option("--to", "end", type=float, help="Where it ends. Default: at the end.")
-@click.option("--model", help="Weights, if they lie elsewhere now.")
+@click.option("--in", "folder", type=click.Path(), help="Search only videos in this folder.")
+@click.option(
+    "--image", type=click.Path(dir_okay=False), help="Search with a picture instead of a text."
+)
+@click.option(
+    "--clip", type=click.Path(dir_okay=False), help="Search with a video instead of a text."
+)
+@click.option(
+    "--from", "start", type=float, default=0.0, help="Start within that video, in seconds."
+)
+@click.option("--to", "end", type=float, help="End within that video, in seconds.")
+@click.option("--model", help="New place of the weights, if they have moved.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def search(text, place, k, folder, image, clip, start, end, model, as_json):
     """Find the moments that TEXT describes.
 
-    In the index of this folder (.tempme) unless --index names one. The percentile says how a
-    moment compares with the best that unrelated texts reach in this index.
+    The index of the current folder (.tempme) is searched unless --index names another. The
+    percentile ranks the score of a moment against 256 unrelated sentences searched in the same
+    index; below 95 the search says: no confident match.
     """
     from tempme_jax.search.index import VideoIndex
     from tempme_jax.search.query import printing
 
     if sum(query is not None for query in (text, image, clip)) != 1:
-        raise click.UsageError("give a TEXT, or --image FILE, or --clip FILE, and one of them")
+        raise click.UsageError("give exactly one of TEXT, --image FILE and --clip FILE")
     videos = VideoIndex(place or ".", model=model)
-    with one_line():
+    with report_in_one_line():
         if image is not None:
             results = videos.search_image(image, k, folder=folder)
         elif clip is not None:
@@ -212,30 +241,34 @@ def search(text, place, k, folder, image, clip, start, end, model, as_json):
         else:
             results = videos.search(text, k, folder=folder)
     if as_json:
-        click.echo(json.dumps(printing.as_object(results), indent=1))
+        click.echo(json.dumps(printing.convert_to_json(results), indent=1))
     else:
         printing.print_results(results)
 
 
 @click.command()
 @INDEX
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen at.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option(
     "--port",
     type=click.IntRange(0, 65535),
     default=8765,
     show_default=True,
-    help="Port to listen at; 0 takes any that is free.",
+    help="Port to listen on; 0 takes a free one.",
 )
-@click.option("--token", envvar="TEMPME_TOKEN", help="What a visitor must know; or TEMPME_TOKEN.")
-@click.option("--allow-host", multiple=True, help="Another name by which the page is opened.")
-@click.option("--model", help="Weights, if they lie elsewhere now.")
+@click.option(
+    "--token", envvar="TEMPME_TOKEN", help="Secret that visitors need; or set TEMPME_TOKEN."
+)
+@click.option(
+    "--allow-host", multiple=True, help="Another host name under which the page is opened."
+)
+@click.option("--model", help="New place of the weights, if they have moved.")
 @click.option("--open", "browse", is_flag=True, help="Open the page in a browser.")
 def serve(place, host, port, token, allow_host, model, browse):
     """Search in a web page.
 
-    It runs on this machine only; another --host needs a --token. It writes nothing, and asks
-    nothing of any other server.
+    Only this machine can open the page, unless --host names another address, which needs a --token.
+    The server writes no files and connects to no other server.
     """
     from tempme_jax.search.index import VideoIndex
     from tempme_jax.search.serve import server

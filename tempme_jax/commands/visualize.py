@@ -11,9 +11,9 @@ import click
     show_default=True,
     help="File, workdir or Hugging Face repository; tiny-clip comes with the package.",
 )
-@click.option("--methods", help="By commas. Default: that of the weights, else tempme.")
+@click.option("--methods", help="Separated by commas. Default: that of the weights, else tempme.")
 @click.option(
-    "--frames", type=click.IntRange(1), help="Of the video. Default: as the weights say, else 12."
+    "--frames", type=click.IntRange(1), help="Frames taken. Default: as for the weights, else 12."
 )
 @click.option(
     "--out",
@@ -24,10 +24,10 @@ import click
 )
 @click.option("--overwrite", is_flag=True, help="Replace files that exist.")
 def visualize(video, weights, methods, frames, files, overwrite):
-    """Show which patches of VIDEO methods merge.
+    """Show which patches of VIDEO are merged.
 
-    Patches that end up in one token have one colour, in all frames: as a picture, as a film, or
-    as a page to click on.
+    Patches of one token have one colour in all frames. The result is a picture, a film, or a page
+    to click on.
     """
     import pathlib
 
@@ -39,11 +39,11 @@ def visualize(video, weights, methods, frames, files, overwrite):
     writing.check_files(files, overwrite=overwrite)
     names = [method.strip() for method in methods.split(",")] if methods else None
     try:
-        shown = merged.compare(weights, path, methods=names, num_frames=frames)
+        shown = merged.trace_methods(weights, path, methods=names, num_frames=frames)
     except VideoError as error:
         raise click.ClickException(str(error)) from error
     for one in shown:
         click.echo(one.summary)
     for file in files:
-        writing.write(shown, file, title=path.name)
+        writing.write_tokens(shown, file, title=path.name)
         click.echo(f"{click.format_filename(file)}: written")

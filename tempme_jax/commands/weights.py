@@ -9,20 +9,20 @@ import click
 @click.option(
     "--activation",
     type=click.Choice(["quick_gelu", "gelu"]),
-    help="Of the MLPs. Default: gelu for LaCLIP's file name, else quick_gelu.",
+    help="Activation of the MLPs. Default: gelu if SOURCE is named like LaCLIP's, else quick_gelu.",
 )
 @click.option(
     "--layout",
     type=click.Choice(["tempme_jax", "openai", "huggingface", "published"]),
-    help="Names and forms of the arrays in TARGET. Default: those of SOURCE.",
+    help="Names and shapes of the arrays in TARGET. Default: as in SOURCE.",
 )
 @click.option("--overwrite", is_flag=True, help="Replace TARGET if it exists.")
 def convert(source, target, activation, layout, overwrite):
     """Make a .safetensors file of CLIP weights.
 
-    SOURCE is a .pt, .pth or .bin file of PyTorch (OpenAI's archives, too), read without PyTorch
-    and without running anything in it, or a .safetensors file. A checkpoint of the published
-    TempMe code keeps what it trained.
+    SOURCE is a .safetensors file or a .pt, .pth or .bin file of PyTorch, OpenAI's archives
+    included. It is read without PyTorch, and no code in it is executed. A checkpoint of the
+    published TempMe code keeps its trained parameters.
     """
     from tempme_jax.weights.convert import convert_file
 
@@ -34,13 +34,13 @@ def convert(source, target, activation, layout, overwrite):
 @click.argument("workdir", type=click.Path(exists=True, file_okay=False))
 @click.argument("target", type=click.Path(dir_okay=False))
 @click.option(
-    "--backbone", is_flag=True, help="Write a plain CLIP, with what was learned folded in."
+    "--backbone", is_flag=True, help="Write a plain CLIP; LoRA is folded into its weights."
 )
 @click.option("--overwrite", is_flag=True, help="Replace TARGET if it exists.")
 def export(workdir, target, backbone, overwrite):
-    """Write what was trained to one .safetensors file.
+    """Write a trained model to one .safetensors file.
 
-    With its backbone; WORKDIR is the folder of the run.
+    The file holds the trained parameters and the backbone. WORKDIR is the folder of the run.
     """
     import os
 

@@ -1,1 +1,1 @@
-"""Methods against each other, and the paper's tables: `tempme compare`."""
+"""Comparisons of methods, and the paper's tables: `tempme compare`."""

@@ -1,4 +1,4 @@
-"""Runs a command as if the user had started it: what it prints moves as it would by itself."""
+"""A command that is run as if the user had started it, progress bars included."""
 
 import codecs
 import errno
@@ -15,9 +15,9 @@ CONTROL = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
 
 
 def launch_process(command: list[str]) -> tuple[int, list[str]]:
-    """Runs a command, shows what it prints as it comes, and returns its exit code and last lines.
+    """Run a command, print its output as it comes, and return its exit code and last lines.
 
-    On a terminal the command has one of the same size, too, so that its progress moves.
+    On a terminal the command gets a terminal of the same size, so its progress bars work.
     """
     reader, writer = os.openpty() if sys.stdout.isatty() else os.pipe()
     if os.isatty(writer):
@@ -26,23 +26,23 @@ def launch_process(command: list[str]) -> tuple[int, list[str]]:
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=writer, stderr=writer)
     os.close(writer)
     try:
-        tail = show(reader, process)
+        tail = relay_output(reader, process)
     except BaseException:
-        # It saves what it has, and says so.
+        # On SIGTERM a training saves its state, and prints that.
         process.terminate()
-        show(reader, process)
+        relay_output(reader, process)
         process.wait()
         raise
     finally:
         os.close(reader)
     lines = CONTROL.sub("", tail).replace("\r\n", "\n").split("\n")
-    # Of a line that was written over and over, its end.
+    # A progress bar rewrites its line; only the last version counts.
     lines = [line.split("\r")[-1].rstrip() for line in lines]
     return process.wait(), [line for line in lines if line][-LAST_LINES:]
 
 
-def show(reader: int, process: subprocess.Popen) -> str:
-    """Prints what a process writes until it ends, and returns the last of it."""
+def relay_output(reader: int, process: subprocess.Popen) -> str:
+    """Print the output of a process until it ends, and return the end of the output."""
     decode, tail = codecs.getincrementaldecoder("utf-8")("replace").decode, ""
     while True:
         if not select.select([reader], [], [], 0.5)[0]:
@@ -53,7 +53,7 @@ def show(reader: int, process: subprocess.Popen) -> str:
         try:
             chunk = os.read(reader, 65536)
         except OSError as error:
-            # So a terminal says that nobody writes to it any more.
+            # Linux reports the end of a terminal's output as EIO.
             if error.errno != errno.EIO:
                 raise
             chunk = b""

@@ -1,38 +1,33 @@
-"""Pictures of results, drawn without a screen."""
+"""The plot of a comparison, drawn without a screen."""
 
 import os
 from typing import Any
 
+import adjustText
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.text import Annotation
 from matplotlib.transforms import Bbox
 
-# Where a name may stand, in points right of and above what it names, the first places first.
-PLACES = [
-    (across * far, up * far)
-    for far in (10, 20, 32)
-    for across, up in ((1, 0), (-1, 0), (0.8, 0.8), (0.8, -0.8), (-0.8, 0.8), (-0.8, -0.8))
-]
-# From here on a line leads from the point to its name.
-DISTANT = 15
-# Half a point with some air, in pixels.
-RADIUS = 9
+# Half the size of a point with some space around it, and how far right of it its name is tried
+# first, in pixels.
+RADIUS, START = 9, 20
+# A number of iterations, unlike adjustText's default time limit, gives the same plot everywhere.
+ITERATIONS = 1000
 
 
-def accuracy_and_cost(rows: list[dict[str, Any]], file: str | os.PathLike) -> None:
-    """Draws text-to-video R@1 over GFLOPs of one video: a point for each method.
+def plot_accuracy_over_cost(rows: list[dict[str, Any]], file: str | os.PathLike) -> None:
+    """Draw text-to-video R@1 over the GFLOPs of one video: a point for each method.
 
     Args:
-        rows: of `results.summaries`; the bars are the standard deviation over seeds.
-        file: the PNG to write, 1280 x 880 pixels.
+        rows: rows of `training.results.summarize`; bars show the standard deviation over seeds.
+        file: the PNG file to write, 1280 x 880 pixels.
     """
     figure = Figure(figsize=(8, 5.5), dpi=160, layout="constrained")
     canvas = FigureCanvasAgg(figure)
     axes = figure.add_subplot(xlabel="GFLOPs of one video", ylabel="Text-to-video R@1 (%)")
     axes.set_title("Accuracy against cost", loc="left")
-    axes.set_title(of_seeds([len(row["seeds"]) for row in rows]), loc="right", fontsize=9)
+    axes.set_title(describe_seeds([len(row["seeds"]) for row in rows]), loc="right", fontsize=9)
     bars = []
     for number, row in enumerate(rows):
         recall = row["text_to_video"]["R@1"]
@@ -43,14 +38,14 @@ def accuracy_and_cost(rows: list[dict[str, Any]], file: str | os.PathLike) -> No
     axes.margins(x=0.2, y=0.15)
     axes.grid(alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
-    # Only what is drawn has its final size.
+    # The axes have their final size only after the layout was drawn once.
     canvas.draw()
     place_names(axes, [row["name"] for row in rows], bars)
     figure.savefig(file)
 
 
-def of_seeds(counts: list[int]) -> str:
-    """What the points are, of how many seeds each."""
+def describe_seeds(counts: list[int]) -> str:
+    """Say of how many seeds the points are, given the number of seeds of each."""
     if max(counts) == 1:
         return "one seed"
     number = " to ".join(map(str, sorted({min(counts), max(counts)})))
@@ -58,40 +53,32 @@ def of_seeds(counts: list[int]) -> str:
 
 
 def place_names(axes: Axes, names: list[str], bars: list[tuple[float, float, float]]) -> None:
-    """Writes names beside their points: where they hide no point, no bar and no other name."""
-    taken = [
-        Bbox(axes.transData.transform([(x, y - half), (x, y + half)])).padded(RADIUS)
-        for x, y, half in bars
-    ]
-    inside = axes.get_window_extent()
-    for number, (name, (x, y, _)) in enumerate(zip(names, bars, strict=True)):
-        candidates = [named(axes, name, (x, y), place, f"C{number % 10}") for place in PLACES]
-        # A line that leads to a name belongs to its extent.
-        extents = [one.get_window_extent() for one in candidates]
-        faults = [
-            sum(extent.overlaps(other) for other in taken)
-            + (extent.x0 < inside.x0 or extent.x1 > inside.x1)
-            for extent in extents
-        ]
-        best = faults.index(min(faults))
-        taken.append(extents[best])
-        for one in candidates[:best] + candidates[best + 1 :]:
-            one.remove()
+    """Write names beside their points, clear of points, bars and other names.
 
-
-def named(
-    axes: Axes, name: str, point: tuple[float, float], place: tuple[float, float], color: str
-) -> Annotation:
-    """A name at one of the `PLACES` of a point."""
-    across, up = place
-    leads = {"arrowstyle": "-", "color": color, "alpha": 0.5}
-    return axes.annotate(
-        name,
-        point,
-        place,
-        textcoords="offset points",
-        ha="left" if across > 0 else "right",
-        va="center" if up == 0 else "bottom" if up > 0 else "top",
-        color=color,
-        arrowprops=leads if max(abs(across), abs(up)) > DISTANT else None,
+    Args:
+        axes: the plot, already drawn once.
+        names: one for each point.
+        bars: x, y and half the height of the bar of each point.
+    """
+    to_pixels, to_data = axes.transData, axes.transData.inverted()
+    texts, points = [], []
+    for number, (name, (x, y, half)) in enumerate(zip(names, bars, strict=True)):
+        left, up = to_data.transform(to_pixels.transform((x, y)) + (START, 0))
+        texts.append(axes.text(left, up, name, color=f"C{number % 10}", va="center"))
+        around = Bbox(to_pixels.transform([(x, y - half), (x, y + half)])).padded(RADIUS)
+        # adjustText takes boxes in the units of the data.
+        points.append(Bbox(to_data.transform(around.get_points())))
+    x, y, _ = zip(*bars, strict=True)
+    adjustText.adjust_text(
+        texts,
+        ax=axes,
+        objects=points,
+        target_x=x,
+        target_y=y,
+        avoid_self=False,
+        iter_lim=ITERATIONS,
+        force_explode=(0, 0),
+        force_pull=(0, 0),
+        min_arrow_len=2 * START,
+        arrowprops={"arrowstyle": "-", "color": "gray", "alpha": 0.5},
     )

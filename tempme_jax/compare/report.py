@@ -1,4 +1,4 @@
-"""The table of a comparison: on the screen, as Markdown, CSV and JSON, and as a plot."""
+"""The table of a comparison: on the screen, in Markdown, CSV and JSON files, and as a plot."""
 
 import csv
 import io
@@ -9,13 +9,13 @@ from collections.abc import Iterator
 from typing import Any
 
 from tempme_jax.files import write_text
-from tempme_jax.training.printing import protocols
+from tempme_jax.training.printing import describe_protocols
 
 COLUMNS = (
     *("Method", "Runs", "Trains (M)", "GFLOPs", "Tokens"),
     *("R@1", "R-Sum", "MnR", "Videos/s", "Seconds", "Memory (GiB)"),
 )
-# What the paper prints of a row, under which head, and how.
+# The paper's figures of a row: the column that each is compared with, and its format.
 PRINTED = {
     "trainable": ("Trains (M)", ".2f"),
     "gflops": ("GFLOPs", ".1f"),
@@ -25,61 +25,68 @@ PRINTED = {
 }
 TITLE = "Text to video: mean ± standard deviation over seeds"
 APART = (
-    "Columns of the paper are what it prints for its own backbone and data set, as far as known: "
-    "hold the order of rows against them, not single numbers, unless both are of the same."
+    'Columns headed "paper" hold what the paper prints for its own backbone and data set, as far '
+    "as known here. With another backbone or data set compare the order of rows, not the numbers."
 )
 
 
-def report(
+def report_comparison(
     rows: list[dict[str, Any]],
     results: list[dict[str, Any]],
     failed: list[dict[str, Any]],
     workdir: str | os.PathLike,
 ) -> None:
-    """Prints the table and what failed, and saves all of it."""
-    from tempme_jax.compare import plot
-    from tempme_jax.screen import console, new_table
+    """Print the table and the failures, and save both.
 
-    folder, out = pathlib.Path(workdir), console()
-    lines = protocols(results)
+    Args:
+        rows: one for each contender.
+        results: one for each finished run.
+        failed: one for each failed run.
+        workdir: folder for compare.json and, if a run has finished, .csv, .md and .png.
+    """
+    from tempme_jax.compare import plot
+    from tempme_jax.screen import make_console, make_table
+
+    folder, out = pathlib.Path(workdir), make_console()
+    lines = describe_protocols(results)
     lines += [APART] if any(row["printed"] for row in rows) else []
     folder.mkdir(parents=True, exist_ok=True)
     found = {"rows": rows, "protocols": lines, "failed": failed, "results": results}
     write_text(folder / "compare.json", json.dumps(found, indent=1) + "\n")
     if rows:
-        write_text(folder / "compare.csv", as_csv(rows))
-        write_text(folder / "compare.md", as_markdown(rows, lines))
-        plot.accuracy_and_cost(rows, folder / "compare.png")
-        table = new_table(TITLE)
-        for name in columns(rows):
+        write_text(folder / "compare.csv", format_csv(rows))
+        write_text(folder / "compare.md", format_markdown(rows, lines))
+        plot.plot_accuracy_over_cost(rows, folder / "compare.png")
+        table = make_table(TITLE)
+        for name in list_columns(rows):
             table.add_column(name, justify="left" if name == "Method" else "right")
         for row in rows:
-            table.add_row(*cells(row, rows))
+            table.add_row(*format_row(row, rows))
         out.print(table)
     for line in [*lines, f"Saved: {folder}/compare.{{{'csv,json,md,png' if rows else 'json'}}}"]:
         out.print(line, markup=False)
     for one in failed:
-        told = "\n  ".join([f"{one['run']} FAILED: {one['problem']}", *one["last_lines"]])
-        out.print(f"\n{told}\nTo run it alone: {one['command']}", markup=False)
+        text = "\n  ".join([f"{one['run']} FAILED: {one['problem']}", *one["last_lines"]])
+        out.print(f"\n{text}\nTo run it alone: {one['command']}", markup=False)
 
 
-def columns(rows: list[dict[str, Any]]) -> list[str]:
-    """The heads of the columns: ours, and behind them those of the paper, if it has any."""
-    return [*COLUMNS, *(f"paper: {PRINTED[name][0]}" for name in printed_columns(rows))]
+def list_columns(rows: list[dict[str, Any]]) -> list[str]:
+    """Return the heads of the columns: ours, then those of the paper that have a figure."""
+    return [*COLUMNS, *(f"paper: {PRINTED[name][0]}" for name in list_paper_columns(rows))]
 
 
-def printed_columns(rows: list[dict[str, Any]]) -> list[str]:
-    """Which columns of the paper are known for a row at least."""
-    return [name for name in PRINTED if any(known(row, name) for row in rows)]
+def list_paper_columns(rows: list[dict[str, Any]]) -> list[str]:
+    """Return the names of the paper's figures that are known for at least one row."""
+    return [name for name in PRINTED if any(is_printed(row, name) for row in rows)]
 
 
-def known(row: dict[str, Any], name: str) -> bool:
-    """Whether it is known what the paper prints of a row."""
+def is_printed(row: dict[str, Any], name: str) -> bool:
+    """Return True if this figure of the paper is known for the row."""
     return row["printed"].get(name) is not None
 
 
-def cells(row: dict[str, Any], rows: list[dict[str, Any]]) -> list[str]:
-    """A row under its `columns`."""
+def format_row(row: dict[str, Any], rows: list[dict[str, Any]]) -> list[str]:
+    """Return the cells of a row, in the order of `list_columns`."""
     memory, speed, measured = (
         row["peak_memory_bytes"], row["videos_per_second"], row["text_to_video"],
     )  # fmt: skip
@@ -89,36 +96,36 @@ def cells(row: dict[str, Any], rows: list[dict[str, Any]]) -> list[str]:
         f"{row['trainable'] / 1e6:.3f}",
         f"{row['paper']:.4g}",
         str(row["tokens"]),
-        *(shown_spread(measured[name], ".1f") for name in ("R@1", "R-Sum", "MnR")),
+        *(format_spread(measured[name], ".1f") for name in ("R@1", "R-Sum", "MnR")),
         "-" if speed is None else f"{speed:.3g}",
-        shown_spread(row["seconds"], ".0f"),
+        format_spread(row["seconds"], ".0f"),
         "-" if memory is None else f"{memory / 2**30:.2f}",
     ]
     theirs = [
-        format(row["printed"][name], PRINTED[name][1]) if known(row, name) else "-"
-        for name in printed_columns(rows)
+        format(row["printed"][name], PRINTED[name][1]) if is_printed(row, name) else "-"
+        for name in list_paper_columns(rows)
     ]
     return ours + theirs
 
 
-def shown_spread(value: dict[str, float | None], spec: str) -> str:
-    """A mean, with its deviation if there is one."""
+def format_spread(value: dict[str, float | None], spec: str) -> str:
+    """Return a mean, with its deviation if there is one."""
     deviation = value["deviation"]
     shown = "" if deviation is None else f" ± {deviation:{spec}}"
     return f"{value['mean']:{spec}}{shown}"
 
 
-def as_markdown(rows: list[dict[str, Any]], lines: list[str]) -> str:
-    """The table on the screen, for a README."""
-    heads = columns(rows)
-    table = [heads, ["---", *["---:"] * (len(heads) - 1)], *(cells(row, rows) for row in rows)]
+def format_markdown(rows: list[dict[str, Any]], lines: list[str]) -> str:
+    """Return the table and the lines below it as Markdown."""
+    heads = list_columns(rows)
+    table = [heads, ["---", *["---:"] * (len(heads) - 1)], *(format_row(row, rows) for row in rows)]
     text = [f"| {' | '.join(one)} |" for one in table]
     return "\n".join([f"{TITLE}.", "", *text, "", *lines, ""])
 
 
-def as_csv(rows: list[dict[str, Any]]) -> str:
-    """All numbers, one column each: means and deviations of both directions, too."""
-    flat = [dict(flattened(row)) for row in rows]
+def format_csv(rows: list[dict[str, Any]]) -> str:
+    """Return every number of every row as CSV, a column for each."""
+    flat = [dict(flatten_row(row)) for row in rows]
     stream = io.StringIO()
     names = dict.fromkeys(name for row in flat for name in row)
     writer = csv.DictWriter(stream, names, lineterminator="\n")
@@ -127,10 +134,10 @@ def as_csv(rows: list[dict[str, Any]]) -> str:
     return stream.getvalue()
 
 
-def flattened(row: dict[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
-    """The values of a row, named by the path to them."""
+def flatten_row(row: dict[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the values of a row, each named by the keys that lead to it."""
     for name, value in row.items():
         if isinstance(value, dict):
-            yield from flattened(value, f"{before}{name} ")
+            yield from flatten_row(value, f"{before}{name} ")
         else:
             yield before + name, " ".join(map(str, value)) if name == "seeds" else value

@@ -1,6 +1,7 @@
-"""Methods against each other: each is trained with several seeds, each run in its own process."""
+"""Comparisons: train each method with several seeds, each run in a process of its own."""
 
 import dataclasses
+import itertools
 import json
 import os
 import pathlib
@@ -11,12 +12,12 @@ from typing import Any
 
 from tempme_jax.checks import require_whole
 from tempme_jax.compare.launch import launch_process
-from tempme_jax.compare.report import report
+from tempme_jax.compare.report import report_comparison
 from tempme_jax.methods import split_method
-from tempme_jax.training.flags import from_flags
-from tempme_jax.training.results import read_results, summaries
+from tempme_jax.training.flags import find_config_file, parse_flags
+from tempme_jax.training.results import read_results, summarize
 
-# What a run is told by compare itself, and what to say instead.
+# Flags that a comparison sets for every run, and what the user chooses instead.
 OWN = {
     "config": "the config file",
     "config.seed": "the seeds",
@@ -24,20 +25,20 @@ OWN = {
     "workdir": "the workdir",
 }
 SPEEDS = "speeds.json"
-# Runs a command, shows what it prints, and returns its exit code and last lines.
+# A function that runs a command, prints its output, and returns exit code and last lines.
 Launch = Callable[[list[str]], tuple[int, list[str]]]
 
 
 @dataclasses.dataclass(frozen=True)
-class Entry:
-    """A row of a comparison.
+class Contender:
+    """One row of a comparison: a method with its settings.
 
     Attributes:
-        name: of the row, and of the folder of its runs.
-        words: what stands behind the colon of --config, a method first: "tempme" or "dgl,b16".
+        name: name of the row, and of the folder of its runs.
+        words: the words after the colon of --config, a method first: "tempme" or "dgl,b16".
         flags: more flags of its runs.
-        printed: what the paper prints of it, by the names in `compare_report.PRINTED`;
-            None where it is not known.
+        printed: the paper's figures for it, by the names of `compare.report.PRINTED`;
+            None where a figure is not known.
     """
 
     name: str
@@ -47,17 +48,17 @@ class Entry:
 
 
 @dataclasses.dataclass(frozen=True)
-class Planned:
+class PlannedRun:
     """One run of a comparison.
 
     Attributes:
-        entry, seed: which.
-        flags: all but its workdir.
+        contender, seed: the row that it belongs to, and its seed.
+        flags: all its flags but --workdir.
         folder: its workdir.
-        config: its settings, as its results will hold them.
+        config: its settings, as its results.json will hold them.
     """
 
-    entry: Entry
+    contender: Contender
     seed: int
     flags: list[str]
     folder: pathlib.Path
@@ -65,17 +66,17 @@ class Planned:
 
     @property
     def command(self) -> list[str]:
-        """What Python is given."""
+        """Arguments of the Python interpreter."""
         return ["-m", "tempme_jax.main", *self.flags, f"--workdir={self.folder}"]
 
-    def launched(self, launch: Launch) -> tuple[dict[str, Any] | None, str, list[str]]:
-        """Its results, or None, what went wrong, and the last lines that it printed."""
+    def execute(self, launch: Launch) -> tuple[dict[str, Any] | None, str, list[str]]:
+        """Run it; return its results or None, the problem, and its last lines of output."""
         code, lines = launch([sys.executable, *self.command])
-        found, problem = self.outcome()
+        found, problem = self.read_outcome()
         return (None, f"exit code {code}", lines) if code else (found, problem, lines)
 
-    def outcome(self) -> tuple[dict[str, Any] | None, str]:
-        """The results in its folder, if they are of its settings; else None and why not."""
+    def read_outcome(self) -> tuple[dict[str, Any] | None, str]:
+        """Return the results in its folder if they have its settings, else None and the reason."""
         try:
             results = read_results(self.folder / "results.json")
         except (OSError, ValueError) as error:
@@ -87,7 +88,7 @@ class Planned:
 
 def run(
     config_file: str | os.PathLike,
-    entries: Sequence[Entry | str],
+    contenders: Sequence[Contender | str],
     seeds: int | Sequence[int] = 3,
     *,
     workdir: str | os.PathLike,
@@ -95,111 +96,131 @@ def run(
     speeds: bool = True,
     launch: Launch | None = None,
 ) -> int:
-    """Trains and evaluates each entry with each seed, then prints one table and saves it.
+    """Train and evaluate each contender with each seed; print one table and save it.
 
-    Runs lie in WORKDIR/NAME/seed_S. Those with results of the same settings are not run again,
-    unfinished ones go on. WORKDIR gets compare.csv, compare.json, compare.md and compare.png.
+    Runs go to WORKDIR/NAME/seed_S. Finished ones with the same settings are not repeated,
+    interrupted ones resume. The table is saved as compare.csv, .json, .md and .png.
 
     Args:
-        config_file: such as configs/msrvtt.py; its `get_config` takes the words of an entry.
-        entries: rows, or just names of `METHODS`.
-        seeds: how many (3 = 0, 1, 2), or which.
-        workdir: where all goes.
+        config_file: such as configs/msrvtt.py; it accepts the words of a contender.
+        contenders: rows of the table, or just names of `METHODS`.
+        seeds: their number (3 stands for 0, 1, 2), or a list of them.
+        workdir: folder for all runs.
         overrides: more flags of every run, such as --config.train.steps=100.
-        speeds: whether to measure, when all are trained, how fast they encode videos, in turns.
-        launch: what starts a run.
+        speeds: also measure how fast the trained models encode videos.
+        launch: function that runs a command; None for `launch_process`.
 
     Returns:
-        The exit code: 0, or 1 if a run failed; the others are finished and in the table.
+        The exit code: 0, or 1 if a run failed; the others are in the table.
 
     Raises:
-        ValueError, OSError: if a method, a seed, the file or a flag cannot be; nothing ran then.
+        ValueError, OSError: before any run, if a method, a seed, the file or a flag is wrong.
     """
     launch = launch or launch_process
-    planned = plan(config_file, entries, seeds, overrides, workdir)
+    planned = plan_runs(config_file, contenders, seeds, overrides, workdir)
     results, failed = [], []
     for number, one in enumerate(planned, start=1):
-        name = f"{one.entry.name}, seed {one.seed} (run {number} of {len(planned)})"
-        found, _ = one.outcome()
-        print(f"{name}: {one.folder}{', already finished' if found else ''}", flush=True)
-        problem, lines = "", []
-        if not found:
-            found, problem, lines = one.launched(launch)
+        label = f"{one.contender.name}, seed {one.seed} (run {number} of {len(planned)})"
+        found, problem, lines = finish_run(one, label, launch)
         if found:
-            results.append({"name": one.entry.name, "folder": str(one.folder), **found})
-            continue
-        print(f"{name}: FAILED, {problem}; the others go on", flush=True)
-        again = shlex.join(["python", *one.command])
-        failed.append({"run": name, "problem": problem, "last_lines": lines, "command": again})
-    rows = rows_of(results, planned)
+            results.append({"name": one.contender.name, "folder": str(one.folder), **found})
+        else:
+            failed.append(describe_failure(one, label, problem, lines))
+    rows = summarize_contenders(results, planned)
     measured = measure_speeds(results, workdir, launch) if speeds and results else {}
     rows = [{**row, "videos_per_second": measured.get(row["name"])} for row in rows]
-    report(rows, results, failed, workdir)
+    report_comparison(rows, results, failed, workdir)
     return 1 if failed else 0
 
 
-def plan(
+def finish_run(
+    one: PlannedRun, label: str, launch: Launch
+) -> tuple[dict[str, Any] | None, str, list[str]]:
+    """Execute a run unless it is finished; return as `PlannedRun.execute` does."""
+    found, _ = one.read_outcome()
+    print(f"{label}: {one.folder}{', already finished' if found else ''}", flush=True)
+    if found:
+        return found, "", []
+    found, problem, lines = one.execute(launch)
+    if not found:
+        print(f"{label}: FAILED, {problem}; the others continue", flush=True)
+    return found, problem, lines
+
+
+def describe_failure(
+    one: PlannedRun, label: str, problem: str, lines: list[str]
+) -> dict[str, str | list[str]]:
+    """Return a failed run as an entry of compare.json."""
+    again = shlex.join(["python", *one.command])
+    return {"run": label, "problem": problem, "last_lines": lines, "command": again}
+
+
+def plan_runs(
     config_file: str | os.PathLike,
-    entries: Sequence[Entry | str],
+    contenders: Sequence[Contender | str],
     seeds: int | Sequence[int],
     overrides: Sequence[str],
     workdir: str | os.PathLike,
-) -> list[Planned]:
-    """The runs, all entries with one seed before the next, if everything asked for can be."""
-    planned = []
-    for entry, seed in checked(config_file, entries, seeds, overrides):
-        flags = flags_of(config_file, entry, seed, overrides)
-        # Its name may hold what no file name should.
-        name = "".join(c if c.isalnum() or c in "+-_.," else "_" for c in entry.name)
-        folder = pathlib.Path(workdir) / name / f"seed_{seed}"
-        planned.append(Planned(entry, seed, flags, folder, from_flags(flags).as_json()))
-    return planned
+) -> list[PlannedRun]:
+    """Return the runs: all contenders with the first seed, then with the next.
 
-
-def checked(
-    config_file: str | os.PathLike,
-    entries: Sequence[Entry | str],
-    seeds: int | Sequence[int],
-    overrides: Sequence[str],
-) -> list[tuple[Entry, int]]:
-    """The runs, all entries with one seed before the next, if everything asked for can be."""
-    if isinstance(entries, str):
-        raise ValueError(f"methods={entries!r} must be a list of different names, one or more")
-    entries = [Entry(one, one) if isinstance(one, str) else one for one in entries]
-    names = [entry.name for entry in entries]
-    if not names or len(set(names)) < len(names):
-        raise ValueError(f"methods={names!r} must be a list of different names, one or more")
-    for entry in entries:
-        split_method(entry.words.split(",")[0])
-    seeds = range(require_whole("seeds", seeds, least=1)) if isinstance(seeds, int) else seeds
-    seeds = [require_whole("one of seeds", seed, least=0) for seed in seeds]
-    if not seeds or len(set(seeds)) < len(seeds):
-        raise ValueError(f"seeds={seeds} must be different numbers, one or more")
-    if not pathlib.Path(config_file).is_file():
-        raise FileNotFoundError(
-            f"there is no config file {os.fspath(config_file)}; name a file such as "
-            "configs/msrvtt.py, without a method behind it"
-        )
+    Raises:
+        ValueError, OSError: if a choice or a setting is wrong.
+    """
+    rows = check_contenders(contenders)
+    seeds = check_seeds(seeds)
+    config_file = find_config_file(os.fspath(config_file))
     for flag in overrides:
         name = flag.lstrip("-").split("=")[0]
         if name in OWN:
             raise ValueError(f"{flag} is set by compare for every run; choose {OWN[name]} instead")
-    return [(entry, seed) for seed in seeds for entry in entries]
+    planned = []
+    for seed, contender in itertools.product(seeds, rows):
+        flags = make_flags(config_file, contender, seed, overrides)
+        # A name may hold characters that a file name should not.
+        name = "".join(c if c.isalnum() or c in "+-_.," else "_" for c in contender.name)
+        folder = pathlib.Path(workdir) / name / f"seed_{seed}"
+        planned.append(PlannedRun(contender, seed, flags, folder, parse_flags(flags).to_json()))
+    return planned
 
 
-def flags_of(
-    config_file: str | os.PathLike, entry: Entry, seed: int, overrides: Sequence[str]
+def check_contenders(contenders: Sequence[Contender | str]) -> list[Contender]:
+    """Return the rows of a comparison; raise a ValueError unless their names all differ."""
+    listed = [contenders] if isinstance(contenders, str) else contenders
+    rows = [Contender(one, one) if isinstance(one, str) else one for one in listed]
+    names = [one.name for one in rows]
+    if isinstance(contenders, str) or not names or len(set(names)) < len(names):
+        raise ValueError(f"methods={names!r} must be a list of different names, one or more")
+    for one in rows:
+        split_method(one.words.split(",")[0])
+    return rows
+
+
+def check_seeds(seeds: int | Sequence[int]) -> list[int]:
+    """Return a list of seeds; raise a ValueError unless they are whole numbers that differ."""
+    if isinstance(seeds, int):
+        return list(range(require_whole("seeds", seeds, least=1)))
+    found = [require_whole("one of seeds", seed, least=0) for seed in seeds]
+    if not found or len(set(found)) < len(found):
+        raise ValueError(f"seeds={found} must be different numbers, one or more")
+    return found
+
+
+def make_flags(
+    config_file: str | os.PathLike, contender: Contender, seed: int, overrides: Sequence[str]
 ) -> list[str]:
-    """The flags of a run, but for its workdir; what the user gives comes last, and wins."""
-    config = f"--config={os.fspath(config_file)}:{entry.words}"
-    return [config, f"--config.seed={seed}", *entry.flags, *overrides]
+    """Return the flags of a run without its workdir; the user's come last, so they win."""
+    config = f"--config={os.fspath(config_file)}:{contender.words}"
+    return [config, f"--config.seed={seed}", *contender.flags, *overrides]
 
 
-def rows_of(results: list[dict[str, Any]], planned: list[Planned]) -> list[dict[str, Any]]:
-    """A row for each entry that has results, in the order of the entries."""
-    entries = list(dict.fromkeys(one.entry.name for one in planned))
-    printed = {one.entry.name: dict(one.entry.printed) for one in planned}
-    rows = summaries(sorted(results, key=lambda found: entries.index(found["name"])))
+def summarize_contenders(
+    results: list[dict[str, Any]], planned: list[PlannedRun]
+) -> list[dict[str, Any]]:
+    """Return a row for each contender that has results, in the order of the contenders."""
+    printed = {one.contender.name: dict(one.contender.printed) for one in planned}
+    names = list(printed)
+    rows = summarize(sorted(results, key=lambda found: names.index(found["name"])))
     return [{**row, "printed": printed[row["name"]]} for row in rows]
 
 
@@ -208,10 +229,10 @@ def measure_speeds(
     workdir: str | os.PathLike,
     launch: Launch,
 ) -> dict[str, float]:
-    """Videos a second of each row, in a process of its own: this one shall hold no device."""
+    """Measure videos per second of each row, in a process of its own: this one takes no device."""
     file = pathlib.Path(workdir) / SPEEDS
     folders = {result["name"]: result["folder"] for result in results}
-    print("How fast they encode videos, in turns:", flush=True)
+    print("Measuring how fast they encode videos, in turns:", flush=True)
     command = [sys.executable, "-m", "tempme_jax.cli", "bench", "runs", *folders.values()]
     code, _ = launch([*command, f"--out={file}"])
     if code or not file.is_file():

@@ -1,4 +1,4 @@
-"""Tables of the paper as comparisons that can be run: the files in `configs/tables/`."""
+"""The paper's tables as comparisons that can be run: the files in `configs/tables/`."""
 
 import dataclasses
 import os
@@ -7,13 +7,13 @@ import runpy
 from collections.abc import Mapping
 from typing import Any
 
-from tempme_jax.compare.paper import Row
-from tempme_jax.compare.runs import Entry
+from tempme_jax.compare.paper import PaperRow
+from tempme_jax.compare.runs import Contender
 from tempme_jax.methods import METHODS
-from tempme_jax.training.flags import make_importable
+from tempme_jax.training.flags import find_config_file, make_importable
 
 DEFAULT = "lora,tome,tempme"
-# Beside the folder of the tables.
+# Config of the built-in set, in the folder above the tables.
 BUILT_IN = "moving_shapes.py"
 # The short names of `configs/common.py`.
 BACKBONES = {"ViT-B/32": "b32", "ViT-B/16": "b16"}
@@ -21,110 +21,111 @@ BACKBONES = {"ViT-B/32": "b32", "ViT-B/16": "b16"}
 
 @dataclasses.dataclass(frozen=True)
 class Table:
-    """Rows that belong together; a file in `configs/tables/` names one `TABLE`.
+    """A table of the paper; each file in `configs/tables/` defines one, called `TABLE`.
 
     Attributes:
-        title: what the table is of.
-        rows: with the paper's settings.
-        small: by a row's name, its options on the built-in set, whose model has 6 blocks and 8
-            frames: those of the method, `num_frames`, and the row's `name` there. None = that row
-            is left out there. What is not named here has the options of that set's config.
-        not_built_in: why the built-in set cannot show this table; empty = it can.
+        title: number and subject.
+        rows: the rows, with the paper's settings.
+        small: options of rows on the built-in set, whose model has 6 blocks and takes 8 frames, by
+            the row's name: options of the method, `num_frames`, and a new `name`. None leaves the
+            row out; a row that is not named has the options of the set's config.
+        not_built_in: the reason why the built-in set cannot show this table; empty if it can.
     """
 
     title: str
-    rows: tuple[Row, ...]
+    rows: tuple[PaperRow, ...]
     small: Mapping[str, Mapping[str, Any] | None] = dataclasses.field(default_factory=dict)
     not_built_in: str = ""
 
 
-def read(file: str | os.PathLike) -> Table | None:
-    """The table that a file names; None if it names none, as the config of a data set.
+def read_table(file: str | os.PathLike) -> Table | None:
+    """Return the `TABLE` of a config file; None if it has none, as the config of a data set.
 
-    The file is run, as every config file is.
+    The file is executed, as every config file is.
 
     Raises:
         FileNotFoundError: if there is no such file.
+        ValueError: if its TABLE is not a `Table`.
     """
-    if not pathlib.Path(file).is_file():
-        raise FileNotFoundError(
-            f"there is no config file {os.fspath(file)}; name a file such as "
-            "configs/msrvtt.py, without a method behind it, or configs/tables/table2.py"
-        )
-    make_importable([f"--config={os.fspath(file)}"])
-    table = runpy.run_path(os.fspath(file)).get("TABLE")
+    file = find_config_file(os.fspath(file))
+    make_importable([f"--config={file}"])
+    table = runpy.run_path(file).get("TABLE")
     if not isinstance(table, Table | None):
-        raise ValueError(
-            f"TABLE in {os.fspath(file)} is no tempme_jax.compare.tables.Table: {table!r:.60}"
-        )
+        raise ValueError(f"TABLE in {file} is not a tempme_jax.compare.tables.Table: {table!r:.60}")
     return table
 
 
-def chosen(
+def choose_contenders(
     config: str, methods: str | None, data: str | None, recipe: str | None
-) -> tuple[str, list[Entry], str]:
-    """What `tempme compare` runs: the config of a data set, the rows, and a name for both.
+) -> tuple[str, list[Contender], str]:
+    """Return the config of a data set, the contenders, and a name for the workdir.
 
     Args:
-        config: a file, of a data set or of a table.
-        methods: names by commas, or "all", for a data set.
-        data: the config of a data set, for a table.
-        recipe: see `entries`.
+        config: config file of a data set, or of a table.
+        methods: names separated by commas, or "all"; only for a data set.
+        data: config file of a data set; only for a table.
+        recipe: as in `make_contenders`.
 
     Raises:
-        ValueError: if the two kinds of file are mixed up.
+        ValueError: if `methods` is given for a table, or `data` for a data set.
     """
-    table, stem = read(config), pathlib.Path(config).stem
+    config = find_config_file(config)
+    table, stem = read_table(config), pathlib.Path(config).stem
     if table is None:
         if data:
-            raise ValueError(f"--data={data} is for tables; {config} is a data set by itself")
+            raise ValueError(f"--data={data} is for tables; {config} is a data set itself")
         names = list(METHODS) if methods == "all" else (methods or DEFAULT).split(",")
         names = [name.strip() for name in names]
-        return config, [Entry(n, ",".join(filter(None, (n, recipe)))) for n in names], stem
+        return config, [Contender(n, ",".join(filter(None, (n, recipe)))) for n in names], stem
     if methods:
-        raise ValueError(f"--methods={methods} is for data sets; {config} names its rows by itself")
+        raise ValueError(f"--methods={methods} is for data sets; {config} has rows of its own")
     name = f"{stem}-{pathlib.Path(data).stem}" if data else stem
     built_in = os.fspath(pathlib.Path(config).parent.parent / BUILT_IN)
-    return data or built_in, entries(table, data, recipe or ""), name
+    return data or built_in, make_contenders(table, data, recipe or ""), name
 
 
-def entries(table: Table, data: str | os.PathLike | None = None, recipe: str = "") -> list[Entry]:
-    """The rows of a table as runs on a data set.
+def make_contenders(
+    table: Table, data: str | os.PathLike | None = None, recipe: str = ""
+) -> list[Contender]:
+    """Return the rows of a table as contenders on a data set.
 
     Args:
-        table: of the paper.
-        data: the config file of a data set; None = the built-in set, with its tiny model.
-        recipe: "own" or "shared", as `configs/common.py` takes them; empty = what the data set's
-            config does by itself.
+        table: a table of the paper.
+        data: config file of a data set; None for the built-in set with its tiny model.
+        recipe: "own" or "shared", as in `configs/common.py`; empty for the config's default.
 
     Raises:
-        ValueError: if the table has no rows for that set; it says why.
+        ValueError: if the table has no rows for that set.
     """
     if data is None:
         if table.not_built_in:
             raise ValueError(f"{table.title}: {table.not_built_in}")
         rows = [row for row in table.rows if table.small.get(row.name, {}) is not None]
-        return [entry_of(row, table.small.get(row.name, {}), "", recipe) for row in unlike(rows)]
+        return [
+            make_contender(row, table.small.get(row.name) or {}, "", recipe)
+            for row in drop_repeated(rows)
+        ]
     name = pathlib.Path(data).stem
     sets = sorted({row.data for row in table.rows})
     rows = [row for row in table.rows if row.data == name or len(sets) == 1]
     if not rows:
-        raise ValueError(f"{table.title} is of {', '.join(sets)}; there are no rows for {data}")
-    return [
-        entry_of(
-            row, row.options | {"num_frames": row.frames},
-            row.weights or BACKBONES[row.backbone], recipe,
-        ) for row in rows
-    ]  # fmt: skip
+        raise ValueError(f"{table.title} has rows for {', '.join(sets)}, not for {data}")
+    found = []
+    for row in rows:
+        options = row.options | {"num_frames": row.frames}
+        found.append(make_contender(row, options, row.weights or BACKBONES[row.backbone], recipe))
+    return found
 
 
-def unlike(rows: list[Row]) -> list[Row]:
-    """Rows without those that an earlier one of the same name stands for, of another set."""
+def drop_repeated(rows: list[PaperRow]) -> list[PaperRow]:
+    """Return the first row of each name; rows of one name differ only in their data set."""
     return list({row.name: row for row in reversed(rows)}.values())[::-1]
 
 
-def entry_of(row: Row, options: Mapping[str, Any], backbone: str, recipe: str) -> Entry:
-    """A row with some options."""
+def make_contender(
+    row: PaperRow, options: Mapping[str, Any], backbone: str, recipe: str
+) -> Contender:
+    """Return a row of the paper as a contender with these options."""
     options = dict(options)
     name = options.pop("name", row.name)
     flags = [f"--config.model.num_frames={n}" for n in [options.pop("num_frames", None)] if n]
@@ -132,4 +133,4 @@ def entry_of(row: Row, options: Mapping[str, Any], backbone: str, recipe: str) -
     printed = {name: getattr(row, name) for name in ("trainable", "gflops", "tokens")}
     printed |= {"R@1": row.recall_1, "R-Sum": row.recall_sum}
     words = ",".join(filter(None, (row.method, backbone, recipe)))
-    return Entry(name, words, tuple(flags), printed)
+    return Contender(name, words, tuple(flags), printed)

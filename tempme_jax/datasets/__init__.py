@@ -1,4 +1,4 @@
-"""The data sets, as TFDS builders that need no TensorFlow."""
+"""The data sets, as TFDS builders that do not need TensorFlow."""
 
 from tempme_jax.datasets.activitynet import ActivityNet
 from tempme_jax.datasets.didemo import Didemo

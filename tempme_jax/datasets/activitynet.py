@@ -1,18 +1,19 @@
-"""ActivityNet Captions: 20,000 long videos told in paragraphs (Krishna et al., ICCV 2017)."""
+"""ActivityNet Captions: 20,000 long videos with paragraphs (Krishna et al., ICCV 2017)."""
 
 import pathlib
 
-from tempme_jax.datasets.annotations import Annotated, Entry, as_entry, read_json
+from tempme_jax.datasets.annotations import AnnotatedSet, Annotation, make_annotation, read_json
 from tempme_jax.datasets.base import Video
 from tempme_jax.datasets.builder import VideoText
 
 
-class ActivityNet(Annotated, VideoText):
-    """All sentences of a video, joined, are its one caption; the test is the set val_1.
+class ActivityNet(AnnotatedSet, VideoText):
+    """ActivityNet Captions: the one caption of a video is all its sentences, joined.
 
-    There is no validation split beside it: `Annotated.held_out` takes 500 of the videos to train
-    on. To train on all, train on "train+validation". The lists train_ids.json and val_ids.json
-    name the same videos and a few without captions, and are not needed.
+    The test split is the published set val_1. There is no validation split, so
+    `AnnotatedSet.choose_held_out` takes 500 training videos. To train on all of them, train on
+    "train+validation". The lists train_ids.json and val_ids.json, which also name a few videos
+    without captions, are not read.
     """
 
     name = "activitynet"
@@ -23,27 +24,29 @@ class ActivityNet(Annotated, VideoText):
     }
     HOMEPAGE = "http://activity-net.org/download.html"
 
-    def videos(self, split: str) -> list[Video]:
-        """The videos of a split; see `VideoText.videos`."""
-        file = self.annotation("val_1.json" if split == "test" else "train.json")
+    def list_videos(self, split: str) -> list[Video]:
+        """Return the videos of a split; see `VideoSet.list_videos`."""
+        file = self.find_annotations("val_1.json" if split == "test" else "train.json")
         captions = {
-            Entry(file, repr(key), {"the id": key}).text("the id"): paragraph(file, key, value)
+            Annotation(file, repr(key), {"the id": key}).get_text("the id"): join_sentences(
+                file, key, value
+            )
             for key, value in read_json(file, dict).items()
         }
-        held_out = set() if split == "test" else self.held_out(captions, 500)
+        held_out = set() if split == "test" else self.choose_held_out(captions, 500)
         return [
-            # The files are named v_<id>, as the keys, or just <id>.
-            self.video(key, [caption], key, key.removeprefix("v_"))
+            # Files are named v_<id>, like the keys, or <id>.
+            self.make_video(key, [caption], key, key.removeprefix("v_"))
             for key, caption in captions.items()
             if (key in held_out) == (split == "validation")
         ]
 
 
-def paragraph(file: pathlib.Path, key: str, value: object) -> str:
-    """The sentences that `file` has for the video `key`, joined."""
-    entry = as_entry(file, repr(key), value).require(["sentences"])
+def join_sentences(file: pathlib.Path, key: str, value: object) -> str:
+    """Join the sentences that `file` holds for the video `key`."""
+    entry = make_annotation(file, repr(key), value).require(["sentences"])
     sentences = entry.fields["sentences"]
     if not isinstance(sentences, list) or not all(isinstance(part, str) for part in sentences):
-        raise entry.error("sentences must be a list of texts")
+        raise entry.make_error("sentences must be a list of texts")
     joined = " ".join(part.strip() for part in sentences if part.strip())
-    return Entry(file, repr(key), {"the paragraph": joined}).text("the paragraph")
+    return Annotation(file, repr(key), {"the paragraph": joined}).get_text("the paragraph")

@@ -1,4 +1,7 @@
-"""What the data sets share: videos with captions, stored as TFDS records of JPEG frames."""
+"""The base of all data sets: videos with captions, stored as TFDS records of JPEG frames.
+
+This module must not import `prepare`, which imports it.
+"""
 
 import dataclasses
 import os
@@ -13,22 +16,22 @@ from tempme_jax.video import workers
 
 
 class AnnotationError(ValueError):
-    """Annotation files that cannot be read as what they should be: which file and line, what was
-    expected there, and what to do."""
+    """An annotation file is missing or malformed; the message says where, and what to do."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Video:
-    """One video of a split, with what is said of it.
+    """A video of a split, with its captions.
 
     Attributes:
-        id: its name, distinct within the split.
-        file: where it lies; None if it was not found.
-        captions: each is one training pair, and one query.
-        start: where it begins, in seconds of the file.
-        end: where it ends, in seconds of the file; None for the end of the file.
-        group: videos of one group are hard negatives of one another; "" for none.
-        looked_for: the file name, or names, that were looked for if `file` is None.
+        id: name of the video, unique within the split.
+        file: path of its file; None if it was not found.
+        captions: captions of the video; each is a training pair, or a query of the test.
+        start: start of the video within its file, in seconds.
+        end: end of the video within its file, in seconds; None for the end of the file.
+        group: name of its group; videos of one group are hard negatives of one another, and ""
+            stands for no group.
+        looked_for: name of the file, or names, that were looked for if `file` is None.
     """
 
     id: str
@@ -42,17 +45,16 @@ class Video:
 
 @dataclasses.dataclass(kw_only=True)
 class Storage(tfds.core.BuilderConfig):
-    """Which frames are stored, and of which variant of the set.
+    """The variant of a data set, and the frames to store of each video.
 
     Attributes:
         variant: one of the builder's VARIANTS, such as "9k".
         size: side of the stored frames in pixels, resized and cropped as CLIP does.
-        fps: the frames on screen every 1 / fps seconds are stored; None for `least` frames,
-            evenly spread, whatever the length.
-        least: a shorter video has this many frames evenly spread, as far as it has distinct ones.
-        most: a longer video has this many frames evenly spread.
-        quality: of the JPEG, 1 to 100.
-        name: follows from all of these; the name of the folder on disk.
+        fps: frames per second; None for `least` evenly spread frames of every video.
+        least: smallest number of frames, evenly spread, as far as the video has distinct ones.
+        most: largest number of frames, evenly spread.
+        quality: quality of the JPEG files, 1 to 100.
+        name: name of the folder on disk, made of all the others.
     """
 
     name: str = dataclasses.field(init=False, default="")
@@ -82,16 +84,18 @@ class Storage(tfds.core.BuilderConfig):
 class VideoSet(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     """A set of videos with captions, which `prepare` decodes and stores.
 
-    A subclass sets the attributes below and defines `videos`. `download_and_prepare()` decodes
+    A subclass sets the attributes below and defines `list_videos`. `download_and_prepare()` decodes
     the videos once; `tfds.builder_from_directory(builder.data_dir).as_data_source(split)` and
     `datasets.prepared.Prepared` read the result, without TensorFlow.
 
     Attributes:
-        VARIANTS: names for `Storage.variant`; the first is the default.
+        VARIANTS: values of `Storage.variant`; the first is the default.
         SPLITS: names of the splits.
-        EXPECTED: the published number of videos of a (variant, split).
-        PUBLIC_URLS: file name to address, where the set can be had without asking.
-        root: the folder that the user filled: root/annotations and root/videos.
+        EXPECTED: published number of videos of each (variant, split).
+        PUBLIC_URLS: addresses of the files that anybody may download, by file name.
+        HOMEPAGE: address of the page that the set comes from.
+        CITATION: BibTeX entry of the paper.
+        root: folder with the user's files, in root/annotations and root/videos.
     """
 
     VERSION = tfds.core.Version("1.0.0")
@@ -118,23 +122,29 @@ class VideoSet(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         self.root = Path(root)
         home = Path(data_dir).absolute()
         super().__init__(data_dir=home, config=config, version=version, file_format="array_record")
-        # What TFDS pickles a builder by.
+        # TFDS pickles a builder as these arguments.
         self._original_state = dict(data_dir=home, root=self.root, config=config, version=version)
 
-    def videos(self, split: str) -> list[Video]:
-        """All videos that the annotation files list for a split, in a fixed order.
+    @property
+    def storage(self) -> Storage:
+        """The variant of the data set, and the frames that are stored."""
+        assert isinstance(self.builder_config, Storage)
+        return self.builder_config
+
+    def list_videos(self, split: str) -> list[Video]:
+        """List all videos that the annotation files name for a split, in a fixed order.
 
         Raises:
-            AnnotationError: an annotation file is missing or cannot be understood.
+            AnnotationError: an annotation file is missing or malformed.
         """
         raise NotImplementedError
 
     def is_prepared(self) -> bool:
-        """Whether all splits are stored; dataset_info.json is written last."""
-        return (Path(self.data_dir) / "dataset_info.json").exists()
+        """Return whether all splits are stored."""
+        return (Path(self.data_dir) / "dataset_info.json").exists()  # which is written last
 
-    def example(self, video: Video, decoded: workers.Decoded) -> dict[str, Any]:
-        """The record of a video, as `info.features` takes it."""
+    def make_example(self, video: Video, decoded: workers.Decoded) -> dict[str, Any]:
+        """Make the record of a video, with the fields of `info.features`."""
         return {
             "video_id": video.id,
             "captions": list(video.captions),
@@ -143,9 +153,9 @@ class VideoSet(tfds.core.GeneratorBasedBuilder, skip_registration=True):
             "frames": decoded.frames,
         }
 
-    def request(self, video: Video) -> workers.Request:
-        """What a child process is told to decode."""
-        storage = self.builder_config
+    def make_request(self, video: Video) -> workers.Request:
+        """Make the request to decode the frames of a video that are to be stored."""
+        storage = self.storage
         return workers.Request(
             file=str(video.file),
             start=video.start,
@@ -167,7 +177,7 @@ class VideoSet(tfds.core.GeneratorBasedBuilder, skip_registration=True):
             "group": tfds.features.Text(),
             # Seconds from the start of the file.
             "times": tfds.features.Sequence(np.float32),
-            # JPEG; as tfds.features.Image they would be decoded at every reading.
+            # JPEG files; tfds.features.Image would decode all of them at every reading.
             "frames": tfds.features.Sequence(tfds.features.Tensor(shape=(), dtype=np.object_)),
         }
         return tfds.core.DatasetInfo(
@@ -179,13 +189,13 @@ class VideoSet(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         )
 
     def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Iterator]:
-        return {split: self._generate_examples(self.videos(split)) for split in self.SPLITS}
+        return {split: self._generate_examples(self.list_videos(split)) for split in self.SPLITS}
 
     def _generate_examples(self, videos: Iterable[Video]) -> Iterator[tuple[str, dict[str, Any]]]:
-        """The records; unlike `prepare` this stops with a VideoError at a bad one."""
+        """Yield the records; unlike `prepare`, raise a VideoError at the first bad video."""
         videos = list(videos)
-        results = workers.decode_all([self.request(video) for video in videos])
-        for video, result in zip(videos, results, strict=True):
+        pairs = workers.decode_all([self.make_request(video) for video in videos])
+        for video, (_, result) in zip(videos, pairs, strict=True):
             if isinstance(result, Exception):
                 raise result
-            yield video.id, self.example(video, result)
+            yield video.id, self.make_example(video, result)

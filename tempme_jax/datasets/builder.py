@@ -1,4 +1,4 @@
-"""The base class of the data sets: a TFDS builder with our own preparation."""
+"""The base class of the data sets: a TFDS builder whose videos `prepare` decodes."""
 
 from typing import Any
 
@@ -7,8 +7,8 @@ from tempme_jax.datasets.prepare import prepare
 
 
 class VideoText(VideoSet, skip_registration=True):
-    """A set of videos with captions, to be subclassed; see `VideoSet`."""
+    """The base class of every data set; see `VideoSet`."""
 
     def download_and_prepare(self, **options: Any) -> None:
-        """Decode the videos and store their frames; options as for `prepare`."""
+        """Decode the videos and store their frames; the options are those of `prepare`."""
         prepare(self, **options)

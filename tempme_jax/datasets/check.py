@@ -1,4 +1,4 @@
-"""What is there of a data set, what is missing or damaged, and what to do about it."""
+"""`tempme data doctor`: find missing and damaged videos of a data set, and say what to do."""
 
 import dataclasses
 import itertools
@@ -6,9 +6,7 @@ import os
 import pathlib
 from collections.abc import Iterable
 
-import rich.console
 import rich.markup
-import rich.progress
 
 from tempme_jax import screen
 from tempme_jax.checks import require_one_of
@@ -18,7 +16,7 @@ from tempme_jax.datasets.builder import VideoText
 from tempme_jax.video import workers as decoding
 from tempme_jax.video.frames import VideoError
 
-# Faults of each kind that are printed for a split.
+# Most faults of each kind that are printed for a split.
 PRINTED = 10
 
 
@@ -27,9 +25,9 @@ class Fault:
     """A video that cannot be used.
 
     Attributes:
-        id: of the video.
-        file: its file, or what was looked for.
-        reason: in a few words.
+        id: id of the video.
+        file: path of its file, or the file name that was looked for.
+        reason: why it cannot be used, in a few words.
     """
 
     id: str
@@ -39,16 +37,16 @@ class Fault:
 
 @dataclasses.dataclass(frozen=True)
 class SplitReport:
-    """What is there of a split.
+    """The state of a split.
 
     Attributes:
-        name: of the split.
-        expected: the published number of videos; None if there is none.
-        listed: videos in the annotation files.
-        captions: of these.
-        found: videos whose file is there.
-        missing: those whose file is not.
-        corrupt: those whose file is there, and cannot be decoded.
+        name: name of the split.
+        expected: published number of videos; None if none is published.
+        listed: number of videos in the annotation files.
+        captions: number of captions of these videos.
+        found: number of videos with a file.
+        missing: videos without a file.
+        corrupt: videos with a file that cannot be decoded.
         problem: why the annotation files cannot be used; empty if they can.
     """
 
@@ -63,15 +61,15 @@ class SplitReport:
 
 
 @dataclasses.dataclass(frozen=True)
-class Report:
-    """What is there of a data set.
+class SetReport:
+    """The state of a data set.
 
     Attributes:
-        name: of the data set.
-        variant: of it.
-        root: the folder that was looked at.
-        splits: in the order of the builder.
-        advice: what to do, a line for each thing; empty if all is well.
+        name: name of the data set.
+        variant: variant of the data set.
+        root: folder with the user's files.
+        splits: state of each split, in the order of the builder.
+        advice: what to do, one line for each problem; empty if there is none.
     """
 
     name: str
@@ -81,7 +79,7 @@ class Report:
     advice: tuple[str, ...]
 
 
-def examine(
+def check_data_set(
     name: str,
     root: str | os.PathLike,
     variant: str = "",
@@ -89,46 +87,50 @@ def examine(
     deep: bool = True,
     workers: int | None = None,
     progress: bool = False,
-) -> Report:
-    """Reads the annotation files, looks for the videos, and decodes a frame of each.
+) -> SetReport:
+    """Read the annotation files, look for the videos, and decode one frame of each.
 
     Args:
-        name: a name of `DATASETS`.
-        root: the folder with the user's files.
-        variant: of the data set; empty for its first.
+        name: a key of `DATASETS`.
+        root: folder with the user's files.
+        variant: variant of the data set; empty for its first one.
         deep: whether a frame of each video is decoded, in child processes.
-        workers: how many processes; None for one per CPU.
-        progress: whether a progress bar goes to standard error.
+        workers: number of processes; None for one per CPU.
+        progress: whether to show a progress bar.
 
     Raises:
-        ValueError: if there is no such data set or variant; it says which there are.
+        ValueError: there is no such data set or variant; the message lists those there are.
     """
     builder_class = DATASETS[require_one_of(name, DATASETS, "data set")]
     variant = require_one_of(
         variant or builder_class.VARIANTS[0], builder_class.VARIANTS, "variant"
     )
-    # Nothing is written there.
+    # The builder wants a folder to prepare into; nothing is written there.
     prepared = pathlib.Path(root, "prepared")
     builder = builder_class(data_dir=prepared, root=root, config=Storage(variant=variant))
     splits, found = [], {}
     for split in builder.SPLITS:
         report, videos = list_split(builder, split)
         splits.append(report)
-        found[split] = {video.id: probe(builder, video) for video in videos if video.file}
+        found[split] = {
+            video.id: make_probe_request(builder, video) for video in videos if video.file
+        }
     if deep:
-        reasons = undecodable(itertools.chain(*map(dict.values, found.values())), workers, progress)
+        reasons = find_undecodable(
+            itertools.chain(*map(dict.values, found.values())), workers, progress
+        )
         splits = [
-            dataclasses.replace(split, corrupt=corrupt(found[split.name], reasons))
+            dataclasses.replace(split, corrupt=list_corrupt(found[split.name], reasons))
             for split in splits
         ]
-    return Report(name, variant, os.fspath(root), tuple(splits), advise(builder, splits))
+    return SetReport(name, variant, os.fspath(root), tuple(splits), advise(builder, splits))
 
 
 def list_split(builder: VideoText, split: str) -> tuple[SplitReport, list[Video]]:
-    """What the annotation files list for a split, and which of the files are there."""
-    expected = builder.EXPECTED.get((builder.builder_config.variant, split))
+    """List the videos of a split, and count those whose file is there."""
+    expected = builder.EXPECTED.get((builder.storage.variant, split))
     try:
-        videos = builder.videos(split)
+        videos = builder.list_videos(split)
     except AnnotationError as error:
         return SplitReport(split, expected, problem=str(error)), []
     missing = tuple(
@@ -139,31 +141,30 @@ def list_split(builder: VideoText, split: str) -> tuple[SplitReport, list[Video]
     return SplitReport(split, expected, len(videos), captions, found, missing), videos
 
 
-def probe(builder: VideoText, video: Video) -> decoding.Request:
-    """The request for one small frame of a video, from the middle of what belongs to it."""
-    return dataclasses.replace(builder.request(video), size=32, fps=None, least=1, most=1)
+def make_probe_request(builder: VideoText, video: Video) -> decoding.Request:
+    """Return the request for one small frame, from the middle of the part that is used."""
+    return dataclasses.replace(builder.make_request(video), size=32, fps=None, least=1, most=1)
 
 
-def undecodable(
+def find_undecodable(
     requests: Iterable[decoding.Request], workers: int | None, progress: bool
 ) -> dict[decoding.Request, str]:
-    """Which of the requests cannot be met, and why; what several want is decoded once."""
+    """Return the reason for each request that cannot be decoded. Equal ones are decoded once."""
     requests = list(dict.fromkeys(requests))
-    results = rich.progress.track(
+    pairs = screen.make_progress_bar(
         decoding.decode_all(requests, workers=workers),
         "Decoding a frame of each video",
         total=len(requests),
-        console=rich.console.Console(stderr=True),
-        disable=not progress,
+        unit="videos",
+        quiet=not progress,
     )
-    pairs = zip(requests, results, strict=True)
     return {request: result.reason for request, result in pairs if isinstance(result, VideoError)}
 
 
-def corrupt(
+def list_corrupt(
     requests: dict[str, decoding.Request], reasons: dict[decoding.Request, str]
 ) -> tuple[Fault, ...]:
-    """The videos, of those with these requests, that cannot be decoded."""
+    """Return a fault for each video, by its id, whose request cannot be decoded."""
     return tuple(
         Fault(name, request.file, reasons[request])
         for name, request in requests.items()
@@ -172,7 +173,7 @@ def corrupt(
 
 
 def advise(builder: VideoText, splits: Iterable[SplitReport]) -> tuple[str, ...]:
-    """What to do about what was found."""
+    """Return one line of advice for each kind of problem in each split."""
     advice, sources = [], ", ".join(builder.PUBLIC_URLS.values()) or builder.HOMEPAGE
     for split in splits:
         if split.problem:
@@ -197,10 +198,10 @@ def advise(builder: VideoText, splits: Iterable[SplitReport]) -> tuple[str, ...]
     return tuple(dict.fromkeys(advice))
 
 
-def print_report(report: Report) -> None:
-    """Prints a report as a table, with the first faults of every split and what to do."""
+def print_report(report: SetReport) -> None:
+    """Print a table of the splits, their first faults, and the advice."""
     title = f"{report.name}, variant {report.variant}, in {report.root}"
-    table = screen.new_table(rich.markup.escape(title))
+    table = screen.make_table(rich.markup.escape(title))
     table.add_column("Split")
     for name in ("Expected", "Listed", "Captions", "Found", "Missing", "Corrupt"):
         table.add_column(name, justify="right")
@@ -208,7 +209,7 @@ def print_report(report: Report) -> None:
         counts = (split.listed, split.captions, split.found, len(split.missing), len(split.corrupt))
         row = ("?",) * len(counts) if split.problem else map(str, counts)
         table.add_row(split.name, screen.format_number(split.expected, "d"), *row)
-    out = screen.console()
+    out = screen.make_console()
     out.print(table)
     for split in report.splits:
         for kind, faults in (("missing", split.missing), ("corrupt", split.corrupt)):

@@ -1,21 +1,21 @@
-"""DiDeMo: 10,000 Flickr videos told in paragraphs (Hendricks et al., ICCV 2017)."""
+"""DiDeMo: 10,000 Flickr videos with paragraphs (Hendricks et al., ICCV 2017)."""
 
 import collections
 
-from tempme_jax.datasets.annotations import Annotated, Entry, read_json_list, read_lines
+from tempme_jax.datasets.annotations import AnnotatedSet, Annotation, read_json_list, read_lines
 from tempme_jax.datasets.base import Video
 from tempme_jax.datasets.builder import VideoText
 
 FILES = {"train": "train", "validation": "val", "test": "test"}
-# What the annotators saw was cut at 30 seconds.
+# The annotators saw the first 30 seconds of a video.
 SECONDS = 31.0
 
 
-class Didemo(Annotated, VideoText):
-    """All descriptions of a video, joined, are its one caption; read are its first 31 seconds.
+class Didemo(AnnotatedSet, VideoText):
+    """DiDeMo: the one caption of a video is all its descriptions, joined.
 
-    The splits are the lists of "Collaborative Experts", names of files with their suffixes. Some
-    end in a bare dot.
+    Only the first 31 seconds of a video are read. The splits are the file lists of "Collaborative
+    Experts" (Liu et al., BMVC 2019); some of the names end in a dot, without a suffix.
     """
 
     EXPECTED = {
@@ -25,16 +25,17 @@ class Didemo(Annotated, VideoText):
     }
     HOMEPAGE = "https://github.com/LisaAnne/LocalizingMoments"
 
-    def videos(self, split: str) -> list[Video]:
-        """The videos of a split; see `VideoText.videos`."""
-        file, said = self.annotation(f"{FILES[split]}_data.json"), collections.defaultdict(list)
+    def list_videos(self, split: str) -> list[Video]:
+        """Return the videos of a split; see `VideoSet.list_videos`."""
+        file = self.find_annotations(f"{FILES[split]}_data.json")
+        said = collections.defaultdict(list)
         for entry in read_json_list(file, ["video", "description"]):
-            said[entry.text("video")].append(entry.text("description"))
-        listed, videos = self.annotation(f"{FILES[split]}_list.txt"), {}
+            said[entry.get_text("video")].append(entry.get_text("description"))
+        listed, videos = self.find_annotations(f"{FILES[split]}_list.txt"), {}
         for place, line in read_lines(listed):
-            entry = Entry(listed, place, {"the name": line})
-            name = entry.new("the name", videos)
+            entry = Annotation(listed, place, {"the name": line})
+            name = entry.get_unique("the name", videos)
             if name not in said:
-                raise entry.error(f"{name!r} has no description in {file.name}")
-            videos[name] = self.video(name, [" ".join(said[name])], end=SECONDS)
+                raise entry.make_error(f"{name!r} has no description in {file.name}")
+            videos[name] = self.make_video(name, [" ".join(said[name])], end=SECONDS)
         return list(videos.values())

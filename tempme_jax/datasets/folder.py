@@ -1,4 +1,4 @@
-"""Your own videos: any folder with captions.csv or captions.jsonl in it."""
+"""Your own videos: any folder that has a captions.csv or captions.jsonl."""
 
 import dataclasses
 import functools
@@ -6,7 +6,7 @@ import os
 import pathlib
 
 from tempme_jax.checks import suggest
-from tempme_jax.datasets.annotations import Entry, digest, read_csv, read_jsonl, wrong
+from tempme_jax.datasets.annotations import Annotation, hash_name, make_error, read_csv, read_jsonl
 from tempme_jax.datasets.base import Video
 from tempme_jax.datasets.builder import VideoText
 
@@ -15,95 +15,99 @@ READERS = {"captions.csv": read_csv, "captions.jsonl": read_jsonl}
 
 
 class Folder(VideoText):
-    """A folder of videos, and what is said of them in captions.csv or captions.jsonl.
+    """A folder of videos with their captions in captions.csv or captions.jsonl.
 
-    A row, or an object on a line, is one caption; a video may have several. Its fields are
+    Each row, or each line with an object, is one caption; a video may have several. The fields are
 
-        file or video: the path of the video from this folder, within it
-        caption:       what is said
+        file or video: path of the video, from this folder and within it
+        caption:       text of the caption
         split:         train, validation or test; in all rows or in none
-        start, end:    seconds of the file that belong to the video; all of it if left out
-        id:            a name of the video; its path (and seconds) if left out
+        start, end:    part of the file, in seconds; the whole file if left out
+        id:            name of the video; its path (and seconds) if left out
         group:         videos of one group are hard negatives of one another
 
-    and only the first two are needed. Without splits a file goes to one of them by a hash of its
-    path: 80 % to train, 10 % to validation, 10 % to test, whatever other files there are.
+    Only the first two are required. Without `split`, a hash of its path assigns each file: 80 % to
+    train, 10 % to validation, 10 % to test. Adding files does not move others.
     """
 
-    def videos(self, split: str) -> list[Video]:
-        """The videos of a split; see `VideoText.videos`."""
-        file, entries = self._captions()
-        clips: dict[str, tuple[str, tuple[str, Video], list[str]]] = {}
+    def list_videos(self, split: str) -> list[Video]:
+        """Return the videos of a split; see `VideoSet.list_videos`."""
+        file, entries = self._read_captions()
+        rows: dict[str, tuple[str, tuple[str, Video], list[str]]] = {}
         for entry in entries:
-            if entry.given("split") != entries[0].given("split"):
-                raise entry.error("split must be filled in in all rows or in none")
-            path = self._path(entry)
-            said = self._split(entry, path), self._video(entry, path)
-            place, known, captions = clips.setdefault(said[1].id, (entry.place, said, []))
+            if entry.has("split") != entries[0].has("split"):
+                raise entry.make_error("split must be filled in in all rows or in none")
+            path = self._read_path(entry)
+            said = self._choose_split(entry, path), self._make_video(entry, path)
+            place, known, captions = rows.setdefault(said[1].id, (entry.place, said, []))
             if said != known:
                 advice = f"give it another id, or say the same as {place}"
-                raise entry.error(f"{said[1].id!r} is not the video of {place}", advice)
-            captions.append(entry.text("caption"))
+                raise entry.make_error(f"{said[1].id!r} is not the video of {place}", advice)
+            captions.append(entry.get_text("caption"))
         videos = [
             dataclasses.replace(video, captions=tuple(captions))
-            for _, (where, video), captions in clips.values()
+            for _, (where, video), captions in rows.values()
             if where == split
         ]
         if not videos:
             advice = "fill in the field split of every row, so that each split has videos"
-            raise wrong(file, f"none of {len(clips)} videos is in split {split!r}", "", advice)
+            raise make_error(file, f"none of {len(rows)} videos is in split {split!r}", "", advice)
         return videos
 
     @functools.cached_property
     def _home(self) -> str:
-        """The root without links."""
+        """Path of the root with all links resolved."""
         return os.path.realpath(self.root)
 
-    def _captions(self) -> tuple[pathlib.Path, list[Entry]]:
+    def _read_captions(self) -> tuple[pathlib.Path, list[Annotation]]:
         files = [self.root / name for name in READERS if (self.root / name).is_file()]
         if len(files) != 1:
             problem = "has both" if files else "has none of"
             advice = "see data/README.md" if not files else "remove one of them"
-            raise wrong(self.root, f"{problem} {' and '.join(READERS)}", "", advice)
+            raise make_error(self.root, f"{problem} {' and '.join(READERS)}", "", advice)
         return files[0], list(READERS[files[0].name](files[0], ["caption"], FIELDS))
 
-    def _split(self, entry: Entry, path: pathlib.PurePath) -> str:
-        if entry.given("split"):
-            split = entry.text("split")
+    def _choose_split(self, entry: Annotation, path: pathlib.PurePath) -> str:
+        if entry.has("split"):
+            split = entry.get_text("split")
             if split not in self.SPLITS:
                 hint = suggest(split, self.SPLITS)
-                raise entry.error(f"unknown split {split!r}{hint}", f"use {', '.join(self.SPLITS)}")
+                raise entry.make_error(
+                    f"unknown split {split!r}{hint}", f"use {', '.join(self.SPLITS)}"
+                )
             return split
-        # By the path, not the id: clips of one file look alike, and must not be parted.
-        tenth = int(digest(str(path))[:8], 16) % 10
+        # By the path, not the id: parts of one file look alike, so they belong in one split.
+        tenth = int(hash_name(str(path))[:8], 16) % 10
         return {0: "test", 1: "validation"}.get(tenth, "train")
 
-    def _video(self, entry: Entry, path: pathlib.PurePath) -> Video:
-        start, end = entry.seconds("start"), entry.seconds("end")
+    def _make_video(self, entry: Annotation, path: pathlib.PurePath) -> Video:
+        start, end = entry.get_seconds("start"), entry.get_seconds("end")
         if end is not None and end <= (start or 0.0):
-            raise entry.error(f"end={end} must be after start={start or 0.0}")
+            raise entry.make_error(f"end={end} must be after start={start or 0.0}")
         whole = start is None and end is None
         default = str(path) if whole else f"{path}@{start or 0.0}-{'' if end is None else end}"
         file = self.root / path
         return Video(
-            id=entry.text("id") if entry.given("id") else default,
+            id=entry.get_text("id") if entry.has("id") else default,
             file=file if os.path.isfile(file) else None,
             captions=(),
             start=start or 0.0,
             end=end,
-            group=entry.text("group") if entry.given("group") else "",
+            group=entry.get_text("group") if entry.has("group") else "",
             looked_for="" if os.path.isfile(file) else str(file),
         )
 
-    def _path(self, entry: Entry) -> pathlib.PurePath:
-        """The path that an entry gives, from the root, if it does not lead out of it."""
-        if entry.given("file") == entry.given("video"):
-            raise entry.error("there must be either a file or a video", "give the path in one")
-        name = entry.text("file" if entry.given("file") else "video")
+    def _read_path(self, entry: Annotation) -> pathlib.PurePath:
+        """Read the path of a video relative to the root; it must not lead out of the root."""
+        if entry.has("file") == entry.has("video"):
+            raise entry.make_error("there must be either a file or a video", "give the path in one")
+        name = entry.get_text("file" if entry.has("file") else "video")
         path = pathlib.PurePath(name)
         if "\0" in name or path.is_absolute() or ".." in path.parts or not path.parts:
-            raise entry.error(f"{name!r} is no path within {self.root}", "write it from there")
+            raise entry.make_error(
+                f"{name!r} is not a path within {self.root}", "write it from there"
+            )
         if os.path.commonpath([self._home, os.path.realpath(self.root / path)]) != self._home:
             advice = "put the file itself there, or set root to the folder that holds both"
-            raise entry.error(f"{name!r} is a link that leads out of {self.root}", advice)
+            raise entry.make_error(f"{name!r} is a link that leads out of {self.root}", advice)
         return path

@@ -1,4 +1,4 @@
-"""MSR-VTT: 10,000 clips of web videos, 20 captions each (Xu et al., CVPR 2016)."""
+"""MSR-VTT: 10,000 short web videos with 20 captions each (Xu et al., CVPR 2016)."""
 
 import collections
 import pathlib
@@ -7,12 +7,11 @@ import urllib.request
 import zipfile
 from collections.abc import Sequence
 
-import rich.console
-import rich.progress
-
-from tempme_jax.datasets.annotations import Annotated, read_csv, read_json_list, wrong
+from tempme_jax import screen
+from tempme_jax.datasets.annotations import AnnotatedSet, make_error, read_csv, read_json_list
 from tempme_jax.datasets.base import Video
 from tempme_jax.datasets.builder import VideoText
+from tempme_jax.files import write_whole
 
 URLS = {
     "msrvtt_data.zip": "https://github.com/ArrowLuo/CLIP4Clip/releases/download/v0.0/msrvtt_data.zip",
@@ -20,12 +19,12 @@ URLS = {
 }
 
 
-class Msrvtt(Annotated, VideoText):
-    """One caption is one pair; the test is the 1,000 pairs of the split 1k-A.
+class Msrvtt(AnnotatedSet, VideoText):
+    """MSR-VTT: each caption is one pair; the test split is the 1,000 pairs of the split 1k-A.
 
-    Variants: "9k" and "7k", by the number of videos to train on. There is no official validation
-    split: `Annotated.held_out` takes 500 of these videos. To train on all, train on
-    "train+validation".
+    The variants "9k" and "7k" differ in the number of training videos. There is no official
+    validation split, so `AnnotatedSet.choose_held_out` takes 500 of these videos. To train on all
+    of them, train on "train+validation".
     """
 
     VARIANTS = ("9k", "7k")
@@ -37,48 +36,49 @@ class Msrvtt(Annotated, VideoText):
     PUBLIC_URLS = URLS
     HOMEPAGE = "https://github.com/ArrowLuo/CLIP4Clip"
 
-    def videos(self, split: str) -> list[Video]:
-        """The videos of a split; see `VideoText.videos`."""
-        captions = self._tested() if split == "test" else self._trained_on()
-        held_out = set() if split == "test" else self.held_out(captions, 500)
+    def list_videos(self, split: str) -> list[Video]:
+        """Return the videos of a split; see `VideoSet.list_videos`."""
+        captions = self._read_test_captions() if split == "test" else self._read_training_captions()
+        held_out = set() if split == "test" else self.choose_held_out(captions, 500)
         return [
-            self.video(name, texts, name)
+            self.make_video(name, texts, name)
             for name, texts in captions.items()
             if (name in held_out) == (split == "validation")
         ]
 
-    def _tested(self) -> dict[str, list[str]]:
+    def _read_test_captions(self) -> dict[str, list[str]]:
         captions = {}
-        for row in read_csv(self.annotation("MSRVTT_JSFUSION_test.csv"), ["video_id", "sentence"]):
-            captions[row.new("video_id", captions)] = [row.text("sentence")]
+        file = self.find_annotations("MSRVTT_JSFUSION_test.csv")
+        for row in read_csv(file, ["video_id", "sentence"]):
+            captions[row.get_unique("video_id", captions)] = [row.get_text("sentence")]
         return captions
 
-    def _trained_on(self) -> dict[str, list[str]]:
-        said, file = collections.defaultdict(list), self.annotation("MSRVTT_data.json")
+    def _read_training_captions(self) -> dict[str, list[str]]:
+        said, file = collections.defaultdict(list), self.find_annotations("MSRVTT_data.json")
         for entry in read_json_list(file, ["caption", "video_id"], key="sentences"):
-            said[entry.text("video_id")].append(entry.text("caption"))
+            said[entry.get_text("video_id")].append(entry.get_text("caption"))
         captions = {}
-        listed = self.annotation(f"MSRVTT_train.{self.builder_config.variant}.csv")
+        listed = self.find_annotations(f"MSRVTT_train.{self.storage.variant}.csv")
         for row in read_csv(listed, ["video_id"]):
-            name = row.new("video_id", captions)
+            name = row.get_unique("video_id", captions)
             if name not in said:
-                raise row.error(f"{name!r} has no caption in {file.name}")
+                raise row.make_error(f"{name!r} has no caption in {file.name}")
             captions[name] = said[name]
         return captions
 
 
 def download(root: pathlib.Path, archives: Sequence[str] = tuple(URLS)) -> None:
-    """Fetches what is public: the annotations and the videos of MSR-VTT.
+    """Download the public annotations and videos of MSR-VTT.
 
-    A folder that is there already stays as it is. A zip file goes once it is unpacked.
+    A folder that exists is left as it is. A zip file is removed once it is unpacked.
 
     Args:
         root: the folder that gets annotations/ and videos/.
-        archives: which of `URLS`.
+        archives: keys of `URLS`.
 
     Raises:
-        OSError: if a file cannot be fetched or written.
-        AnnotationError: if what came is no zip file.
+        OSError: a file cannot be downloaded or written.
+        AnnotationError: a downloaded file is not a zip file.
     """
     for name in archives:
         folder = root / ("videos" if name == "MSRVTT.zip" else "annotations")
@@ -91,22 +91,24 @@ def download(root: pathlib.Path, archives: Sequence[str] = tuple(URLS)) -> None:
 
 
 def fetch(url: str, file: pathlib.Path) -> None:
-    """Downloads a file, whole or not at all, with a progress bar."""
-    partial = file.with_name(f"{file.name}.part")
-    with urllib.request.urlopen(url, timeout=60) as response, partial.open("wb") as target:
+    """Download a file, whole or not at all, with a progress bar."""
+    with urllib.request.urlopen(url, timeout=60) as response, write_whole(file) as partial:
         size = int(response.headers.get("Content-Length") or 0)
-        settings = {"description": file.name, "console": rich.console.Console(stderr=True)}
-        with rich.progress.wrap_file(response, total=size, **settings) as source:
-            shutil.copyfileobj(source, target)
-    if size and partial.stat().st_size != size:
-        raise OSError(f"{url} broke off after {partial.stat().st_size} of {size} bytes; try again")
-    partial.rename(file)
+        settings = {"unit": "B", "unit_scale": True}
+        bar = screen.make_progress_bar(label=file.name, total=size or None, **settings)
+        with bar, partial.open("wb") as target:
+            while block := response.read(2**20):
+                bar.update(target.write(block))
+        done = partial.stat().st_size
+        if size and done != size:
+            raise OSError(f"{url} broke off after {done} of {size} bytes; try again")
 
 
 def unpack(archive: pathlib.Path, folder: pathlib.Path) -> None:
-    """Unpacks the videos and annotations of a zip side by side into a new folder, or nothing.
+    """Unpack the videos and annotations of a zip file side by side into a new folder.
 
-    Of files of one name the first is taken.
+    The folder gets its name when it is complete. Of several files of one name the first is taken.
+    Folders within the zip file are ignored, so no file is written outside the new folder.
     """
     partial = folder.with_name(f"{folder.name}.part")
     shutil.rmtree(partial, ignore_errors=True)
@@ -114,12 +116,13 @@ def unpack(archive: pathlib.Path, folder: pathlib.Path) -> None:
     try:
         with zipfile.ZipFile(archive) as members:
             for member in members.infolist():
-                # Only the last part of the name counts, so that nothing lands outside.
                 file = partial / pathlib.PurePosixPath(member.filename).name
                 wanted = file.suffix in (".mp4", ".csv", ".json") and file.name[0] != "."
                 if wanted and not member.is_dir() and not file.exists():
                     with members.open(member) as source, file.open("xb") as target:
                         shutil.copyfileobj(source, target)
     except zipfile.BadZipFile as error:
-        raise wrong(archive, f"is no zip file ({error})", "", "remove it and try again") from error
+        raise make_error(
+            archive, f"is not a zip file ({error})", "", "remove it and try again"
+        ) from error
     partial.rename(folder)

@@ -1,37 +1,40 @@
-"""Decoding the videos of a data set once, and storing their frames so that TFDS can read them.
+"""Decode the videos of a data set once, and store their frames for TFDS.
 
-What was done before a preparation was ended, in whatever way, is not done again.
+An interrupted preparation is resumed: complete shards are kept.
 """
 
 import collections
 import contextlib
+import functools
 import json
+import shutil
 import sys
-import time
-from collections.abc import Callable, Iterator
+import tempfile
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
-import click
 import tensorflow_datasets as tfds
+from tensorflow_datasets.core.splits import SplitDict
 
+from tempme_jax import screen
+from tempme_jax.checks import require_one_of
 from tempme_jax.datasets.base import Video, VideoSet
 from tempme_jax.datasets.prepared import (
     INFO,
     LOCK,
     REPORT,
     PreparationError,
-    Shard,
-    locked,
-    publish,
-    shards_of,
-    signature,
-    unfinished,
-    write_text,
+    RecordShard,
+    compute_signature,
+    lock_folder,
+    make_shards,
+    remove_leftovers,
 )
+from tempme_jax.files import write_text, write_whole
 from tempme_jax.video import workers as decoding
 
-# Few enough to lose little when a preparation is killed; tens of megabytes at 224 pixels.
+# Few enough to lose little when a preparation is killed. A shard takes tens of megabytes.
 VIDEOS_PER_SHARD = 128
 
 Report = dict[str, dict[str, Any]]
@@ -50,59 +53,63 @@ def prepare(
     report: Callable[[int, int, int], None] | None = None,
     decode: Callable[[decoding.Request], decoding.Decoded] = decoding.decode_file,
 ) -> Report:
-    """Decode and store all videos of all splits, or what is left to do of them.
+    """Store frames of the videos of all splits, and return the content of report.json.
+
+    Videos that are stored already are not decoded again. A set that cannot be prepared is a
+    PreparationError or an AnnotationError.
 
     Args:
-        builder: of the set; everything is written to `builder.data_dir`.
-        workers: child processes that decode; None for one per CPU.
-        missing: "error", or "skip" to go on without the videos that were not found.
-        max_bad: the largest share of a split's listed videos that may turn out undecodable.
-        seconds_per_video: a video that takes longer is bad.
-        memory_per_worker: a video that takes more bytes is bad.
-        videos_per_shard: how many videos go to one file.
-        quiet: no progress bar on standard error.
-        report: called with how many videos are done, how many of these are bad, and of how many.
-        decode: what a child process does with a file.
-
-    Returns:
-        What report.json holds: for each split the number of videos "expected" (published, or else
-        listed), "listed" and "prepared", and lists of the "missing" and the "bad" ones.
-
-    Raises:
-        PreparationError: a split lists no video, or one twice; videos are missing; too many are
-            bad; another process prepares the set; it was prepared from other annotations.
-        AnnotationError: as `builder.videos`.
+        builder: the data set; files are written to `builder.data_dir`.
+        workers: number of child processes that decode; None for one per CPU.
+        missing: "error", or "skip" to continue without the videos that were not found.
+        max_bad: largest share of a split's listed videos that may be undecodable.
+        seconds_per_video: longest time to decode one video; above it the video is bad.
+        memory_per_worker: most bytes to decode one video; above it the video is bad.
+        videos_per_shard: number of videos in one file.
+        quiet: whether the progress bar is hidden.
+        report: called after each video with the numbers of videos done, bad, and in total.
+        decode: function that a child process calls for each request.
     """
-    if missing not in ("error", "skip"):
-        raise ValueError(f'missing={missing!r} must be "error" or "skip"')
-    folder = Path(builder.data_dir)
-    if builder.is_prepared() and not builder.root.exists():  # only what was prepared came here
-        return json.loads((folder / REPORT).read_text())
-    splits = {split: builder.videos(split) for split in builder.SPLITS}
+    require_one_of(missing, ("error", "skip"), "value of missing")
+    if builder.is_prepared() and not builder.root.exists():  # only prepared files were copied here
+        return _read_report(builder)
+    splits = {split: builder.list_videos(split) for split in builder.SPLITS}
     _check_listed(splits)
     if builder.is_prepared():
-        return _check_unchanged(folder, splits)
+        return _check_unchanged(builder, splits)
     if missing == "error":
         _check_found(builder, splits)
-    folder.mkdir(parents=True, exist_ok=True)
+    shards = make_shards(builder, splits, videos_per_shard)
     limits = {"seconds": seconds_per_video, "memory": memory_per_worker}
-    with locked(folder):
-        if builder.is_prepared():  # by the process that held the lock until now
-            return _check_unchanged(folder, splits)
-        shards = [
-            shard
-            for split, videos in splits.items()
-            for shard in shards_of(builder, split, videos, videos_per_shard)
-        ]
-        pending = [shard for shard in shards if not shard.is_done(limits)]
-        requests = [builder.request(video) for shard in pending for video in shard.found]
-        # All in one go, so that no process waits for the others at the end of a shard.
-        results = decoding.decode_all(requests, workers=workers, **limits, decode=decode)
-        progress = _progress(builder.name, shards, pending, quiet, report)
-        with progress as advance, contextlib.closing(results):
-            for shard in pending:
-                shard.write(builder, results, limits, advance)
-        return _finish(builder, splits, shards, max_bad)
+    decode_all = functools.partial(decoding.decode_all, workers=workers, decode=decode, **limits)
+    show_progress = functools.partial(_show_progress, builder.name, quiet=quiet, report=report)
+    with lock_folder(Path(builder.data_dir)):
+        if not builder.is_prepared():  # by a process that held the lock until now
+            _write_shards(builder, shards, limits, decode_all, show_progress)
+            return _finish(builder, splits, shards, max_bad)
+    return _check_unchanged(builder, splits)
+
+
+def _write_shards(
+    builder: VideoSet,
+    shards: list[RecordShard],
+    limits: dict[str, float],
+    decode_all: Callable[..., Generator[tuple[Any, Any], None, None]],
+    show_progress: Callable[..., contextlib.AbstractContextManager[Callable[[bool], None]]],
+) -> None:
+    """Decode the videos of the shards that are not done, and write these shards."""
+    remove_leftovers(Path(builder.data_dir))
+    pending = [shard for shard in shards if not shard.is_done(limits)]
+    requests = [builder.make_request(video) for shard in pending for video in shard.found]
+    # One queue for all shards, so no process is idle at the end of a shard.
+    pairs = decode_all(requests)
+    with show_progress(shards, pending) as advance, contextlib.closing(pairs):
+        for shard in pending:
+            shard.write(builder, pairs, limits, advance)
+
+
+def _read_report(builder: VideoSet) -> Report:
+    return json.loads((Path(builder.data_dir) / REPORT).read_text())
 
 
 def _check_listed(splits: dict[str, list[Video]]) -> None:
@@ -132,44 +139,36 @@ def _check_found(builder: VideoSet, splits: dict[str, list[Video]]) -> None:
         )
 
 
-def _check_unchanged(folder: Path, splits: dict[str, list[Video]]) -> Report:
-    """The report of a complete preparation, if it is one of these videos."""
-    report = json.loads((folder / REPORT).read_text())
+def _check_unchanged(builder: VideoSet, splits: dict[str, list[Video]]) -> Report:
+    """Return the report of a prepared set, if the annotations have not changed since."""
+    report = _read_report(builder)
     for split, videos in splits.items():
         before = {video["id"] for video in report[split]["missing"]}
         come = sum(video.id in before and video.file is not None for video in videos)
         change = f"{come} videos that were missing are there now" if come else ""
-        if report[split]["signature"] != signature(videos):
+        if report[split]["signature"] != compute_signature(videos):
             change = "the annotations list other videos, captions or times"
         if change:
             raise PreparationError(
-                f"{folder} was prepared before the split {split!r} changed ({change}). Delete "
-                "that folder to prepare the set anew, or choose another one for prepared data, "
+                f"{builder.data_dir} was prepared before the split {split!r} changed "
+                f"({change}). Delete that folder to prepare the set anew, or choose another one for prepared data, "
                 "or undo the change"
             )
     return report
 
 
 def _finish(
-    builder: VideoSet, splits: dict[str, list[Video]], shards: list[Shard], max_bad: float
+    builder: VideoSet, splits: dict[str, list[Video]], shards: list[RecordShard], max_bad: float
 ) -> Report:
-    """Writes what describes the shards; dataset_info.json, which says that all is done, last."""
+    """Describe the complete shards, write dataset_info.json last, and return the report."""
     folder = Path(builder.data_dir)
     report, infos = {}, []
     for split, videos in splits.items():
         own = [shard for shard in shards if shard.split == split]
-        sides = [shard.described() for shard in own]
+        sides = [shard.read_side() for shard in own]
         records = [record for side in sides for record in side["records"]]
         write_text(folder / f"{split}.jsonl", "".join(f"{json.dumps(r)}\n" for r in records))
-        variant = builder.builder_config.variant
-        report[split] = {
-            "expected": builder.EXPECTED.get((variant, split), len(videos)),
-            "listed": len(videos),
-            "prepared": len(records),
-            "missing": [{"id": v.id, "looked_for": v.looked_for} for v in videos if not v.file],
-            "bad": [bad for side in sides for bad in side["bad"]],
-            "signature": signature(videos),
-        }
+        report[split] = _describe_split(builder, split, videos, sides)
         lengths = [len(side["records"]) for side in sides]
         size = sum(shard.path.stat().st_size for shard in own)
         infos.append(
@@ -179,24 +178,43 @@ def _finish(
         )
     write_text(folder / REPORT, json.dumps(report, indent=2))
     _check_bad(folder, report, max_bad)
-    builder.info.set_splits(tfds.core.splits.SplitDict(infos))
+    builder.info.set_splits(SplitDict(infos))
     _publish_info(builder, {shard.path for shard in shards})
     return report
 
 
+def _describe_split(
+    builder: VideoSet, split: str, videos: list[Video], sides: list[dict[str, Any]]
+) -> dict[str, Any]:
+    """Return what report.json says of a split.
+
+    These are the numbers of videos "expected" (published, or else listed), "listed" and
+    "prepared", the lists of "missing" and "bad" videos, and the "signature" of the annotations.
+    """
+    variant = builder.storage.variant
+    return {
+        "expected": builder.EXPECTED.get((variant, split), len(videos)),
+        "listed": len(videos),
+        "prepared": sum(len(side["records"]) for side in sides),
+        "missing": [{"id": v.id, "looked_for": v.looked_for} for v in videos if not v.file],
+        "bad": [bad for side in sides for bad in side["bad"]],
+        "signature": compute_signature(videos),
+    }
+
+
 def _publish_info(builder: VideoSet, shards: set[Path]) -> None:
-    """Writes what TFDS goes by, and removes all that only an incomplete set needs."""
+    """Write the files by which TFDS finds the records, and remove those of an incomplete set."""
     folder = Path(builder.data_dir)
-    written = unfinished(folder / "info")
-    written.mkdir(exist_ok=True)
-    builder.info.write_to_directory(written)
-    for file in sorted(written.iterdir(), key=lambda file: file.name == INFO):
-        publish(file, folder / file.name)
-    written.rmdir()
-    for file in {*folder.glob("*.array_record-*"), *folder.glob(unfinished(folder / "*").name)}:
-        if file not in shards:  # side files, and shards of annotations that have changed since
+    with tempfile.TemporaryDirectory() as scratch:
+        builder.info.write_to_directory(scratch)
+        # The info marks the set as complete, so it is the last.
+        for file in sorted(Path(scratch).iterdir(), key=lambda file: file.name == INFO):
+            with write_whole(folder / file.name) as unfinished:
+                shutil.copyfile(file, unfinished)
+    for file in folder.glob("*.array_record-*"):
+        if file not in shards:  # side files, and shards of earlier annotations
             file.unlink()
-    (folder / LOCK).unlink()
+    (folder / LOCK).unlink(missing_ok=True)
 
 
 def _check_bad(folder: Path, report: Report, max_bad: float) -> None:
@@ -213,32 +231,28 @@ def _check_bad(folder: Path, report: Report, max_bad: float) -> None:
 
 
 @contextlib.contextmanager
-def _progress(
+def _show_progress(
     name: str,
-    shards: list[Shard],
-    pending: list[Shard],
+    shards: list[RecordShard],
+    pending: list[RecordShard],
+    *,
     quiet: bool,
     report: Callable[[int, int, int], None] | None,
 ) -> Iterator[Callable[[bool], None]]:
-    """A bar on standard error; gives what is to be called after each video."""
+    """Show a progress bar; yield the function to call after each video, with whether it is bad."""
     total = sum(len(shard.found) for shard in shards)
     left = sum(len(shard.found) for shard in pending)
-    bad = sum(len(shard.described()["bad"]) for shard in shards if shard not in pending)
-    began = time.perf_counter()
-    with click.progressbar(
-        length=left,
-        label=f"Preparing {name}",
-        show_pos=True,
-        item_show_func=lambda shown: shown,
-        file=sys.stderr,
-        hidden=quiet,
-    ) as bar:
+    bad = sum(len(shard.read_side()["bad"]) for shard in shards if shard not in pending)
+    label = f"Preparing {name}"
+    if not quiet and not sys.stderr.isatty():  # where no bar is shown
+        print(label, file=sys.stderr)
+    with screen.make_progress_bar(label=label, total=left, unit="videos", quiet=quiet) as bar:
 
         def advance(is_bad: bool) -> None:
             nonlocal bad, left
             bad, left = bad + is_bad, left - 1
-            rate = (bar.pos + 1) / (time.perf_counter() - began)
-            bar.update(1, f"{bad} bad, {rate:.1f} videos/s")
+            bar.set_postfix_str(f"{bad} bad", refresh=False)
+            bar.update()
             if report:
                 report(total - left, bad, total)
 

@@ -1,68 +1,74 @@
-"""How a prepared set lies on disk: shards of records, written once, and read without TensorFlow.
+"""The files of a prepared data set: records written once, and read without TensorFlow.
 
 <home>/<name>/<storage>/<version>/
     <name>-<split>.array_record-00000-of-00004    the records, as TFDS reads them
     <split>.jsonl                                 a line for each record, without its frames
-    report.json                                   which videos are missing or bad
-    features.json, dataset_info.json              of TFDS; the last is written last of all
+    report.json                                   the missing and the bad videos
+    features.json, dataset_info.json              written by TFDS, the second one last of all
 """
 
 import bisect
 import contextlib
 import dataclasses
-import fcntl
 import functools
 import hashlib
 import itertools
 import json
 import os
+import shutil
 import socket
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import filelock
 import numpy as np
 import tensorflow_datasets as tfds
 from array_record.python.array_record_module import ArrayRecordWriter
 from tensorflow_datasets.core.example_serializer import ExampleSerializer
 
 from tempme_jax.datasets.base import Video, VideoSet
-from tempme_jax.video.frames import VideoError
-from tempme_jax.video.workers import Decoded
+from tempme_jax.files import write_text, write_whole
+from tempme_jax.video.container import VideoError
+from tempme_jax.video.workers import Decoded, Request
 
 REPORT = "report.json"
 INFO = "dataset_info.json"
 LOCK = "preparation.lock"
+# Who holds the lock. Taking a lock empties its own file.
+HOLDER = "unfinished-by"
 
 
 class NotPreparedError(FileNotFoundError):
-    """A data set, or a split of it, that is not stored where it was looked for."""
+    """A data set, or a split of it, is not stored in the given folder."""
 
 
 class PreparationError(Exception):
-    """A data set that cannot be prepared as it is; it says what to do."""
+    """A data set cannot be prepared; the message says why, and what to do."""
 
 
 class Prepared:
-    """The videos of one or several splits, as JPEG frames; what is said of them is in memory.
+    """The videos of one or several splits: captions in memory, JPEG frames on disk.
 
-    Goes from process to process as its index: the record files are opened where they are read.
+    Only the captions are pickled. Each process opens the record files when it first reads them.
 
     Attributes:
-        folder: where the set lies.
-        splits: whose videos these are, one split after the other.
-        ids: of each video.
-        captions: of each video.
-        groups: of each video; videos of one group are hard negatives of one another, "" is none.
-        frames: how many frames each video has.
-        report: what report.json says of all splits.
+        folder: folder of the prepared set.
+        splits: names of the splits, whose videos follow one another.
+        ids: id of each video.
+        captions: captions of each video.
+        groups: group of each video; videos of one group are hard negatives of one another, and ""
+            stands for no group.
+        frames: number of frames of each video.
+        report: content of report.json, for all splits.
     """
 
     def __init__(self, folder: str | os.PathLike[str], splits: str | Sequence[str]):
         """Read the index of the splits.
 
         Raises:
-            NotPreparedError: the folder does not hold them; it says which command prepares them.
+            NotPreparedError: the folder does not hold them; the message names the command that
+                prepares them.
         """
         self.folder = Path(folder).absolute()
         self.splits = (splits,) if isinstance(splits, str) else tuple(splits)
@@ -78,7 +84,7 @@ class Prepared:
                 raise NotPreparedError(
                     f"{name} has no split {split!r}; it has {', '.join(self.report)}"
                 )
-        parts = [_lines(self.folder / f"{split}.jsonl") for split in self.splits]
+        parts = [_read_lines(self.folder / f"{split}.jsonl") for split in self.splits]
         lines = list(itertools.chain.from_iterable(parts))
         self.ids: list[str] = [line["id"] for line in lines]
         self.captions: list[tuple[str, ...]] = [tuple(line["captions"]) for line in lines]
@@ -88,19 +94,19 @@ class Prepared:
 
     @property
     def expected(self) -> int:
-        """The published number of videos, or that of the listed ones where none is published."""
+        """Published number of videos; the number of listed ones if none is published."""
         return sum(self.report[split]["expected"] for split in self.splits)
 
     @property
     def id_hash(self) -> str:
-        """Twelve hex digits that tell which videos these are, in whatever order."""
+        """Twelve hexadecimal digits of a hash of the sorted ids."""
         return hashlib.sha256("\n".join(sorted(self.ids)).encode()).hexdigest()[:12]
 
     def __len__(self) -> int:
         return len(self.ids)
 
     def __getitem__(self, video: int) -> tuple[list[bytes], np.ndarray]:
-        """The JPEG files of the frames, and when each comes on screen: float32 [t], in seconds."""
+        """Return the JPEG files of t frames, and the times they appear: float32 [t], in seconds."""
         video = range(len(self))[video]
         part = bisect.bisect_right(self._starts, video) - 1
         record = self._sources[part][video - self._starts[part]]
@@ -111,22 +117,22 @@ class Prepared:
 
     @functools.cached_property
     def _sources(self) -> list[Sequence[dict[str, Any]]]:
-        builder = tfds.builder_from_directory(self.folder)
+        # TFDS imports the function lazily, so its signature is unknown.
+        builder = tfds.builder_from_directory(self.folder)  # pyright: ignore[reportCallIssue]
         return [builder.as_data_source(split) for split in self.splits]
 
 
 @dataclasses.dataclass(frozen=True)
-class Shard:
-    """Some videos of a split, and the file for the records of those that can be decoded.
+class RecordShard:
+    """Some videos of a split, and the file with the records of those that can be decoded.
 
-    The file is written under a temporary name, renamed when it is complete, and then described by
-    a side file, which goes when the whole set is complete.
+    A side file describes a complete record file. Side files are removed when the set is complete.
 
     Attributes:
-        path: of the records.
-        split: whose videos these are.
-        videos: all that are listed, also those that were not found.
-        signature: of these videos and of their files.
+        path: path of the record file.
+        split: name of the split.
+        videos: all listed videos, including those without a file.
+        signature: hash of the annotations of these videos, and of the state of their files.
     """
 
     path: Path
@@ -136,118 +142,122 @@ class Shard:
 
     @property
     def found(self) -> list[Video]:
-        """The videos that there are."""
+        """The videos that have a file."""
         return [video for video in self.videos if video.file is not None]
 
     @property
     def side(self) -> Path:
-        """The side file."""
+        """Path of the side file."""
         return self.path.with_name(f"{self.path.name}.json")
 
-    def described(self) -> dict[str, Any]:
-        """The index lines ("records") and the "bad" videos of a shard that is done."""
+    def read_side(self) -> dict[str, Any]:
+        """Read the lines about stored videos ("records") and the "bad" videos of a shard."""
         return json.loads(self.side.read_text())
 
     def is_done(self, limits: dict[str, float]) -> bool:
-        """Whether it holds these videos; under other limits, what was bad may be good."""
+        """Return whether these videos are stored; bad ones are tried again under new limits."""
         if not self.side.exists():
             return False
-        side = self.described()
+        side = self.read_side()
         same_limits = side["limits"] == limits or not side["bad"]
         return side["signature"] == self.signature and same_limits
 
     def write(
         self,
         builder: VideoSet,
-        results: Iterator[Decoded | VideoError],
+        pairs: Iterator[tuple[Request, Decoded | VideoError]],
         limits: dict[str, float],
         advance: Callable[[bool], None],
     ) -> None:
-        """Store the results for `found`, the next ones of an iterator that goes on."""
+        """Store the decoded frames of the videos of `found`, which are the next of `pairs`."""
         features = builder.info.features
-        serializer = ExampleSerializer(features.get_serialized_info())
+        assert features is not None
+        specs = features.get_serialized_info()
+        assert isinstance(specs, dict)
+        serializer = ExampleSerializer(specs)
         self.side.unlink(missing_ok=True)
         records, bad = [], []
-        writer = ArrayRecordWriter(str(unfinished(self.path)), "group_size:1")
-        for video, result in zip(self.found, results, strict=False):
-            if isinstance(result, VideoError):
-                bad.append({"id": video.id, "file": result.path, "reason": result.reason})
-            else:
-                example = features.encode_example(builder.example(video, result))
-                record = serializer.get_tf_example(example)
-                # Otherwise the order of the fields differs from process to process.
-                writer.write(record.SerializeToString(deterministic=True))
-                records.append(_line(video, result))
-            advance(isinstance(result, VideoError))
-        writer.close()
-        publish(unfinished(self.path), self.path)
+        with write_whole(self.path) as unfinished:
+            writer = ArrayRecordWriter(str(unfinished), "group_size:1")
+            for video, (_, result) in zip(self.found, pairs, strict=False):
+                if isinstance(result, VideoError):
+                    bad.append({"id": video.id, "file": result.path, "reason": result.reason})
+                else:
+                    example = features.encode_example(builder.make_example(video, result))
+                    record = serializer.get_tf_example(example)
+                    # Otherwise the order of the fields differs from process to process.
+                    writer.write(record.SerializeToString(deterministic=True))
+                    records.append(_make_line(video, result))
+                advance(isinstance(result, VideoError))
+            writer.close()
         side = {"signature": self.signature, "limits": limits, "bad": bad, "records": records}
         write_text(self.side, json.dumps(side))
 
 
-def shards_of(builder: VideoSet, split: str, videos: list[Video], size: int) -> Iterator[Shard]:
-    """The shards of a split, of so many listed videos each."""
-    count = -(-len(videos) // size)
-    for number in range(count):
-        name = f"{builder.name}-{split}.array_record-{number:05}-of-{count:05}"
-        some = tuple(videos[number * size : (number + 1) * size])
-        files = [_state(video.file, builder.root) for video in some]
-        yield Shard(Path(builder.data_dir) / name, split, some, signature(some, files))
+def make_shards(builder: VideoSet, splits: dict[str, list[Video]], size: int) -> list[RecordShard]:
+    """Cut the splits into shards of at most `size` listed videos each."""
+    shards = []
+    for split, videos in splits.items():
+        count = -(-len(videos) // size)
+        for number in range(count):
+            name = f"{builder.name}-{split}.array_record-{number:05}-of-{count:05}"
+            some = tuple(videos[number * size : (number + 1) * size])
+            files = [_describe_file(video.file, builder.root) for video in some]
+            signature = compute_signature(some, files)
+            shards.append(RecordShard(Path(builder.data_dir) / name, split, some, signature))
+    return shards
 
 
-def _state(file: Path | None, root: Path) -> list[Any] | None:
-    """What tells a file from one put in its place."""
+def _describe_file(file: Path | None, root: Path) -> list[Any] | None:
+    """Return what distinguishes a file from another one put in its place."""
     if file is None or not file.exists():
         return None
     return [os.path.relpath(file, root), file.stat().st_size, file.stat().st_mtime_ns]
 
 
-def signature(videos: list[Video], files: list[Any] | None = None) -> str:
-    """What tells these videos, and what is said of them, from others."""
+def compute_signature(videos: Sequence[Video], files: list[Any] | None = None) -> str:
+    """Return a hash of the annotations of videos, and of the state of their files."""
     listed = [(video.id, video.captions, video.start, video.end, video.group) for video in videos]
     return hashlib.sha256(json.dumps([listed, files]).encode()).hexdigest()
 
 
 @contextlib.contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Keep other processes from preparing a set; the system drops the lock of one that dies.
+def lock_folder(folder: Path) -> Iterator[None]:
+    """Keep other processes from preparing a set; a process that dies loses the lock.
 
     Raises:
         PreparationError: another process holds the lock.
     """
-    with (folder / LOCK).open("a+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.seek(0)
-            raise PreparationError(
-                f"{folder} is being prepared by {file.read()}; wait until it is done, or end it"
-            ) from None
-        file.truncate(0)
-        file.write(f"process {os.getpid()} on {socket.gethostname()}")
-        file.flush()
+    folder.mkdir(parents=True, exist_ok=True)
+    holder = folder / HOLDER
+    # Where the system cannot lock, a soft lock would outlive a killed process.
+    lock = filelock.UnixFileLock(folder / LOCK, timeout=0, fallback_to_soft=False)
+    try:
+        lock.acquire()
+    except filelock.Timeout:
+        owner = holder.read_text() if holder.exists() else "another process"
+        raise PreparationError(
+            f"{folder} is being prepared by {owner}; wait until it is done, or end it"
+        ) from None
+    try:
+        write_text(holder, f"process {os.getpid()} on {socket.gethostname()}")
         yield
+    finally:
+        holder.unlink(missing_ok=True)
+        lock.release()
 
 
-def unfinished(path: Path) -> Path:
-    """Where a file is until it is complete."""
-    return path.with_name(f"unfinished-{path.name}")
+def remove_leftovers(folder: Path) -> None:
+    """Remove the temporary files of killed preparations; only the holder of the lock may."""
+    # The names of `write_whole`, and those of earlier versions.
+    for path in {*folder.glob(".*.[0-9]*"), *folder.glob("unfinished-*")}:
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path.name != HOLDER:
+            path.unlink()
 
 
-def publish(complete: Path, path: Path) -> None:
-    """Give a complete file its name, once it is on the disk."""
-    with complete.open("rb") as file:
-        os.fsync(file.fileno())
-    complete.replace(path)
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file whole or not at all."""
-    unfinished(path).write_text(text, encoding="utf-8")
-    publish(unfinished(path), path)
-
-
-def _line(video: Video, decoded: Decoded) -> dict[str, Any]:
+def _make_line(video: Video, decoded: Decoded) -> dict[str, Any]:
     return {
         "id": video.id,
         "captions": video.captions,
@@ -256,6 +266,6 @@ def _line(video: Video, decoded: Decoded) -> dict[str, Any]:
     }
 
 
-def _lines(path: Path) -> list[dict[str, Any]]:
+def _read_lines(path: Path) -> list[dict[str, Any]]:
     with path.open(encoding="utf-8") as file:
         return [json.loads(line) for line in file]

@@ -1,8 +1,8 @@
-"""What `moving_shapes` shows: coloured shapes that move in two legs, drawn frame by frame.
+"""Draw the frames of `moving_shapes`: coloured shapes that move along two legs.
 
-A motion and its reverse show the same pictures in the opposite order: the frames of one are those
-of the other up to noise. What a shape and a corner are can be read off single frames; which leg
-came first only off their order.
+A motion and its reverse have the same frames, up to noise, in opposite order. A single frame shows
+the shape, its colour and the corner of its path; only the order of frames shows which leg came
+first.
 """
 
 import dataclasses
@@ -20,21 +20,21 @@ SHAPES = ("circle", "square", "triangle")
 DIRECTIONS = {"right": (1, 0), "left": (-1, 0), "up": (0, -1), "down": (0, 1)}
 OPPOSITE = {"right": "left", "left": "right", "up": "down", "down": "up"}
 
-# Pixels: the side of a frame, the length of a leg, and the largest radius of a shape.
+# In pixels: side of a frame, length of a leg, and range of the radius of a shape.
 SIDE = 64
 LEG = 28
 RADIUS = (8.0, 11.0)
-# How far the whole path may lie off the middle.
+# Largest distance of the path from the centre of the frame, in pixels, along each axis.
 SHIFT = 3.0
-# Three for each of the 8 frames that are sampled from the middles of equal spans of time: the
-# middle one of three is the same one backwards, so that no sampled frame tells the direction.
+# Three for each of the 8 frames that are sampled from the middles of equal spans. The middle one of
+# three is the same frame in a reversed video, so no sampled frame shows the direction.
 FRAMES = 24
 NOISE = 5.0
 
 
 @dataclasses.dataclass(frozen=True, order=True)
 class Motion:
-    """A shape that moves first one way, then another at a right angle to it."""
+    """A shape that moves one way, then another at a right angle to the first."""
 
     colour: str
     shape: str
@@ -43,57 +43,57 @@ class Motion:
 
     @property
     def caption(self) -> str:
-        """What is seen, in words."""
+        """Caption of the video."""
         return f"a {self.colour} {self.shape} moves {self.first} then {self.second}"
 
     @property
     def reverse(self) -> "Motion":
-        """The motion that shows the same frames backwards."""
+        """The motion with the same frames in reverse order."""
         return dataclasses.replace(self, first=OPPOSITE[self.second], second=OPPOSITE[self.first])
 
 
-def all_motions() -> list[Motion]:
-    """The 96 motions: 4 colours, 3 shapes, 8 paths."""
+def list_motions() -> list[Motion]:
+    """Return the 96 motions: 4 colours, 3 shapes, 8 paths."""
     legs = itertools.product(DIRECTIONS, DIRECTIONS)
     paths = [(a, b) for a, b in legs if b not in (a, OPPOSITE[a])]
     return [Motion(*kind, *path) for kind in itertools.product(COLOURS, SHAPES) for path in paths]
 
 
 def draw(motion: Motion, look: np.random.Generator, noise: np.random.Generator) -> np.ndarray:
-    """The frames of a motion, uint8 [24, 64, 64, 3].
+    """Draw the frames of a motion, uint8 [24, 64, 64, 3].
 
     Args:
-        motion: what moves where.
-        look: draws place, size and shade; a motion and its reverse share it.
-        noise: draws the noise of every pixel.
+        motion: the motion.
+        look: generator of place, size and shade, which a motion and its reverse share.
+        noise: generator of the noise of every pixel.
     """
     radius = look.uniform(*RADIUS)
     corner = (SIDE - LEG) / 2 + look.uniform(-SHIFT, SHIFT, 2)  # of the square around the path
     background = look.uniform(20, 90)
     paint = np.array(COLOURS[motion.colour]) * look.uniform(0.8, 1.1)
-    inside = coverage(motion.shape, places(motion, corner), radius)[..., None]
+    inside = compute_coverage(motion.shape, compute_centres(motion, corner), radius)[..., None]
     clean = background + (paint - background) * inside
     noisy = clean + noise.normal(0, NOISE, clean.shape)
     return np.clip(np.rint(noisy), 0, 255).astype(np.uint8)
 
 
-def places(motion: Motion, corner: np.ndarray) -> np.ndarray:
-    """The centre of the shape in every frame, float [24, 2] (x, y), at a steady speed."""
+def compute_centres(motion: Motion, corner: np.ndarray) -> np.ndarray:
+    """Return the centre (x, y) of the shape in each frame, float [24, 2], at constant speed."""
     first, second = np.array(DIRECTIONS[motion.first]), np.array(DIRECTIONS[motion.second])
     start = corner + LEG * ((first < 0) | (second < 0))
     time = (np.arange(FRAMES) + 0.5)[:, None] / FRAMES
     return start + LEG * (np.minimum(2 * time, 1) * first + np.maximum(2 * time - 1, 0) * second)
 
 
-def coverage(shape: str, centres: np.ndarray, radius: float) -> np.ndarray:
-    """How much of every pixel a shape covers, float [t, 64, 64] in 0..1."""
+def compute_coverage(shape: str, centres: np.ndarray, radius: float) -> np.ndarray:
+    """Return the share of each pixel that a shape covers, float [t, 64, 64] from 0 to 1."""
     grid = np.arange(SIDE) + 0.5
     x = grid[None, None, :] - centres[:, 0, None, None]
     y = grid[None, :, None] - centres[:, 1, None, None]
     distance = {
         "circle": lambda: np.hypot(x, y) - radius,
         "square": lambda: np.maximum(abs(x), abs(y)) - 0.85 * radius,
-        # A side below, and two that lean by 30 degrees.
+        # A side at the bottom, and two sides 30 degrees off the vertical.
         "triangle": lambda: np.maximum(y, (3**0.5 * abs(x) - y) / 2) - 0.6 * radius,
     }[shape]()
     return np.clip(0.5 - distance, 0, 1)

@@ -1,4 +1,4 @@
-"""What `tempme doctor` says of something that it looked at."""
+"""One line of the report of `tempme doctor`."""
 
 import dataclasses
 import enum
@@ -9,7 +9,7 @@ GIB = 2**30
 
 
 class State(enum.StrEnum):
-    """What a finding means: only what is MISSING keeps tempme_jax from working."""
+    """The verdict of a finding; only MISSING keeps tempme_jax from working."""
 
     OK = "ok"
     MISSING = "missing"
@@ -20,14 +20,14 @@ class State(enum.StrEnum):
 
 @dataclasses.dataclass(frozen=True)
 class Finding:
-    """Something that was looked at.
+    """One result of a check.
 
     Attributes:
-        topic: what it belongs to, in a word.
-        state: what it means.
-        text: what was found.
-        cure: what to do, as a command wherever there is one; empty if nothing.
-        values: the same and more, for programs; sizes in bytes.
+        topic: one word, such as "memory".
+        state: the verdict.
+        text: the result in words.
+        cure: a command that fixes it, or advice if no command does; empty if all is well.
+        values: the result for programs; sizes in bytes.
     """
 
     topic: str
@@ -35,9 +35,6 @@ class Finding:
     text: str
     cure: str = ""
     values: dict[str, Any] = dataclasses.field(default_factory=dict)
-
-
-Probe = Callable[[], Iterable[Finding]]
 
 
 Probe = Callable[[], Iterable[Finding]]

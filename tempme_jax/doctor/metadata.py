@@ -1,29 +1,29 @@
-"""Which libraries are installed, against what the metadata of an installed package asks for."""
+"""The libraries that a package asks for in its metadata, beside those that are installed."""
 
 import dataclasses
 import importlib.metadata
 from collections.abc import Iterator
 
 from packaging.requirements import Requirement
-from packaging.specifiers import Specifier
+from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
 PACKAGE = "tempme-jax"
-# Older ones have known faults that a request (Starlette: CVE-2025-62727) or a video can use.
+# Older versions have known faults that a request (Starlette: CVE-2025-62727) or a video can use.
 SECURE = {"starlette": Version("0.49.1"), "av": Version("18.1")}
 
 
 @dataclasses.dataclass(frozen=True)
 class Library:
-    """A library, as it is and as it should be.
+    """A library that is needed, and its installed version.
 
     Attributes:
-        name: of the distribution, as pip knows it.
-        version: the installed one; None if there is none.
+        name: name of the distribution, as pip knows it.
+        version: the installed version; None if there is none.
         wanted: the range that is allowed, such as ">=18.1,<20"; empty for any.
-        fault: "missing", "too old", "too new" or "not allowed"; empty if all is well.
-        unsafe: whether it is older than the first that is known to be secure.
+        fault: "missing", "out of range", or empty if all is well.
+        unsafe: True if the installed version has known security holes.
     """
 
     name: str
@@ -34,90 +34,73 @@ class Library:
 
     @property
     def requirement(self) -> str:
-        """What pip is to install, such as "av>=18.1,<20"."""
+        """Argument of `pip install`, such as "av>=18.1,<20"."""
         return self.name + self.wanted
 
 
-def required(extra: str = "", *, package: str = PACKAGE) -> list[Library]:
-    """The libraries that a package needs, or that one of its extras needs beyond these.
-
-    Those that must be secure are among the former wherever they are installed.
+def list_required(extra: str = "", *, package: str = PACKAGE) -> list[Library]:
+    """Return the libraries that a package needs, or those that one of its extras adds.
 
     Raises:
         importlib.metadata.PackageNotFoundError: if the package is not installed.
     """
-    needs = list(requirements(package, extra))
-    if not extra:
-        named = {canonicalize_name(need.name) for need in needs}
-        others = [name for name in SECURE if name not in named and installed(name)]
-        needs += [Requirement(name) for name in others]
+    needs = read_requirements(package, extra)
     # The extras of two libraries may need the same third.
-    return list(dict.fromkeys(library for need in needs for library in examined(need)))
+    return list(dict.fromkeys(library for need in needs for library in compare_requirement(need)))
 
 
-def extras(package: str = PACKAGE) -> list[str]:
-    """The names of a package's extras."""
+def list_extras(package: str = PACKAGE) -> list[str]:
+    """Return the names of a package's extras."""
     return importlib.metadata.metadata(package).get_all("Provides-Extra") or []
 
 
-def requirements(package: str, extra: str = "") -> Iterator[Requirement]:
-    """What a package needs here, or what one of its extras needs beyond that."""
+def read_requirements(package: str, extra: str = "") -> Iterator[Requirement]:
+    """Yield what a package requires on this system, or what one of its extras adds to that."""
     for line in importlib.metadata.requires(package) or ():
         need = Requirement(line)
         always = need.marker is None or need.marker.evaluate({"extra": ""})
-        if extra:
-            if not always and need.marker.evaluate({"extra": extra}):
-                yield need
-        elif always:
+        added = need.marker is not None and not always and need.marker.evaluate({"extra": extra})
+        if added if extra else always:
             yield need
 
 
-def examined(need: Requirement) -> Iterator[Library]:
-    """The library that is needed, and those that its own extras in `need` need."""
-    version = installed(need.name)
-    limits = set(need.specifier)
+def compare_requirement(need: Requirement) -> Iterator[Library]:
+    """Yield the required library, and those that its own extras named in `need` require."""
+    version = find_version(need.name)
     least = SECURE.get(canonicalize_name(need.name))
-    if least is not None:
-        limits.add(Specifier(f">={least}"))
-    # ">=18.1" is read before "<20".
-    wanted = ",".join(sorted(map(str, limits), reverse=True))
-    unsafe = least is not None and version is not None and version < least
-    text = None if version is None else str(version)
-    yield Library(need.name, text, wanted, fault(version, limits), unsafe)
+    # ">=18.1" is easier to read before "<20".
+    wanted = ",".join(sorted(map(str, need.specifier), reverse=True))
+    yield Library(
+        name=need.name,
+        version=None if version is None else str(version),
+        wanted=wanted,
+        fault=find_fault(version, need.specifier),
+        unsafe=least is not None and version is not None and version < least,
+    )
     if version is not None:
         for extra in sorted(need.extras):
-            for further in requirements(need.name, extra):
-                yield from examined(further)
+            for further in read_requirements(need.name, extra):
+                yield from compare_requirement(further)
 
 
-def fault(version: Version | None, limits: set[Specifier]) -> str:
-    """What is wrong with a version; empty if nothing is."""
+def find_fault(version: Version | None, wanted: SpecifierSet) -> str:
+    """Return "missing", "out of range" or, if the version is allowed, an empty string."""
     if version is None:
         return "missing"
-    # A preview of a version that is allowed was chosen by whoever installed it.
-    broken = [limit for limit in limits if not limit.contains(version, prereleases=True)]
-    if not broken:
-        return ""
-    if any(limit.operator == "!=" or "*" in limit.version for limit in broken):
-        return "not allowed"
-    below = any(
-        version < Version(limit.version) and limit.operator in (">=", ">", "==", "~=")
-        for limit in broken
-    )
-    return "too old" if below else "too new"
+    # Whoever installed a preview of an allowed version chose it.
+    return "" if wanted.contains(version, prereleases=True) else "out of range"
 
 
-def installed(name: str) -> Version | None:
-    """The version of a library; None if it is not installed, or only remains of it are."""
+def find_version(name: str) -> Version | None:
+    """Return the version of a library; None if it, or all but its folder, is not installed."""
     try:
         return Version(importlib.metadata.version(name))
-    # The latter two: a folder of metadata that names no version.
+    # The last two are raised for a folder of metadata that names no version.
     except (importlib.metadata.PackageNotFoundError, InvalidVersion, KeyError, TypeError):
         return None
 
 
-def python(version: str, package: str = PACKAGE) -> Library:
-    """Python itself, of some version, as a library of the package."""
+def compare_python(version: str, package: str = PACKAGE) -> Library:
+    """Return a version of Python beside the range that the package asks for."""
     wanted = importlib.metadata.metadata(package)["Requires-Python"] or ""
-    limits = set(Requirement(f"python{wanted}").specifier)
-    return Library("Python", version, wanted, fault(Version(version), limits))
+    return Library("Python", version, wanted, find_fault(Version(version), SpecifierSet(wanted)))

@@ -1,4 +1,4 @@
-"""Python, libraries, extras and decoders; what is looked at is imported late, for it may fail."""
+"""Checks of Python, libraries, extras and decoders; imported late, as they may be broken."""
 
 import collections
 import dataclasses
@@ -13,11 +13,11 @@ from tempme_jax.doctor.finding import Finding, State
 if TYPE_CHECKING:
     from tempme_jax.doctor.metadata import Library
 
-# So many libraries have a line of their own.
+# Number of faulty libraries that get a line of their own.
 LINES = 3
-# Of a list, so many are named.
+# Number of names that are printed of a longer list.
 NAMED = 3
-# Extras that are for the same are alternatives.
+# Purposes of the extras; extras of one purpose are alternatives.
 PURPOSES = {
     "ray": "`tempme index --ray`",
     "torch": "the tests against PyTorch",
@@ -26,7 +26,7 @@ PURPOSES = {
     "cuda13": "NVIDIA GPUs",
     "tpu": "TPUs",
 }
-# By format, libav's decoders. (The one called av1 decodes nothing unless the video card does.)
+# Decoders of libav, by format. (Its "av1" only works with a video card that decodes AV1.)
 DECODERS = {
     "h264": ("h264",),
     "hevc": ("hevc",),
@@ -35,83 +35,85 @@ DECODERS = {
     "mpeg4": ("mpeg4",),
     "mpeg2": ("mpeg2video",),
 }
-# Without them most videos, and all prepared frames, cannot be read.
+# Most videos need the first, all prepared frames the second.
 NEEDED_DECODERS = ("h264", "JPEG")
 
 
-def libraries() -> Iterator[Finding]:
-    """Python and the libraries that are needed, each against its range in the metadata."""
+def check_libraries() -> Iterator[Finding]:
+    """Compare Python and the libraries with the ranges in the package's metadata."""
     from tempme_jax.doctor import metadata
 
-    found = metadata.required()
+    found = metadata.list_required()
     good = [f"{library.name} {library.version}" for library in found if not library.fault]
     versions = {library.name: library.version for library in found}
-    text = f"{len(good)} of {len(found)} are in range" + (f": {listed(good)}" if good else "")
+    text = f"{len(good)} of {len(found)} are in range" + (f": {join_first(good)}" if good else "")
     yield Finding("libraries", State.OK, text, values=versions)
-    python = metadata.python(platform.python_version())
+    python = metadata.compare_python(platform.python_version())
     if python.fault:
         cure = "PYTHON=python3.12 bash run.sh setup"
-        yield Finding("python", State.MISSING, described(python), cure)
-    # What is unsafe comes first, so that it has a line.
+        yield Finding("python", State.MISSING, describe_fault(python), cure)
+    # Unsafe ones come first, so they always get a line.
     faulty = sorted((one for one in found if one.fault), key=lambda one: not one.unsafe)
     for library in faulty[:LINES]:
         cure = f"pip install {shlex.quote(library.requirement)}"
         values = dataclasses.asdict(library)
-        yield Finding("libraries", State.MISSING, described(library), cure, values)
+        yield Finding("libraries", State.MISSING, describe_fault(library), cure, values)
     if faulty[LINES:]:
-        names = listed([library.name for library in faulty[LINES:]])
+        names = join_first([library.name for library in faulty[LINES:]])
         values = {library.name: library.fault for library in faulty[LINES:]}
-        text = f"{len(faulty) - LINES} more are not: {names}; for all"
-        yield Finding("libraries", State.MISSING, text, install(), values)
+        text = f"{len(faulty) - LINES} more are missing or out of range: {names}; to fix all"
+        yield Finding("libraries", State.MISSING, text, make_install_command(), values)
 
 
-def extras() -> Iterator[Finding]:
-    """What each extra of the metadata is for, and whether its libraries are here."""
+def check_extras() -> Iterator[Finding]:
+    """Check the libraries of each extra in the package's metadata."""
     from tempme_jax.doctor import metadata
 
     by_purpose = collections.defaultdict(dict)
-    for extra in metadata.extras():
-        faulty = [library for library in metadata.required(extra) if library.fault]
+    for extra in metadata.list_extras():
+        faulty = [library for library in metadata.list_required(extra) if library.fault]
         by_purpose[PURPOSES.get(extra, extra)][extra] = faulty
     here = [purpose for purpose, faulty in by_purpose.items() if not all(faulty.values())]
     if here:
-        yield Finding("extras", State.OK, f"all is here for {', '.join(here)}")
+        yield Finding("extras", State.OK, f"complete for {', '.join(here)}")
     for purpose, by_extra in by_purpose.items():
         if purpose not in here:
             text = f"{' or '.join(by_extra)}, for {purpose}"
-            text += "".join(partly(extra, faulty) for extra, faulty in by_extra.items())
-            cure = " or ".join(map(install, by_extra))
+            text += "".join(
+                describe_partial_extra(extra, faulty) for extra, faulty in by_extra.items()
+            )
+            cure = " or ".join(map(make_install_command, by_extra))
             values = {name: [one.requirement for one in of] for name, of in by_extra.items()}
             yield Finding("extras", State.OPTIONAL, text, cure, values)
 
 
-def partly(extra: str, faulty: list["Library"]) -> str:
-    """What an extra lacks, if some of it is here; empty if none is."""
+def describe_partial_extra(extra: str, faulty: list["Library"]) -> str:
+    """Name the faults of an extra that is installed in part; empty if none of it is."""
     from tempme_jax.doctor import metadata
 
-    own = {need.name for need in metadata.requirements(metadata.PACKAGE, extra)}
+    own = {need.name for need in metadata.read_requirements(metadata.PACKAGE, extra)}
     lacking = [library for library in faulty if library.name in own]
     if len(lacking) == len(own) and not any(library.version for library in lacking):
         return ""
-    return f" ({listed([described(library) for library in lacking])})" if lacking else ""
+    return f" ({join_first([describe_fault(library) for library in lacking])})" if lacking else ""
 
 
-def described(library: "Library") -> str:
-    """What is wrong with a library, in a few words."""
+def describe_fault(library: "Library") -> str:
+    """Say what is wrong with a library."""
     if library.version is None:
         return f"{library.name} is missing"
-    unsafe = ", and has known security holes" if library.unsafe else ""
+    unsafe = " and has known security holes" if library.unsafe else ""
     return f"{library.name} {library.version} is {library.fault}{unsafe}"
 
 
-def listed(names: Sequence[str]) -> str:
-    """The first few of some names, and how many there are beyond."""
+def join_first(names: Sequence[str]) -> str:
+    """Join the first few names, and say how many more there are."""
     rest = f", and {len(names) - NAMED} more" if len(names) > NAMED else ""
     return ", ".join(names[:NAMED]) + rest
 
 
-def install(extra: str = "") -> str:
-    """The command that installs tempme_jax, with an extra, from where it came."""
+def make_install_command(extra: str = "") -> str:
+    """Return the command that installs tempme_jax, with an extra, from its source."""
     root = pathlib.Path(__file__).resolve().parents[2]
     extra = f"[{extra}]" if extra else ""
     if not (root / "pyproject.toml").is_file():
@@ -120,13 +122,13 @@ def install(extra: str = "") -> str:
     return f"pip install -e {shlex.quote(f'{root}{extra}')}"
 
 
-def decoders() -> Iterator[Finding]:
-    """Which formats of videos and pictures can be decoded."""
+def check_decoders() -> Iterator[Finding]:
+    """Check which formats of videos and pictures can be decoded."""
     import av
     from PIL import features
 
     found = {name: any(map(can_decode, names)) for name, names in DECODERS.items()}
-    found["JPEG"] = features.check("jpg")
+    found["JPEG"] = bool(features.check("jpg"))
     able = ", ".join(name for name, works in found.items() if works)
     yield Finding("decoders", State.OK, f"PyAV {av.__version__}: {able}", values=found)
     lost = [name for name, works in found.items() if not works]
@@ -138,7 +140,7 @@ def decoders() -> Iterator[Finding]:
 
 
 def can_decode(name: str) -> bool:
-    """Whether libav has a decoder of this name."""
+    """Return True if libav has a decoder of this name."""
     import av.codec
 
     try:

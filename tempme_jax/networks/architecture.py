@@ -1,4 +1,4 @@
-"""The sizes of CLIP models, and the published ones by name."""
+"""Sizes of CLIP models, and the published models by name."""
 
 import dataclasses
 
@@ -18,11 +18,12 @@ class Architecture:
 
     Attributes:
         embed_dim: length of the vectors of videos and texts.
-        image_size, patch: pixels, along one side.
-        width, depth, heads: of the image tower.
-        text_width, text_depth, text_heads: of the text tower.
-        vocab_size, context_length: known token ids, and positions for them.
-        activation: of the MLPs, "quick_gelu" (OpenAI, MetaCLIP) or "gelu" (exact; LaCLIP).
+        image_size, patch: side of a frame and of a patch, in pixels.
+        width, depth, heads: width of a token, number of blocks and of heads, video tower.
+        text_width, text_depth, text_heads: the same of the text tower.
+        vocab_size: number of token ids.
+        context_length: number of positions of a text.
+        activation: activation of the MLPs, "quick_gelu" (OpenAI, MetaCLIP) or "gelu" (exact; LaCLIP).
     """
 
     embed_dim: int = 512
@@ -54,7 +55,7 @@ class Architecture:
 
     @property
     def patches(self) -> int:
-        """Patches of a frame."""
+        """Number of patches of a frame."""
         return (self.image_size // self.patch) ** 2
 
 

@@ -1,8 +1,8 @@
-"""Multi-head attention in which a key counts as often as it says.
+"""Multi-head attention in which each key has a count, the number of times that it is attended to.
 
     softmax(q k^T + log(counts)) v  =  sum of exp(q k^T) counts v / sum of exp(q k^T) counts
 
-The right side needs no logarithm of 0: what counts 0 is padding, and is not seen.
+The right side needs no logarithm of 0: a key of count 0 is padding, and is not seen.
 """
 
 from typing import Any
@@ -16,17 +16,24 @@ from jaxtyping import Array, Float
 from tempme_jax.adapters.base import Adapter
 from tempme_jax.networks.tokens import Evidence
 
-# Added to logits of what must not be seen. Finite: where nothing can be seen there are numbers
-# that nobody reads, and -inf would yield NaN.
+# Added to the logits of keys that must not be seen. It is finite, as -inf would yield NaN where a
+# query sees no key at all; such results are never read.
 MASKED = -1e9
 
-
-# Keys and values [b, t, h, n, c], and what each counts [b, t, n].
+Heads = Float[Array, "b t h n c"]
+# Keys and values [b, t, h, n, c], and the count of each [b, t, n].
 Seen = tuple[jax.Array, jax.Array, jax.Array]
 
 
 class Attention(nn.Module):
-    """Self-attention inside each clip, and between all clips and the tokens of the whole video."""
+    """Self-attention inside each clip, and between all clips and the tokens of the whole video.
+
+    Attributes:
+        heads: number of heads.
+        adapter: gives the two linear layers.
+        causal: whether a token sees only itself and those before it.
+        dtype: dtype of the activations; None = that of the parameters.
+    """
 
     heads: int
     adapter: Adapter
@@ -44,18 +51,19 @@ class Attention(nn.Module):
         proportional: bool = False,
         role: str = "",
     ) -> tuple[Float[Array, "b t n d"], Float[Array, "b s d"] | None, Evidence]:
-        """Each token sees its clip, its clip's `context`, and the `summary`, which sees all of it.
+        """Let each token see its clip, the clip's context and the summary, which sees everything.
 
         Args:
             x: the tokens.
-            size: what each stands for; 0 = padding.
+            size: number of patches that each token stands for; 0 = padding.
             context: learned tokens of a clip, which are only seen.
-            summary: tokens of the whole video.
-            proportional: whether a token counts by its size, or once.
-            role: see `Adapter.linear`.
+            summary: learned tokens of the whole video.
+            proportional: whether a token counts as often as its size, or once.
+            role: role of the linear layers, see `Adapter.linear`.
 
         Returns:
-            What x and the summary take in, and the evidence for those who choose among tokens.
+            The attention's output for x and for the summary, and the evidence by which reducers
+            choose among the tokens.
         """
         n, d = x.shape[2:]
         linear = self.adapter.linear(3 * d, "qkv", self.dtype, role)
@@ -65,17 +73,17 @@ class Attention(nn.Module):
         counts = size if proportional else (size > 0).astype(jnp.float32)
         seen = (k, v, counts)
         if context is not None:
-            learned = split_heads(linear(context), self.heads)[1:]
-            # A clip of nothing but padding has none, lest the whole video sees them.
+            _, context_k, context_v = split_heads(linear(context), self.heads)
+            # A clip of nothing but padding has no context, or the whole video would see it.
             real = (counts.max(axis=2, keepdims=True) > 0).astype(jnp.float32)
-            seen = extend(seen, (*learned, real))
+            seen = extend(seen, (context_k, context_v, real))
         if summary is not None:
-            of_summary, *more = split_heads(linear(summary[:, None]), self.heads)
-            more = (*more, jnp.ones((1, 1, 1)))
-            y, _ = attend(of_summary, *extend(in_one_clip(seen), more))
+            summary_q, summary_k, summary_v = split_heads(linear(summary[:, None]), self.heads)
+            more = (summary_k, summary_v, jnp.ones((1, 1, 1)))
+            y, _ = attend(summary_q, *extend(join_all_clips(seen), more))
             summary = out(join_heads(y))[:, 0]
             seen = extend(seen, more)
-        bias = causal_bias(n, seen[0].shape[3]) if self.causal else None
+        bias = make_causal_bias(n, seen[0].shape[3]) if self.causal else None
         y, weight = attend(q, *seen, bias)
         return out(join_heads(y)), summary, Evidence(metric, weight[..., :n].mean(axis=2))
 
@@ -87,35 +95,37 @@ def attend(
     counts: Float[Array, "b t k"],
     bias: np.ndarray | None = None,
 ) -> tuple[Float[Array, "b t h q c"], Float[Array, "b t h k"]]:
-    """What the queries take in, and how the first of them divides its attention, in float32."""
+    """Return the output for each query, and the attention of the first one, in float32."""
     counts = counts[:, :, None, None]
     q = q * q.shape[-1] ** -0.5
     logits = jnp.einsum("bthqc,bthkc->bthqk", q, k, preferred_element_type=jnp.float32)
     logits = logits if bias is None else logits + bias
     top = jnp.where(counts > 0, logits, MASKED).max(axis=-1, keepdims=True)
     shifted = logits - jax.lax.stop_gradient(top)
-    # What is not seen may be larger than all that is, and must not overflow on its way to 0.
+    # The logit of an unseen key may be larger than all others, and must not overflow before it is
+    # multiplied by 0.
     weight = jnp.exp(jnp.where(counts > 0, shifted, jnp.minimum(shifted, 0))) * counts
-    # Divided by their sum only after the product: that has fewer elements.
+    # Divide after the product, which has fewer elements.
     total = jnp.maximum(weight.sum(axis=-1, keepdims=True), 1e-9)
     y = jnp.einsum("bthqk,bthkc->bthqc", weight.astype(v.dtype), v)
     return (y / total).astype(v.dtype), weight[..., 0, :] / total[..., 0, :]
 
 
-def split_heads(x: Float[Array, "b t n qkv"], heads: int) -> tuple[Float[Array, "b t h n c"], ...]:
-    """Queries, keys and values."""
+def split_heads(x: Float[Array, "b t n qkv"], heads: int) -> tuple[Heads, Heads, Heads]:
+    """Return queries, keys and values, [b, t, h, n, c] each."""
     split = x.reshape(*x.shape[:-1], 3, heads, x.shape[-1] // 3 // heads)
-    return tuple(split.transpose(3, 0, 1, 4, 2, 5))
+    q, k, v = split.transpose(3, 0, 1, 4, 2, 5)
+    return q, k, v
 
 
 def join_heads(y: Float[Array, "b t h n c"]) -> Float[Array, "b t n d"]:
-    """All heads of a token side by side."""
+    """Put all heads of a token side by side."""
     y = y.swapaxes(2, 3)
     return y.reshape(*y.shape[:3], -1)
 
 
 def extend(seen: Seen, more: Seen) -> Seen:
-    """The two in one sequence, `more` behind, in every clip; it may be the same for several."""
+    """Append `more` to the sequence of every clip; `more` is broadcast over videos and clips."""
     k, v, counts = seen
     more_k, more_v, more_counts = more
     more_k, more_v = (jnp.broadcast_to(a, (*k.shape[:3], *a.shape[3:])) for a in (more_k, more_v))
@@ -124,18 +134,18 @@ def extend(seen: Seen, more: Seen) -> Seen:
     return k, v, jnp.concatenate([counts, more_counts], axis=2)
 
 
-def in_one_clip(seen: Seen) -> Seen:
-    """All clips in one sequence."""
+def join_all_clips(seen: Seen) -> Seen:
+    """Join all clips of a video into one sequence."""
     k, v, counts = seen
     b, _, h, _, c = k.shape
     k, v = (a.swapaxes(1, 2).reshape(b, 1, h, -1, c) for a in (k, v))
     return k, v, counts.reshape(b, 1, -1)
 
 
-def causal_bias(n: int, seen: int) -> np.ndarray:
-    """[1, 1, 1, n, seen]: each of n words sees itself and those before it, and the context.
+def make_causal_bias(n: int, seen: int) -> np.ndarray:
+    """Return [1, 1, 1, n, seen]: each of n words sees itself, those before it, and the context.
 
-    The context stands behind the first word, which therefore does not see it.
+    The context stands behind the first word, so the first word does not see it.
     """
     query, key = np.arange(n)[:, None], np.arange(seen)[None, :]
     visible = np.where(key < n, key <= query, query > 0)

@@ -1,21 +1,32 @@
-"""The linear layer of the towers: its kernel lies as in the checkpoints, [features out, in].
+"""The layers that the towers are made of: linear layer, layer norm, projection.
 
-Matrix products on a CPU are up to a tenth faster this way round (XLA packs the kernel along the
-summed axis); on accelerators both are the same.
+The kernel of a linear layer lies as in the checkpoints, [features out, features in]. Matrix
+products on a CPU are up to a tenth faster this way round (XLA packs the kernel along the summed
+axis); on accelerators both are the same.
 """
 
 from typing import Any
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
+from flax.linen.dtypes import promote_dtype
 from jaxtyping import Array, Float
 
-# As Flax's default for Dense: by the width of the input, here the last axis.
+from tempme_jax.vectors import HIGHEST
+
+# Flax's default for Dense, by the width of the input, which is the last axis here.
 LECUN_NORMAL = nn.initializers.lecun_normal(in_axis=-1, out_axis=-2)
 
 
 class Linear(nn.Module):
-    """x W^T + b."""
+    """A linear layer, x W^T + b.
+
+    Attributes:
+        features: width of the output.
+        use_bias: whether b is added.
+        dtype: dtype of the computation; None = that of the parameters.
+    """
 
     features: int
     use_bias: bool = True
@@ -23,11 +34,23 @@ class Linear(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "*b d"]) -> Float[Array, "*b e"]:
-        """[..., d] -> [..., features]."""
+        """Map [..., d] to [..., features]."""
         kernel = self.param("kernel", LECUN_NORMAL, (self.features, x.shape[-1]))
         bias = None
         if self.use_bias:
             bias = self.param("bias", nn.initializers.zeros, (self.features,))
-        x, kernel, bias = nn.dtypes.promote_dtype(x, kernel, bias, dtype=self.dtype)
+        x, kernel, bias = promote_dtype(x, kernel, bias, dtype=self.dtype)
         y = jax.lax.dot_general(x, kernel, (((x.ndim - 1,), (1,)), ((), ())))
         return y if bias is None else y + jax.lax.expand_dims(bias, range(y.ndim - 1))
+
+
+def make_layer_norm(name: str, dtype: Any) -> nn.LayerNorm:
+    """Return CLIP's layer norm: epsilon 1e-5, statistics in float32."""
+    return nn.LayerNorm(epsilon=1e-5, dtype=dtype, use_fast_variance=False, name=name)
+
+
+def project(tower: nn.Module, x: Float[Array, "*b d"], embed_dim: int) -> Float[Array, "*b e"]:
+    """Map x to the common space by the tower's own kernel, in float32 whatever x is in."""
+    d = x.shape[-1]
+    kernel = tower.param("projection", nn.initializers.normal(d**-0.5), (d, embed_dim))
+    return jnp.matmul(x.astype(jnp.float32), kernel, precision=HIGHEST)

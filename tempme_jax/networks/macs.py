@@ -1,65 +1,69 @@
-"""Multiply-accumulates of the video tower, for one video, with low-rank changes folded in.
+"""Multiply-accumulates of the video tower for one video, with low-rank changes folded in.
 
-They are counted from the schedule in two ways (specification section 0.2):
+They are counted from the schedule in two ways:
 
 * `mac`: the matrix products that this package computes.
-* `paper`: what reproduces the GFLOPs of the TempMe paper, which calls one multiply-accumulate one
-  FLOP: matrix products, with learned tokens in the sequence through the MLP, plus 5 for every
+* `paper`: the count that gives the GFLOPs in the TempMe paper's tables, where one
+  multiply-accumulate is one FLOP: matrix products, with learned tokens in the sequence through the MLP, plus 5 for every
   element of a layer norm, 1 for every one of a softmax, and 1 for every explicit multiplication
   (scaling of queries, QuickGELU). Bias and residual additions and the matching are not counted.
 """
 
 from tempme_jax.networks.clip import Clip
 from tempme_jax.networks.tokens import Stage
-from tempme_jax.reducers.schedule import schedule
+from tempme_jax.reducers.schedule import make_schedule
 
 MLP_RATIO = 4
 
 
 def list_stages(network: Clip, num_frames: int) -> tuple[Stage, ...]:
-    """Clips and tokens of every block of a model's video tower."""
+    """Return the counts of clips and tokens of every block of the video tower."""
     arch = network.arch
-    return schedule(network.reducer, frames=num_frames, tokens=1 + arch.patches, depth=arch.depth)
+    return make_schedule(
+        network.reducer, frames=num_frames, tokens=1 + arch.patches, depth=arch.depth
+    )
 
 
-def multiply_accumulates(network: Clip, num_frames: int) -> tuple[int, int]:
-    """Of one video, counted in the two ways: `mac` and `paper`."""
+def count_macs(network: Clip, num_frames: int) -> tuple[int, int]:
+    """Count the multiply-accumulates of one video in the two ways: `mac` and `paper`."""
     arch, adapter, stages = network.arch, network.adapter, list_stages(network, num_frames)
     read = 1 if adapter.summary_tokens else stages[-1].clips * stages[-1].n_cls
     outside = num_frames * arch.patches * arch.width * 3 * arch.patch**2
-    outside += adapter.pool_macs(num_frames, arch)
+    outside += adapter.count_pool_macs(num_frames, arch)
     mac = outside + read * arch.width * arch.embed_dim
-    paper = outside + paper_outside(network, num_frames)
+    paper = outside + count_paper_outside(network, num_frames)
     for layer, stage in enumerate(stages):
-        both = adapter.block_macs(layer, stage, arch) + temporal_products(network, stage)
-        mac += both + products(network, layer, stage)
-        paper += (
-            both + paper_products(network, layer, stage) + paper_elements(network, layer, stage)
-        )
+        both = adapter.count_block_macs(layer, stage, arch)
+        both += count_temporal_products(network, stage)
+        mac += both + count_products(network, layer, stage)
+        paper += both + count_paper_products(network, layer, stage)
+        paper += count_paper_elements(network, layer, stage)
     return mac, paper
 
 
-def products(network: Clip, layer: int, stage: Stage) -> int:
-    """Multiply-accumulates of the matrix products of a block, as this package computes it."""
+def count_products(network: Clip, layer: int, stage: Stage) -> int:
+    """Count the matrix products of a block, as this package computes it."""
     d, s = network.arch.width, network.adapter.summary_tokens
-    m = network.adapter.context_tokens("video", layer)
+    m = network.adapter.count_context_tokens("video", layer)
     tokens, seen = stage.clips * stage.attention, stage.attention + m + s
     of_clips = 4 * tokens * d * d + 2 * tokens * seen * d
     of_summary = 4 * s * d * d + 2 * s * (stage.clips * (stage.attention + m) + s) * d
     mlp = (stage.clips * stage.mlp + s) * 2 * MLP_RATIO * d * d
-    return of_clips + of_summary + mlp + network.adapter.context_macs(layer, stage, network.arch)
+    return (
+        of_clips + of_summary + mlp + network.adapter.count_context_macs(layer, stage, network.arch)
+    )
 
 
-def temporal_products(network: Clip, stage: Stage) -> int:
-    """The same of the attention across clips, which each token of a clip has by itself."""
+def count_temporal_products(network: Clip, stage: Stage) -> int:
+    """Count the matrix products of a block's attention across clips."""
     d, t, n = network.arch.width, stage.temporal, stage.attention
     return 4 * t * n * d * d + 2 * n * t * t * d
 
 
-def paper_products(network: Clip, layer: int, stage: Stage) -> int:
-    """The same as the paper counts: learned tokens are in the sequence, and through the MLP."""
+def count_paper_products(network: Clip, layer: int, stage: Stage) -> int:
+    """Count the products of a block as the paper does: learned tokens go through the MLP, too."""
     d, s = network.arch.width, network.adapter.summary_tokens
-    m = network.adapter.context_tokens("video", layer)
+    m = network.adapter.count_context_tokens("video", layer)
     in_clip, in_mlp = stage.attention + m, stage.mlp + m
     in_video = stage.clips * in_clip + s
     projected = 4 * in_video * d * d
@@ -69,10 +73,10 @@ def paper_products(network: Clip, layer: int, stage: Stage) -> int:
     return projected + 2 * pairs * d + (stage.clips * in_mlp + s) * 2 * MLP_RATIO * d * d
 
 
-def paper_elements(network: Clip, layer: int, stage: Stage) -> int:
-    """What the paper counts of a block beside matrix products."""
+def count_paper_elements(network: Clip, layer: int, stage: Stage) -> int:
+    """Count the operations of a block that the paper adds to matrix products."""
     d, s = network.arch.width, network.adapter.summary_tokens
-    m = network.adapter.context_tokens("video", layer)
+    m = network.adapter.count_context_tokens("video", layer)
     in_clip = stage.attention + m
     in_video, in_mlp = stage.clips * in_clip + s, stage.clips * (stage.mlp + m) + s
     across, t = stage.temporal * stage.attention, stage.temporal
@@ -82,8 +86,8 @@ def paper_elements(network: Clip, layer: int, stage: Stage) -> int:
     return norms + network.arch.heads * softmax + multiplications
 
 
-def paper_outside(network: Clip, num_frames: int) -> int:
-    """What the paper counts outside the blocks beside patches: two layer norms, the projection."""
+def count_paper_outside(network: Clip, num_frames: int) -> int:
+    """Count the paper's operations outside the blocks: two layer norms and the projection."""
     width = network.arch.width
     read = 1 if network.adapter.summary_tokens else num_frames
     return (

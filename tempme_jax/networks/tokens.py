@@ -1,9 +1,9 @@
-"""The state that travels through the towers, and how much of it every block works on.
+"""The tokens that travel through the towers, and the counts that every block works on.
 
 Axis names, here and in every shape note of the package:
 b batch, t clips, n tokens of a clip, d width, h heads, f frames, p patches of a frame,
 s tokens of the whole video, e width of the common space.
-A clip is what attends to itself: at first one frame, later (TempMe) several.
+A clip is a sequence of tokens that attends to itself: one frame at first, later (TempMe) several.
 """
 
 import dataclasses
@@ -17,23 +17,23 @@ from jaxtyping import Array, Bool, Float, Int
 
 @dataclasses.dataclass(frozen=True)
 class Stage:
-    """What one block works on.
+    """The counts of clips and tokens that one block works on.
 
     Attributes:
-        clips: sets of tokens that attend to themselves, per video.
-        n_cls: class tokens of a clip, counted in the three below.
-        attention: tokens of a clip in the attention.
-        mlp: tokens of a clip in the MLP.
-        out: tokens of a clip at the end of the block; None = as many as in the MLP.
-        temporal: clips that a token sees in an attention across clips, before the block's own;
-            0 = there is none.
+        clips: number of clips of a video.
+        n_cls: number of class tokens of a clip; `attention`, `mlp` and `out` include them.
+        attention: number of tokens of a clip in the attention.
+        mlp: number of tokens of a clip in the MLP.
+        out: number of tokens of a clip that leave the block; None = as many as in the MLP.
+        temporal: number of clips that a token sees in an attention across clips, before the
+            block's own attention; 0 = there is none.
     """
 
     clips: int
     n_cls: int
     attention: int
     mlp: int
-    out: int | None = None
+    out: int = None  # pyright: ignore[reportAssignmentType]  # __post_init__ sets it
     temporal: int = 0
 
     def __post_init__(self):
@@ -73,17 +73,22 @@ class Tokens:
         return dataclasses.replace(self, **changes)
 
     def add(self, x: jax.Array, summary: jax.Array | None) -> "Tokens":
-        """What a branch adds to the residual streams of both."""
-        summary = None if summary is None else self.summary + summary
+        """Add the outputs of a branch to the residual streams."""
+        if summary is not None:
+            assert self.summary is not None
+            summary = self.summary + summary
         return self.replace(x=self.x + x, summary=summary)
 
     def regroup(
         self, x: Float[Array, "b t m d"], size: Float[Array, "b t m"], position: Int[Array, "b t n"]
     ) -> "Tokens":
-        """The same clips with new tokens, of which `position` says where each old one went.
+        """Replace the tokens of each clip by fewer ones, and follow the patches in the source map.
 
-        position: int32 [b, t, n], the index in 0 .. m-1 of the new token that took in the old
-            one, or -1 where the old one was discarded.
+        Args:
+            x: the new tokens.
+            size: their sizes.
+            position: int32 [b, t, n], for each old token the index in 0 .. m-1 of the new token
+                that took it in; -1 where it was discarded.
         """
         source = self.source
         if source is not None:
@@ -99,21 +104,21 @@ class Tokens:
 )
 @dataclasses.dataclass(frozen=True)
 class Evidence:
-    """What an attention layer shows of its tokens, for those who choose among them.
+    """The results of an attention by which reducers choose among its tokens.
 
     Attributes:
-        keys: float32 [b, t, n, d / h], the mean over heads of the keys.
-        class_attention: float32 [b, t, n], the mean over heads of what the first token attends to.
+        keys: float32 [b, t, n, d / h], the keys, averaged over heads.
+        class_attention: float32 [b, t, n], the attention of the first token, averaged over heads.
     """
 
     keys: Float[Array, "b t n k"]
     class_attention: Float[Array, "b t n"]
 
 
-def from_frames(
+def make_tokens(
     x: Float[Array, "b f n d"], frame_mask: Bool[Array, "b f"] | None, *, trace: bool
 ) -> Tokens:
-    """Tokens of single frames, one class token first; those of masked frames have size 0.
+    """Make a clip of every frame, its class token first; tokens of masked frames have size 0.
 
     Args:
         x: float [b, f, 1 + p, d].
@@ -132,10 +137,10 @@ def from_frames(
 
 
 def join_clips(tokens: Tokens, group: int) -> Tokens:
-    """Makes one clip of every `group` neighbouring ones: all class tokens first, then the rest.
+    """Join every `group` neighbouring clips into one: all class tokens first, then the rest.
 
     [b, t, n, d] -> [b, t / group, group * n, d], `group` times as many class tokens
-    (TempMe; specification section 7, step i).
+    (TempMe; docs/methods/tempme.md).
 
     Raises:
         ValueError: if t is not divisible by `group`.
@@ -154,20 +159,20 @@ def join_clips(tokens: Tokens, group: int) -> Tokens:
 
     source = tokens.source
     if source is not None:
-        old_at_new = fold_indices(t, n, c, group)
+        old_at_new = find_joined_indices(t, n, c, group)
         new_at_old = np.argsort(old_at_new).astype(np.int32)
         source = follow(source, jnp.broadcast_to(new_at_old, (b, t * n)))
     return tokens.replace(x=fold(tokens.x), size=fold(tokens.size), source=source, n_cls=c * group)
 
 
-def fold_indices(t: int, n: int, n_cls: int, group: int) -> np.ndarray:
-    """[t * n] int: the flat index that each token had before `join_clips`."""
+def find_joined_indices(t: int, n: int, n_cls: int, group: int) -> np.ndarray:
+    """Return the flat index that each token had before `join_clips`, int [t * n]."""
     index = np.arange(t * n).reshape(t // group, group, n)
     classes = index[:, :, :n_cls].reshape(t // group, -1)
     return np.concatenate([classes, index[:, :, n_cls:].reshape(t // group, -1)], axis=1).ravel()
 
 
 def follow(source: Int[Array, "b fp"], moved: Int[Array, "b tn"]) -> Int[Array, "b fp"]:
-    """Where the patches are after the token at flat index i went to `moved[i]` (-1 stays -1)."""
+    """Return the places of patches after the token at index i went to `moved[i]`; -1 stays -1."""
     there = jnp.take_along_axis(moved, jnp.maximum(source, 0), axis=1)
     return jnp.where(source < 0, -1, there)

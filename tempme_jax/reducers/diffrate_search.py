@@ -1,17 +1,16 @@
-"""The search for DiffRate's rates: how many tokens every block keeps is learned.
+"""The search for DiffRate's rates: the number of tokens that every block keeps is learned.
 
 "DiffRate: Differentiable Compression Rate for Efficient Vision Transformers" (Chen et al., ICCV
-2023; specification section 9). Every block but the first has two vectors of logits over how many
-patches pruning and merging leave. All tokens stay in the sequence; those that are gone have size 0,
-so that nothing attends to them, and their sizes have the gradient of the probability that they
-stay. Where ours departs, the details being unpublished or of a masked softmax that this package
-does not need:
+2023). Every block but the first has two vectors of logits over the numbers of patches that pruning
+and merging leave. All tokens stay in the sequence. Removed ones have size 0, so nothing attends to
+them, and a size has the gradient of the probability that the token stays. See
+docs/methods/diffrate.md. Differences from the published code, whose masked softmax is not needed
+here:
 
-* A token that is gone does not even see itself.
-* The gradient is that of the product of both probabilities, so that a token that both take has
-  one, too.
-* Each block answers for the tokens that it leaves, whatever the least of the three numbers is
-  that say so: a block that removes nothing yet is pushed as the others are.
+* A removed token does not attend to itself.
+* The gradient is that of the product of both probabilities, so tokens that both steps remove have
+  a gradient too.
+* The cost of a block has a gradient even if the block removes nothing yet.
 """
 
 import dataclasses
@@ -32,29 +31,29 @@ from tempme_jax.networks import macs
 from tempme_jax.networks.architecture import Architecture
 from tempme_jax.networks.clip import Clip
 from tempme_jax.networks.tokens import Evidence, Stage, Tokens
-from tempme_jax.reducers.base import Reducer, keep
+from tempme_jax.reducers.base import Reducer, keep_tokens
 from tempme_jax.reducers.diffrate import DiffRate
-from tempme_jax.reducers.evit import attention_rank
-from tempme_jax.vectors import HIGHEST, unit_length
+from tempme_jax.reducers.evit import rank_by_attention
+from tempme_jax.vectors import HIGHEST, normalize
 
-# At the start the probability of keeping all patches; the others share the rest.
+# Probability of keeping all patches before training; the other choices share the rest.
 KEEPS_ALL = 0.95
 FEW_TOKENS = 100
-# Expectations are rounded up, but not for what float32 adds to them.
+# Expectations are rounded up; float32 errors of this size must not raise them.
 NOISE = 1e-3
 
 
 @dataclasses.dataclass(frozen=True)
 class DiffRateSearch(Reducer):
-    """Learns how many tokens every block is to keep, for `DiffRate`.
+    """Learn how many tokens every block keeps, for the options of `DiffRate`.
 
     Attributes:
-        granularity: steps between the numbers of patches that are weighed against each other;
-            None: 4, or 1 where a frame has fewer than 100 tokens.
-        target: 1e9 multiply-accumulates of the video tower for one video (`costs.Cost.mac`) that
-            the rates are to cost; None: those of `DiffRate` without options.
-        weight: of the squared difference from the target, in the loss. The published 5 is for the
-            ViT-B; the cost of smaller models is a smaller number, and needs more weight.
+        granularity: difference between neighbouring choices of the number of patches. None: 4, or
+            1 if a frame has fewer than 100 tokens.
+        target: cost to reach, in 1e9 multiply-accumulates of the video tower for one video
+            (`costs.Cost.mac`). None: the cost of `DiffRate` without options.
+        weight: factor of the squared difference from the target in the loss. The published 5 is
+            for ViT-B; smaller models cost less and need a larger weight.
     """
 
     granularity: int | None = None
@@ -67,10 +66,10 @@ class DiffRateSearch(Reducer):
         for name in ("target", "weight"):
             value = getattr(self, name)
             is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
-            if value is not None and not (is_number and 0 < value < math.inf):
+            if value is not None and not (is_number and 0 < float(value) < math.inf):
                 raise ValueError(f"{name}={value!r} must be a positive number")
 
-    def proportional(self, layer: int) -> bool:
+    def is_proportional(self, layer: int) -> bool:
         return True
 
     def resolve(self, *, patches: int, frames: int, depth: int) -> "Reducer":
@@ -80,84 +79,92 @@ class DiffRateSearch(Reducer):
 
     def check(self, depth: int) -> None:
         if depth < 2:
-            raise ValueError("the first block keeps all tokens, and there is no other to search in")
+            raise ValueError(
+                "the first block keeps all tokens, so a search needs a model of 2 blocks or more"
+            )
 
     def after_attention(self, layer: int, stage: Stage) -> Callable[[Tokens, Evidence], Tokens]:
         if layer == 0:
-            return keep
+            return keep_tokens
+        assert self.granularity is not None  # set by `resolve`
         return LearnedRates(self.granularity, name="rates")
 
-    def penalty(self, params: dict, arch: Architecture, frames: int) -> jax.Array:
-        """How far the cost of the rates, as they are now, is from the target: squared, weighted."""
+    def compute_penalty(self, params: dict, arch: Architecture, frames: int) -> jax.Array:
+        """Return the weighted squared difference of the current cost from the target."""
         target = self.target
         if target is None:
             fixed = DiffRate().resolve(patches=arch.patches, frames=frames, depth=arch.depth)
-            target = macs.multiply_accumulates(Clip(arch, reducer=fixed), frames)[0] / 1e9
-        return self.weight * (self.cost(params, arch, frames) - target) ** 2
+            target = macs.count_macs(Clip(arch, reducer=fixed), frames)[0] / 1e9
+        return self.weight * (self.compute_cost(params, arch, frames) - target) ** 2
 
-    def cost(self, params: dict, arch: Architecture, frames: int) -> jax.Array:
-        """1e9 multiply-accumulates of one video by the rates as they are now, float32 [].
+    def compute_cost(self, params: dict, arch: Architecture, frames: int) -> jax.Array:
+        """Return the cost of the current rates, 1e9 multiply-accumulates of a video, float32 [].
 
-        The value is that of the numbers of tokens that `found` gives, the gradient that of their
+        Its value follows from the numbers of `read_found_options`, its gradient from their
         expectations.
         """
-        # Not a whole number: products of these do not fit into an int32.
-        network, entering = Clip(arch), 1.0 + arch.patches
+        network = Clip(arch)
+        # Traced, to have a gradient, and floats: products of counts do not fit into an int32.
+        entering: Any = 1.0 + arch.patches
         stages = macs.list_stages(network, frames)
-        total = macs.multiply_accumulates(network, frames)[0] / 1e9
+        total: Any = macs.count_macs(network, frames)[0] / 1e9
         total -= (
-            sum(macs.products(network, layer, stage) for layer, stage in enumerate(stages)) / 1e9
+            sum(macs.count_products(network, layer, stage) for layer, stage in enumerate(stages))
+            / 1e9
         )
         for layer in range(arch.depth):
-            left = entering
+            left: Any = entering
             if layer > 0:
-                prune, merge = self._kept(params, layer, arch.patches)
+                prune, merge = self._count_kept(params, layer, arch.patches)
                 least = jnp.minimum(jnp.minimum(prune, merge), entering)
-                left = straight_through(least, (prune + merge) / 2)
+                left = apply_straight_through(least, (prune + merge) / 2)
             stage = Stage(clips=frames, n_cls=1, attention=entering, mlp=left)
-            total += macs.products(network, layer, stage) / 1e9
+            total += macs.count_products(network, layer, stage) / 1e9
             entering = left
         return total
 
-    def found(self, params: dict) -> dict[str, Any]:
-        """What the blocks keep now, as the options `prune` and `merge` of `DiffRate`."""
+    def read_found_options(self, params: dict) -> dict[str, Any]:
+        """Return the current rates as the options `prune` and `merge` of `DiffRate`."""
         video = params["video"]
         left = len(video["position_embedding"])
         kept = [(left, left)]
         for layer in range(1, sum(name.startswith("block_") for name in video)):
-            prune, merge = self._kept(params, layer, patches=kept[0][0] - 1)
+            prune, merge = self._count_kept(params, layer, patches=kept[0][0] - 1)
             pruned = min(left, round(float(prune)))
             left = min(pruned, round(float(merge)))
             kept.append((pruned, left))
         prune, merge = zip(*kept, strict=True)
         return {"prune": prune, "merge": merge}
 
-    def _kept(self, params: dict, layer: int, patches: int) -> list[jax.Array]:
-        """How many tokens, class token included, pruning and merging leave in a block."""
+    def _count_kept(self, params: dict, layer: int, patches: int) -> list[jax.Array]:
+        """Count the tokens, class token included, that pruning and merging leave in a block."""
+        assert self.granularity is not None  # set by `resolve`
         rates = params["video"][f"block_{layer}"]["rates"]
-        chances = (staying(rates[name], patches, self.granularity) for name in ("prune", "merge"))
-        return [1 + kept_patches(chance) for chance in chances]
+        chances = (
+            compute_chance(rates[name], patches, self.granularity) for name in ("prune", "merge")
+        )
+        return [1 + count_kept_patches(chance) for chance in chances]
 
 
 class LearnedRates(nn.Module):
-    """Prunes and merges in place, to numbers of tokens that are learned."""
+    """Pruning and merging in place, to learned numbers of tokens."""
 
     granularity: int
 
     @nn.compact
     def __call__(self, tokens: Tokens, evidence: Evidence) -> Tokens:
-        """[b, t, n, d] -> [b, t, n, d]; the sizes of tokens that are gone become 0."""
+        """Map [b, t, n, d] to [b, t, n, d]; the sizes of removed tokens become 0."""
         patches = tokens.x.shape[2] - tokens.n_cls
-        shape = (len(choices(patches, self.granularity)),)
+        shape = (len(list_choices(patches, self.granularity)),)
         prune, merge = (
-            staying(self.param(name, mostly_all, shape), patches, self.granularity)
+            compute_chance(self.param(name, make_initial_logits, shape), patches, self.granularity)
             for name in ("prune", "merge")
         )
         compress = functools.partial(
             prune_and_merge_in_place,
             chance=jnp.concatenate([jnp.ones(tokens.n_cls), prune * merge]),
-            prune=tokens.n_cls + kept_patches(prune),
-            merge=tokens.n_cls + kept_patches(merge),
+            prune=tokens.n_cls + count_kept_patches(prune),
+            merge=tokens.n_cls + count_kept_patches(merge),
             n_cls=tokens.n_cls,
         )
         of_all = jax.vmap(jax.vmap(compress))
@@ -174,34 +181,33 @@ def prune_and_merge_in_place(
     merge: Float[Array, ""],
     n_cls: int,
 ) -> tuple[Float[Array, "n d"], Float[Array, " n"], Int[Array, " n"]]:
-    """The same as `diffrate.prune_and_merge` of one clip, where every token keeps its index.
+    """Prune and merge like `diffrate.prune_and_merge`, but leave every token at its index.
 
     Args:
-        x: float [n, d].
-        size: float [n]; a token of size 0 is gone, or padding.
-        score: float32 [n], what the class token gives to each.
-        chance: float32 [n], the probability that the token of each rank stays, which has the
-            gradient of its size.
-        prune: float32 [], tokens that pruning keeps, class tokens counted: a whole number.
-        merge: float32 [], tokens that merging leaves.
-        n_cls: class tokens, in front.
+        x: float [n, d], the tokens of one clip.
+        size: float [n]; a token of size 0 was removed, or is padding.
+        score: float32 [n], attention of the class token to each token.
+        chance: float32 [n], probability that the token of each rank stays; sizes get its gradient.
+        prune: float32 [], a whole number of tokens left after pruning, class tokens counted.
+        merge: float32 [], a whole number of tokens left after merging.
+        n_cls: number of class tokens, which come first.
 
     Returns:
-        x [n, d], size [n], and for every token the index of the one that holds it now, int32 [n];
-        -1 = pruned.
+        x [n, d], size [n], and for every token the index of the one that it is now part of, int32
+        [n]; -1 = pruned.
     """
     own = np.arange(x.shape[0])
-    there, rank = size > 0, attention_rank(size, score, n_cls=n_cls)
+    there, rank = size > 0, rank_by_attention(size, score, n_cls=n_cls)
     place = rank.astype(jnp.float32)
     stays = place < jnp.minimum(prune, merge)
     goes = there & ~stays & (place < prune)
-    direction = unit_length(jax.lax.stop_gradient(x).astype(jnp.float32))
+    direction = normalize(jax.lax.stop_gradient(x).astype(jnp.float32))
     alike = jnp.matmul(direction, direction.T, precision=HIGHEST)
     alike = jnp.where((there & stays & (own >= n_cls))[None, :], alike, -jnp.inf)
     target = alike.argmax(axis=1)
     into = goes[:, None] & (target[:, None] == own[None, :])  # [n, n]: from, to
     chance = jnp.where(rank[:, None] == own[None, :], chance[None, :], 0).sum(axis=1)
-    stay = size * straight_through(stays.astype(jnp.float32), chance)
+    stay = size * apply_straight_through(stays.astype(jnp.float32), chance)
     moved = (size - stay) * jnp.maximum(alike.max(axis=1), 0)
     size = stay + jnp.where(into, moved[:, None], 0).sum(axis=0)
     came = into.astype(jnp.float32)
@@ -210,30 +216,34 @@ def prune_and_merge_in_place(
     return x, size, jnp.where(goes, target, jnp.where(stays | ~there, own, -1))
 
 
-def choices(patches: int, granularity: int) -> np.ndarray:
-    """float32 [c]: the numbers of patches among which a block chooses, all of them first."""
+def list_choices(patches: int, granularity: int) -> np.ndarray:
+    """Return the numbers of patches among which a block chooses, float32 [c], all of them first."""
     return np.arange(patches, 0, -granularity, dtype=np.float32)
 
 
-def staying(logits: Float[Array, " c"], patches: int, granularity: int) -> Float[Array, " p"]:
-    """The probability that a patch stays, by its rank: that of all choices above the rank."""
-    above = choices(patches, granularity)[:, None] > np.arange(patches)[None, :]
+def compute_chance(
+    logits: Float[Array, " c"], patches: int, granularity: int
+) -> Float[Array, " p"]:
+    """Return the probability that a patch stays, by its rank: that of all larger choices."""
+    above = list_choices(patches, granularity)[:, None] > np.arange(patches)[None, :]
     return jnp.where(above, jax.nn.softmax(logits)[:, None], 0).sum(axis=0)
 
 
-def kept_patches(chance: Float[Array, " p"]) -> Float[Array, ""]:
-    """How many patches stay: their expectation, rounded up, with the gradient of it."""
+def count_kept_patches(chance: Float[Array, " p"]) -> Float[Array, ""]:
+    """Return the expected number of patches that stay, rounded up, with the gradient of it."""
     expected = chance.sum()
-    return straight_through(jnp.clip(jnp.ceil(expected - NOISE), 1, chance.shape[0]), expected)
+    return apply_straight_through(
+        jnp.clip(jnp.ceil(expected - NOISE), 1, chance.shape[0]), expected
+    )
 
 
-def straight_through(hard: jax.Array, soft: jax.Array) -> jax.Array:
-    """The value of `hard`, exactly, with the gradient of `soft`."""
+def apply_straight_through(hard: jax.Array, soft: jax.Array) -> jax.Array:
+    """Return the value of `hard` with the gradient of `soft` (straight-through estimator)."""
     return jax.lax.stop_gradient(hard) + (soft - jax.lax.stop_gradient(soft))
 
 
-def mostly_all(key: jax.Array, shape: tuple[int], dtype: Any = jnp.float32) -> jax.Array:
-    """Logits by which all patches stay with probability `KEEPS_ALL`, and the rest is even."""
+def make_initial_logits(key: jax.Array, shape: tuple[int], dtype: Any = jnp.float32) -> jax.Array:
+    """Return logits that give `KEEPS_ALL` to the first choice and share the rest evenly."""
     del key
     others = max(shape[0] - 1, 1)
     odds = math.log(others * KEEPS_ALL / (1 - KEEPS_ALL))

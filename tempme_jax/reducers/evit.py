@@ -1,9 +1,9 @@
-"""EViT: patches that the class token attends to least become one.
+"""EViT: the patches that the class token attends to least become one token.
 
 "Not All Patches are What You Need: Expediting Vision Transformers via Token Reorganizations"
-(Liang et al., ICLR 2022), with the keep rate and the blocks of its authors (specification
-section 8). The keep rate is the same from the first step on: the published recipe lowers it slowly
-from 1 over a hundred epochs, which the five of retrieval have no room for.
+(Liang et al., ICLR 2022), with the keep rate and the blocks of its authors. Here the keep rate is
+constant. The published recipe lowers it from 1 over a hundred epochs, while retrieval trains for
+five. See docs/methods/evit.md.
 """
 
 import dataclasses
@@ -21,27 +21,27 @@ from jaxtyping import Array, Float, Int
 from tempme_jax.networks.tokens import Evidence, Stage, Tokens
 from tempme_jax.reducers.base import (
     Reducer,
-    block_numbers,
-    keep,
-    reduce_clips,
-    require_blocks,
-    unchanged,
+    keep_tokens,
+    make_stage,
+    reduce_each_clip,
+    require_block_numbers,
+    require_within_depth,
 )
-from tempme_jax.reducers.merging import rank_of
+from tempme_jax.reducers.merging import rank_scores
 from tempme_jax.vectors import HIGHEST
 
 
 @dataclasses.dataclass(frozen=True)
 class EViT(Reducer):
-    """Keeps the patches that the class token attends to most, and fuses the others.
+    """Keep the patches that the class token attends to most, and fuse the others.
 
     Attributes:
-        keep: in (0, 1], the share of the patches that are kept, rounded up; a fused token counts
-            as a patch from the next of `layers` on.
-        layers: the blocks (from 0) that drop patches, ascending; None: at one, two and three
-            quarters of the depth, 3, 6, 9 of 12.
-        fuse: whether what is dropped is summed into one more token, by what the class token gives
-            to it; else it is discarded.
+        keep: share of the patches that are kept, in (0, 1], rounded up; a fused token counts as a
+            patch in the next of `layers`.
+        layers: blocks that drop patches, from 0, ascending. None: at one, two and three quarters
+            of the depth: 3, 6, 9 of 12.
+        fuse: True: the other patches are summed into one more token, weighted by the attention
+            of the class token. False: they are discarded.
     """
 
     keep: float = 0.7
@@ -53,7 +53,7 @@ class EViT(Reducer):
         if not (is_number and 0 < self.keep <= 1):
             raise ValueError(f"keep={self.keep!r} must be in (0, 1]: the share that is kept")
         if self.layers is not None:
-            object.__setattr__(self, "layers", block_numbers(self.layers))
+            object.__setattr__(self, "layers", require_block_numbers(self.layers))
 
     def resolve(self, *, patches: int, frames: int, depth: int) -> "Reducer":
         if self.layers is not None:
@@ -62,25 +62,29 @@ class EViT(Reducer):
         return dataclasses.replace(self, layers=tuple(sorted(quarters)))
 
     def check(self, depth: int) -> None:
-        require_blocks(self.layers, depth)
+        assert self.layers is not None  # set by `resolve`
+        require_within_depth(self.layers, depth)
 
     def stage(self, layer: int, before: Stage) -> Stage:
         patches = before.out - before.n_cls
-        left = self._left(layer, patches)
+        left = self._count_left(layer, patches)
         fused = self.fuse and left < patches
-        return unchanged(before, removed=patches - left - fused)
+        return make_stage(before, removed=patches - left - fused)
 
     def after_attention(self, layer: int, stage: Stage) -> Callable[[Tokens, Evidence], Tokens]:
-        """Keeps and fuses by what the class token attended to just now."""
+        """Keep and fuse by the attention that the class token gave in this block."""
         patches = stage.attention - stage.n_cls
-        left = self._left(layer, patches)
+        left = self._count_left(layer, patches)
         if left == patches:
-            return keep
+            return keep_tokens
         reorganise = functools.partial(keep_attended, left=left, n_cls=stage.n_cls, fuse=self.fuse)
-        return lambda tokens, evidence: reduce_clips(tokens, evidence.class_attention, reorganise)
+        return lambda tokens, evidence: reduce_each_clip(
+            tokens, evidence.class_attention, reorganise
+        )
 
-    def _left(self, layer: int, patches: int) -> int:
-        # Exact: in floating point 100 * 0.55 is more than 55.
+    def _count_left(self, layer: int, patches: int) -> int:
+        assert self.layers is not None  # set by `resolve`
+        # Exact fractions: in floating point 100 * 0.55 is more than 55.
         share = Fraction(str(self.keep)) if layer in self.layers else 1
         return math.ceil(patches * share)
 
@@ -94,35 +98,35 @@ def keep_attended(
     n_cls: int,
     fuse: bool,
 ) -> tuple[Float[Array, "m d"], Float[Array, " m"], Int[Array, " n"]]:
-    """One clip: its class tokens, `left` patches in descending order of score, the fused rest.
+    """Return the class tokens, `left` patches in descending order of score, and the fused rest.
 
-    The choice has no gradient; the weights of the rest, which are the scores as they are, have.
+    The choice has no gradient. The weights of the fused patches, their scores, have one.
 
     Args:
-        x: float [n, d].
-        size: float [n]; a token of size 0 is padding and is kept last.
-        score: float32 [n], what the class token gives to each.
-        left: patches that are kept, fewer than there are.
-        n_cls: class tokens, in front.
-        fuse: whether the rest becomes one more token, of the sum of their sizes.
+        x: float [n, d], the tokens of one clip.
+        size: float [n]; a token of size 0 is padding, and real tokens are kept before it.
+        score: float32 [n], attention of the class token to each token.
+        left: number of patches that are kept, fewer than there are.
+        n_cls: number of class tokens, which come first.
+        fuse: True to fuse the rest into one more token, whose size is the sum of theirs.
 
     Returns:
         x [m, d], size [m], and the new index of every token, int32 [n]; -1 = discarded.
     """
     kept = n_cls + left
     new = np.arange(kept + fuse)[:, None]
-    rank = attention_rank(size, score, n_cls=n_cls)
+    rank = rank_by_attention(size, score, n_cls=n_cls)
     position = jnp.where(rank < kept, rank, kept if fuse else -1).astype(jnp.int32)
     goes_to = position[None, :] == new
     weight = jnp.where(goes_to, jnp.where(new < kept, 1.0, score[None, :]), 0)
-    # HIGHEST: a token that is kept must come out exactly as it was, on every device.
+    # HIGHEST: a token that is kept must stay exactly the same on every device.
     x_kept = jnp.matmul(weight, x.astype(weight.dtype), precision=HIGHEST).astype(x.dtype)
     return x_kept, jnp.where(goes_to, size[None, :], 0).sum(axis=1), position
 
 
-def attention_rank(
+def rank_by_attention(
     size: Float[Array, " n"], score: Float[Array, " n"], *, n_cls: int
 ) -> Int[Array, " n"]:
-    """The place of every token of a clip: class tokens, patches by descending score, padding."""
+    """Rank the tokens of a clip: class tokens, patches by descending score, padding."""
     score = jnp.where(size > 0, jax.lax.stop_gradient(score), -jnp.inf)
-    return rank_of(jnp.where(np.arange(score.shape[0]) < n_cls, jnp.inf, score))
+    return rank_scores(jnp.where(np.arange(score.shape[0]) < n_cls, jnp.inf, score))

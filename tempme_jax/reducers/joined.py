@@ -1,8 +1,8 @@
-"""Joined: from some block on, all frames of a video are one sequence, and every token stays.
+"""Joined: from one block on, all frames of a video are one sequence, and every token stays.
 
-The video level of VoP ("VoP: Text-Video Co-operative Prompt Tuning for Cross-Modal Retrieval",
-Huang et al., CVPR 2023), its variants F (specification section 1.1). Nothing merges, so that it
-costs more than frames by themselves: attention grows with the square of their number.
+The variants F of "VoP: Text-Video Co-operative Prompt Tuning for Cross-Modal Retrieval" (Huang et
+al., CVPR 2023). Nothing merges, so the cost of attention grows with the square of the number of
+frames. See docs/methods/vop.md.
 """
 
 import dataclasses
@@ -12,17 +12,18 @@ import flax.linen as nn
 
 from tempme_jax.checks import require_whole
 from tempme_jax.networks.tokens import Stage, Tokens, join_clips
-from tempme_jax.reducers.base import Attend, Reducer, unchanged
+from tempme_jax.reducers.base import Attend, Reducer, make_stage
 
 
 @dataclasses.dataclass(frozen=True)
 class Joined(Reducer):
-    """Makes one clip of all frames before one block.
+    """Join all frames into one clip before one block.
 
     Attributes:
-        layer: that block, from 0. None: two thirds of the way, the paper's 8 of 12.
-        positions: whether every token is first given a learned position of its frame.
-        position_std: standard deviation of the positions at the start.
+        layer: number of that block, from 0. None: two thirds of the depth, 8 of 12 as in the
+            paper.
+        positions: True to first add a learned position of its frame to every token.
+        position_std: standard deviation of these positions before training.
     """
 
     layer: int | None = None
@@ -36,14 +37,14 @@ class Joined(Reducer):
     def resolve(self, *, patches: int, frames: int, depth: int) -> "Reducer":
         if self.layer is not None:
             return self
-        return dataclasses.replace(self, layer=video_level(depth))
+        return dataclasses.replace(self, layer=choose_video_level(depth))
 
     def check(self, depth: int) -> None:
         require_whole("layer", self.layer, least=0, most=depth - 1)
 
     def stage(self, layer: int, before: Stage) -> Stage:
         if layer != self.layer:
-            return unchanged(before)
+            return make_stage(before)
         n = before.clips * before.out
         return Stage(clips=1, n_cls=before.clips * before.n_cls, attention=n, mlp=n)
 
@@ -56,19 +57,19 @@ class Joined(Reducer):
 
 
 class JoinFrames(nn.Module):
-    """Joins all clips after adding to every token the learned position of its frame."""
+    """Add to every token the learned position of its frame, then join all clips."""
 
     std: float
 
     @nn.compact
     def __call__(self, tokens: Tokens, attend: Attend) -> Tokens:
-        """[b, t, n, d] -> [b, 1, t * n, d], all class tokens first."""
+        """Map [b, t, n, d] to [b, 1, t * n, d], all class tokens first."""
         t, d = tokens.x.shape[1], tokens.x.shape[3]
         position = self.param("frame_position", nn.initializers.normal(self.std), (t, d))
         x = tokens.x + position[None, :, None, :].astype(tokens.x.dtype)
         return join_clips(tokens.replace(x=x), t)
 
 
-def video_level(depth: int) -> int:
-    """The block, of `depth`, with which VoP's video level begins: 8 of 12 (the paper)."""
+def choose_video_level(depth: int) -> int:
+    """Return the first block of VoP's video level: 8 of 12, as in the paper."""
     return 2 * depth // 3

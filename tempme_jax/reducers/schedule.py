@@ -1,18 +1,30 @@
-"""How many clips and tokens every block works on: the one schedule.
+"""The schedule: the counts of clips and tokens in every block.
 
-The model takes its shapes from it, and whatever reports on the model (costs, tables, pictures,
-tests) reads the same one.
+The model takes its shapes from it. Costs, tables, pictures and tests read the same schedule.
 """
 
 from tempme_jax.networks.tokens import Stage
 from tempme_jax.reducers.base import Reducer
 
 
-def schedule(reducer: Reducer, *, frames: int, tokens: int, depth: int) -> tuple[Stage, ...]:
-    """The stages of a tower of `depth` blocks on `frames` frames of `tokens` tokens.
+def make_schedule(reducer: Reducer, *, frames: int, tokens: int, depth: int) -> tuple[Stage, ...]:
+    """Return the stage of every block of the video tower.
+
+    Args:
+        reducer: the reducer, with every option set (see `Reducer.resolve`).
+        frames: number of frames of a video.
+        tokens: tokens of a frame that enter the first block: patches and class token.
+        depth: number of blocks.
+
+    Returns:
+        `depth` stages, in order.
 
     Raises:
-        ValueError: if the reducer cannot work on these numbers; it names the layer and the numbers.
+        ValueError: if the reducer cannot work on these numbers; it names the block and the numbers.
+
+    >>> from tempme_jax.reducers.tome import ToMe
+    >>> [stage.out for stage in make_schedule(ToMe(r=2), frames=12, tokens=50, depth=3)]
+    [48, 46, 44]
     """
     reducer.check(depth)
     stages = [Stage(clips=frames, n_cls=1, attention=tokens, mlp=tokens)]

@@ -1,9 +1,9 @@
 """TempMe: tokens merge inside each frame, then across neighbouring frames.
 
 "TempMe: Video Temporal Token Merging for Efficient Text-Video Retrieval" (Shen et al., ICLR
-2025). The early blocks are ToMe's (ImgMe). In a few late ones (ClipMe) neighbouring clips become
-one: their tokens first merge across clips, compared as they are, then attend to each other, then
-merge again, compared by their keys.
+2025). The early blocks are ToMe's (ImgMe). In a few late blocks (ClipMe) neighbouring clips become
+one clip: their tokens merge across clips, attend to each other, and merge again. The first merging
+compares the tokens themselves, the second one their keys. See docs/methods/tempme.md.
 """
 
 import dataclasses
@@ -18,8 +18,14 @@ import jax
 
 from tempme_jax.checks import require_wholes
 from tempme_jax.networks.tokens import Stage, Tokens, join_clips
-from tempme_jax.reducers.base import Attend, Reducer, block_numbers, merge_tokens, require_blocks
-from tempme_jax.reducers.merging import max_merged
+from tempme_jax.reducers.base import (
+    Attend,
+    Reducer,
+    merge_tokens,
+    require_block_numbers,
+    require_within_depth,
+)
+from tempme_jax.reducers.merging import limit_merges
 from tempme_jax.reducers.tome import ToMe
 
 # The ClipMe blocks that join clips are the 9th to 11th of 12 (the paper, section 4.1).
@@ -31,20 +37,20 @@ FEW_PATCHES = 100
 
 @dataclasses.dataclass(frozen=True)
 class TempMe(ToMe):
-    """Merges tokens inside frames, then across clips.
+    """Merging of tokens inside frames, then across clips.
 
-    What is None is set by the backbone and the number of frames, as in the paper.
+    Options that are None get the paper's values for the backbone and the number of frames.
 
     Attributes:
-        r: tokens of a frame that merge away in every block before the first of `layers`.
-        layers: the blocks (from 0) that join clips, ascending; 8, 9, 10 of 12 blocks.
-        groups: how many clips become one at each of `layers`; 2, 2, 3 for 12 frames, 2, 2, 2 for
-            8, 4, 4, 4 for 64. A group of 1 joins nothing but still merges.
-        keep_cross: R_C in (0, 1], the share of tokens kept by the merging across clips.
-        keep_intra: R_I in (0, 1], the share kept by the merging inside the clip. At most half of
-            the tokens can merge at once, so that smaller shares act as one half.
-        clip_positions: whether each incoming clip gets a learned position embedding.
-        position_std: standard deviation of the position embeddings at the start, 0 as published.
+        r: number of tokens of a frame that merge away in every block before the first of `layers`.
+        layers: blocks that join clips, from 0, ascending; 8, 9, 10 of 12 blocks.
+        groups: number of clips that become one at each of `layers`: 2, 2, 3 for 12 frames; 2, 2,
+            2 for 8; 4, 4, 4 for 64. A group of 1 joins nothing but still merges.
+        keep_cross: R_C, the share of tokens that the merging across clips keeps, in (0, 1].
+        keep_intra: R_I, the share that the merging inside the clip keeps, in (0, 1]. At most half
+            of the tokens can merge at once, so smaller shares act like one half.
+        clip_positions: True to add a learned position embedding to each incoming clip.
+        position_std: standard deviation of these embeddings before training, 0 as published.
         round_kept: False: removed = floor(tokens (1 - R)), as published. True: kept =
             round(tokens R), which gives the cost of the paper's "token reduction" (Table 9).
     """
@@ -60,18 +66,20 @@ class TempMe(ToMe):
     def __post_init__(self):
         super().__post_init__()
         if self.layers is not None:  # a list, as configs give it
-            object.__setattr__(self, "layers", block_numbers(self.layers))
+            object.__setattr__(self, "layers", require_block_numbers(self.layers))
         if self.groups is not None:
             object.__setattr__(self, "groups", require_wholes("groups", self.groups, least=1))
         for name in ("keep_cross", "keep_intra"):
             share = getattr(self, name)
-            if share is not None and not (isinstance(share, numbers.Real) and 0 < share <= 1):
+            if share is not None and not (
+                isinstance(share, numbers.Real) and 0 < float(share) <= 1
+            ):
                 raise ValueError(f"{name}={share!r} must be in (0, 1]: the share that is kept")
 
     def resolve(self, *, patches: int, frames: int, depth: int) -> "Reducer":
         resolved = super().resolve(patches=patches, frames=frames, depth=depth)
         joins = MOST_JOINS if self.layers is None else len(self.layers)
-        groups = even_groups(frames, joins) if self.groups is None else self.groups
+        groups = choose_groups(frames, joins) if self.groups is None else self.groups
         if self.groups is None and self.layers is None:
             groups = tuple(group for group in groups if group > 1)
         end = depth - BLOCKS_AFTER_LAST_JOIN
@@ -86,52 +94,55 @@ class TempMe(ToMe):
         )
 
     def check(self, depth: int) -> None:
+        assert self.layers is not None and self.groups is not None  # set by `resolve`
         if len(self.layers) != len(self.groups):
             raise ValueError(
                 f"layers={self.layers} and groups={self.groups} must be of one length: "
                 "a group of clips for every layer that joins them"
             )
-        require_blocks(self.layers, depth)
+        require_within_depth(self.layers, depth)
 
     def stage(self, layer: int, before: Stage) -> Stage:
         if not self.layers or layer < self.layers[0]:
             return super().stage(layer, before)
         group, attention = 1, before.out
         if layer in self.layers:
+            assert self.groups is not None  # set by `resolve`
             group = self.groups[self.layers.index(layer)]
             if before.clips % group:
                 raise ValueError(
                     f"block {layer} joins clips in groups of {group}, which does not divide the "
                     f"{before.clips} clips there; change num_frames or groups={self.groups}"
                 )
-            attention = self._kept(before.out * group, before.n_cls * group, self.keep_cross)
+            attention = self._count_kept(before.out * group, before.n_cls * group, self.keep_cross)
         n_cls = before.n_cls * group
-        mlp = self._kept(attention, n_cls, self.keep_intra)
+        mlp = self._count_kept(attention, n_cls, self.keep_intra)
         return Stage(clips=before.clips // group, n_cls=n_cls, attention=attention, mlp=mlp)
 
     def before_attention(self, layer: int, stage: Stage) -> Callable[[Tokens, Attend], Tokens]:
+        assert self.layers is not None  # set by `resolve`
         if layer not in self.layers:
             return super().before_attention(layer, stage)
         if self.clip_positions:
             return JoinWithPositions(stage=stage, std=self.position_std, name="join_clips")
         return lambda tokens, attend: join_and_merge(tokens, tokens.x, stage)
 
-    def _kept(self, tokens: int, n_cls: int, share: float) -> int:
-        # Exact: in floating point 1 - 0.7 is more than 0.3, and 10 * 0.7 less than 7.
-        share = Fraction(str(share))
-        removed = tokens - round(tokens * share) if self.round_kept else int(tokens * (1 - share))
-        return tokens - min(max_merged(tokens, n_cls), removed)
+    def _count_kept(self, tokens: int, n_cls: int, share: float | None) -> int:
+        # Exact fractions: in floating point 1 - 0.7 is more than 0.3, and 10 * 0.7 less than 7.
+        kept = Fraction(str(share))
+        removed = tokens - round(tokens * kept) if self.round_kept else int(tokens * (1 - kept))
+        return tokens - min(limit_merges(tokens, n_cls), removed)
 
 
 class JoinWithPositions(nn.Module):
-    """Joins clips after adding to every token the learned position of its clip."""
+    """Add to every token the learned position of its clip, then join and merge."""
 
     stage: Stage
     std: float
 
     @nn.compact
     def __call__(self, tokens: Tokens, attend: Attend) -> Tokens:
-        """[b, t, n, d] -> [b, stage.clips, stage.attention, d]."""
+        """Map [b, t, n, d] to [b, stage.clips, stage.attention, d]."""
         t, d = tokens.x.shape[1], tokens.x.shape[3]
         position = self.param("clip_position", nn.initializers.normal(self.std), (t, d))
         position = position[None, :, None, :].astype(tokens.x.dtype)
@@ -139,17 +150,17 @@ class JoinWithPositions(nn.Module):
 
 
 def join_and_merge(tokens: Tokens, x: jax.Array, stage: Stage) -> Tokens:
-    """Joins clips and merges across them: `tokens.x` is compared, `x` is what merges.
+    """Join clips and merge across them: compare `tokens.x`, merge `x`.
 
-    The published code compares before it adds the positions (specification section 7, ii).
+    The two differ because the published code compares tokens before it adds their positions.
     """
     group = tokens.x.shape[1] // stage.clips
     metric = join_clips(tokens, group).x
     return merge_tokens(join_clips(tokens.replace(x=x), group), metric, stage.attention)
 
 
-def even_groups(frames: int, joins: int) -> tuple[int, ...]:
-    """The `joins` ascending factors of `frames` most alike: 12 -> 2, 2, 3; 64 -> 4, 4, 4."""
+def choose_groups(frames: int, joins: int) -> tuple[int, ...]:
+    """Return the `joins` most equal factors of `frames`: 12 -> 2, 2, 3; 64 -> 4, 4, 4."""
     divisors = [d for d in range(1, frames + 1) if frames % d == 0]
     choices = itertools.combinations_with_replacement(divisors, joins)
     return min((c for c in choices if math.prod(c) == frames), key=sum, default=())

@@ -1,9 +1,9 @@
-"""TESTA: late blocks attend across frames, merge frames that are alike, then patches.
+"""TESTA: late blocks attend across frames, then merge similar frames, then similar patches.
 
 "TESTA: Temporal-Spatial Token Aggregation for Long-form Video-Language Understanding" (Ren et al.,
-EMNLP 2023 Findings), in the form that explains the parameters and the cost which TempMe prints
-for it (specification section 11): the early blocks are ToMe's; the attention across frames is the
-frozen one of the block, used a second time, in place of a trained copy with a layer behind it.
+Findings of EMNLP 2023). Ours is the form that explains the parameters and the cost in the TempMe
+paper. The early blocks are ToMe's. The attention across frames is the block's own frozen attention,
+used a second time; the original trains a copy of it with one more layer. See docs/methods/testa.md.
 """
 
 import dataclasses
@@ -21,38 +21,38 @@ from tempme_jax.networks.tokens import Stage, Tokens, follow
 from tempme_jax.reducers.base import (
     Attend,
     Reducer,
-    block_numbers,
-    require_blocks,
+    make_stage,
+    require_block_numbers,
     require_mergeable,
-    unchanged,
+    require_within_depth,
 )
-from tempme_jax.reducers.merging import HIGHEST, max_merged, merge, new_index, rank_of
+from tempme_jax.reducers.merging import HIGHEST, compute_new_index, limit_merges, merge, rank_scores
 from tempme_jax.reducers.tome import ToMe
-from tempme_jax.vectors import unit_length
+from tempme_jax.vectors import normalize
 
 # The blocks of TESTA are the last third: 8 to 11 of 12, where TempMe joins clips.
 SHARE_OF_BLOCKS = 1 / 3
 # The paper's 12 of 196 patches.
 SHARE_OF_PATCHES = 12 / 196
-# How alike two frames are, from how alike their tokens are.
+# Similarity of two frames from those of their tokens.
 OVER_TOKENS = {"mean": jnp.mean, "min": jnp.min}
 
 
 @dataclasses.dataclass(frozen=True)
 class TESTA(ToMe):
-    """Merges tokens inside frames; in late blocks, after an attention across frames, frames too.
+    """Merging of tokens inside frames, and of frames after an attention across them.
 
-    What is None is set by the backbone.
+    Options that are None depend on the backbone.
 
     Attributes:
-        r: tokens of a frame that merge away in every block that is none of `layers`.
-        layers: the blocks (from 0) with attention across frames, ascending; the last third.
-        r_frame: frames that merge away in each of them, at most half of those there.
-        r_patch: tokens of a frame that merge away in each of them. None: 3 for the 49 patches of
-            B/32, 12 for the 196 of B/16.
-        gate: whether what a token takes in across frames is scaled by a learned vector, zero at
-            the start. False: it counts fully from the start.
-        vote: how alike two frames are: the "mean" over their tokens, or the "min".
+        r: number of tokens of a frame that merge away in every block outside `layers`.
+        layers: blocks with attention across frames, from 0, ascending. None: the last third.
+        r_frame: number of frames that merge away in each of them, at most half.
+        r_patch: number of tokens of a frame that merge away in each of them. None: 3 for the 49
+            patches of B/32, 12 for the 196 of B/16.
+        gate: True: a learned vector, zero before training, scales the output of the attention
+            across frames. False: the output is added as it is.
+        vote: similarity of two frames: the "mean" over their tokens, or the "min".
     """
 
     layers: tuple[int, ...] | None = None
@@ -68,7 +68,7 @@ class TESTA(ToMe):
         if self.r_patch is not None:
             require_whole("r_patch", self.r_patch, least=0)
         if self.layers is not None:  # a list, as configs give it
-            object.__setattr__(self, "layers", block_numbers(self.layers))
+            object.__setattr__(self, "layers", require_block_numbers(self.layers))
 
     def resolve(self, *, patches: int, frames: int, depth: int) -> "Reducer":
         resolved = super().resolve(patches=patches, frames=frames, depth=depth)
@@ -80,15 +80,18 @@ class TESTA(ToMe):
         return dataclasses.replace(resolved, layers=layers, r_patch=r_patch)
 
     def check(self, depth: int) -> None:
-        require_blocks(self.layers, depth)
+        assert self.layers is not None  # set by `resolve`
+        require_within_depth(self.layers, depth)
 
-    def proportional(self, layer: int) -> bool:
+    def is_proportional(self, layer: int) -> bool:
+        assert self.layers is not None  # set by `resolve`
         return layer not in self.layers
 
     def stage(self, layer: int, before: Stage) -> Stage:
+        assert self.layers is not None and self.r_patch is not None  # set by `resolve`
         if layer not in self.layers:
             return super().stage(layer, before)
-        limit = max_merged(before.clips, 0)
+        limit = limit_merges(before.clips, 0)
         if self.r_frame > limit:
             raise ValueError(
                 f"r_frame={self.r_frame} is too large for block {layer}: {before.clips} frames are "
@@ -97,13 +100,14 @@ class TESTA(ToMe):
             )
         require_mergeable(self.r_patch, tokens=before.out, n_cls=before.n_cls, layer=layer)
         return dataclasses.replace(
-            unchanged(before, removed=self.r_patch),
+            make_stage(before, removed=self.r_patch),
             clips=before.clips - self.r_frame,
             temporal=before.clips,
         )
 
     def before_attention(self, layer: int, stage: Stage) -> Callable[[Tokens, Attend], Tokens]:
-        """Attends across frames, then merges frames by the keys of that attention."""
+        """Attend across frames, then merge frames by the keys of that attention."""
+        assert self.layers is not None  # set by `resolve`
         if layer not in self.layers:
             return super().before_attention(layer, stage)
         return AcrossFrames(stage.clips, self.gate, self.vote, name="across_frames")
@@ -113,8 +117,8 @@ class AcrossFrames(nn.Module):
     """Each token attends to those of its index in all frames; then frames merge.
 
     Attributes:
-        n_out: frames afterwards.
-        gate: whether a learned vector scales what the attention adds.
+        n_out: number of frames afterwards.
+        gate: see `TESTA`.
         vote: see `TESTA`.
     """
 
@@ -124,7 +128,7 @@ class AcrossFrames(nn.Module):
 
     @nn.compact
     def __call__(self, tokens: Tokens, attend: Attend) -> Tokens:
-        """[b, t, n, d] -> [b, n_out, n, d]."""
+        """Map [b, t, n, d] to [b, n_out, n, d]."""
         y, evidence = attend(tokens.x.swapaxes(1, 2), tokens.size.swapaxes(1, 2))
         y = y.swapaxes(1, 2)
         if self.gate:
@@ -135,7 +139,7 @@ class AcrossFrames(nn.Module):
 
 
 def merge_frames(tokens: Tokens, keys: Float[Array, "b n t k"], n_out: int, *, vote: str) -> Tokens:
-    """Merges the frames that are most alike in `keys`, all of their tokens, into `n_out`."""
+    """Merge the frames whose `keys` are most alike, with all of their tokens, into `n_out`."""
     b, t, n = tokens.size.shape
     if t == n_out:
         return tokens
@@ -155,26 +159,27 @@ def merge_frames(tokens: Tokens, keys: Float[Array, "b n t k"], n_out: int, *, v
 def match_frames(
     keys: Float[Array, "n t k"], real: Bool[Array, " t"], *, r: int, vote: str
 ) -> Int[Array, " t"]:
-    """Chooses `r` frames that merge into others.
+    """Choose `r` frames that merge into others.
 
-    `merging.match` of frames in place of tokens: even ones may go, into odd ones. For each of its
-    tokens an even frame has an odd one whose token there is most like it; it would go into the odd
-    frame that most of its tokens name.
+    As in `merging.match`, even frames merge into odd ones. Each token of an even frame votes for
+    the odd frame whose token of the same index is most similar; the target is the frame with most
+    votes.
 
     Args:
-        keys: float [n, t, k], what is compared.
-        real: bool [t]; a frame that is padding goes first, and is no target while there is another.
-        r: how many frames to merge away.
-        vote: how the likeness of two frames follows from that of their tokens.
+        keys: float [n, t, k], the features that are compared.
+        real: bool [t], False for padded frames. They merge away first, and others merge into them
+            only if there is no real odd frame.
+        r: number of frames to merge away.
+        vote: similarity of two frames from those of their tokens, see `TESTA`.
 
     Returns:
         int32 [t]: the new index of every frame, in 0 .. t-r-1.
     """
-    keys = unit_length(jax.lax.stop_gradient(keys).astype(jnp.float32))
+    keys = normalize(jax.lax.stop_gradient(keys).astype(jnp.float32))
     score = jnp.einsum("nek,nok->neo", keys[:, 0::2], keys[:, 1::2], precision=HIGHEST)
     score = jnp.where(real[None, None, 1::2], score, -jnp.inf)
     named = score.argmax(axis=2)[:, :, None] == np.arange(score.shape[2])[None, None]
     best = OVER_TOKENS[vote](score.max(axis=2), axis=0)
     best = jnp.where(real[0::2], best, jnp.inf)
     target = named.sum(axis=0).argmax(axis=1)
-    return new_index(rank_of(best) < r, target, n=len(real), n_cls=0, r=r)
+    return compute_new_index(rank_scores(best) < r, target, n=len(real), n_cls=0, r=r)

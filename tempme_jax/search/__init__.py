@@ -1,1 +1,1 @@
-"""Searching folders of videos by what they show."""
+"""Searching your own videos by text: indexing, storing, querying and serving."""

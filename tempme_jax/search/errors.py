@@ -1,5 +1,5 @@
-"""What can be wrong with an index of videos."""
+"""Errors of an index of videos."""
 
 
 class VideoIndexError(ValueError):
-    """An index that cannot be made, opened, read or written; it says why, and what to do."""
+    """An index cannot be created, opened, read or written; the message says what to do."""

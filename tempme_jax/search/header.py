@@ -1,4 +1,4 @@
-"""What an index says of the model that made its vectors, so that it refuses any other one."""
+"""The header of an index: it describes the model, so any other model can be refused."""
 
 import dataclasses
 import hashlib
@@ -19,7 +19,7 @@ from tempme_jax.search.errors import VideoIndexError
 from tempme_jax.search.indexing.windows import Sampling
 from tempme_jax.version import __version__
 
-# How frames become pixels: `video.resize_and_crop` and `inputs.normalise`.
+# The way from frames to pixels: `video.frames.resize_and_crop`, then mean and deviation.
 PREPROCESSING = {
     "resize": "short side, bicubic, centre crop",
     "mean": [round(float(value), 8) for value in MEAN],
@@ -27,25 +27,24 @@ PREPROCESSING = {
 }
 
 
-def header_of(model: Model, source: Mapping[str, Any], sampling: Sampling) -> dict[str, Any]:
-    """What stands at the head of an index; of JSON's types.
+def make_header(model: Model, source: Mapping[str, Any], sampling: Sampling) -> dict[str, Any]:
+    """Make the header of an index, of JSON's types.
 
     Args:
-        model: that embeds its windows.
-        source: what `load` takes to open that model again, by its names; empty if it was handed
-            over.
-        sampling: how videos are cut into windows.
+        model: the model that embeds.
+        source: the arguments of `load` that open this model again; empty if a Model was passed.
+        sampling: the way in which videos are cut into windows.
     """
     return {
         "version": __version__,
         "source": dict(source),
-        "model": described(model),
+        "model": describe_model(model),
         "sampling": {"frames": sampling.frames, "fps": sampling.fps, "overlap": sampling.overlap},
     }
 
 
-def described(model: Model) -> dict[str, Any]:
-    """What tells a model from others that embed differently; of JSON's types."""
+def describe_model(model: Model) -> dict[str, Any]:
+    """Describe a model by everything that changes its vectors, in JSON's types."""
     options = dataclasses.asdict(model.adapter) | dataclasses.asdict(model.reducer)
     about = {
         "method": model.method,
@@ -54,19 +53,19 @@ def described(model: Model) -> dict[str, Any]:
         "architecture": dataclasses.asdict(model.arch),
         "options": options,
         "preprocessing": PREPROCESSING,
-        "weights": fingerprint(model),
+        "weights": hash_parameters(model),
     }
     return json.loads(json.dumps(about))
 
 
-def fingerprint(model: Model) -> str:
-    """A hash of the parameters, hexadecimal.
+def hash_parameters(model: Model) -> str:
+    """Hash the parameters of a model; return 64 hexadecimal digits.
 
-    What is learned and was drawn, not read, counts by its seed: the draws of a GPU and those of a
-    CPU differ in their last bits.
+    Parameters that were drawn at random count by their seed, since a GPU and a CPU draw numbers
+    that differ in their last bits.
     """
     digest = hashlib.sha256()
-    flat = flax.traverse_util.flatten_dict(model.params)
+    flat: dict[tuple[str, ...], Any] = flax.traverse_util.flatten_dict(model.params)
     for path in sorted(flat):
         digest.update(f"{'/'.join(path)} {flat[path].shape}".encode())
         if path in model.drawn.paths:
@@ -76,62 +75,62 @@ def fingerprint(model: Model) -> str:
     return digest.hexdigest()
 
 
-def source_of(model: str | os.PathLike, **options: Any) -> dict[str, Any]:
-    """What `load` takes to open a model again, from wherever the program is started.
+def describe_source(model: str | os.PathLike, **options: Any) -> dict[str, Any]:
+    """Return the arguments of `load` that open a model again, from any current folder.
 
     Args:
-        model: what `load` takes first.
-        **options: others of its arguments; those that are None are left out.
+        model: the first argument of `load`.
+        **options: other arguments of `load`; those that are None are left out.
     """
     path = Path(model).expanduser()
-    # The name of a repository could be that of a folder; load() prefers the folder, too.
+    # A name could be that of a repository and of a folder; load() prefers the folder too.
     name = str(path.resolve()) if path.exists() else os.fspath(model)
     return {"source": name} | {key: value for key, value in options.items() if value is not None}
 
 
-def open_again(header: Mapping[str, Any], uri: str) -> Model:
-    """The model that an index was made with.
+def open_model(header: Mapping[str, Any], uri: str) -> Model:
+    """Open the model that an index was built with.
 
     Raises:
-        VideoIndexError: if it is not known, cannot be opened, or has other weights by now.
+        VideoIndexError: its place is not known, it cannot be opened, or its weights have changed.
     """
     if not header["source"]:
         raise VideoIndexError(
-            f"the index {uri} was made with a model that a program handed over, so that where its "
-            "weights are is not known; give the model"
+            f"the index {uri} was built with a Model that a program passed, so the place of its "
+            "weights is not known; pass the model"
         )
     try:
         model = load(**header["source"])
     except (ValueError, OSError) as error:
         raise VideoIndexError(
             f"the model of the index {uri}, {header['source']['source']}, cannot be opened: "
-            f"{error}. If its weights lie elsewhere now, give them with --model"
+            f"{error}. If its weights have moved, name their new place with --model"
         ) from error
-    refuse_other(header, model, uri)
+    refuse_other_model(header, model, uri)
     return model
 
 
-def refuse_other(header: Mapping[str, Any], model: Model, uri: str) -> None:
-    """Raises a VideoIndexError if an index was made with another model; it says what differs."""
-    differs = differences(header["model"], described(model))
+def refuse_other_model(header: Mapping[str, Any], model: Model, uri: str) -> None:
+    """Raise a VideoIndexError that lists the differences if an index has another model."""
+    differs = list_differences(header["model"], describe_model(model))
     if differs:
         raise VideoIndexError(
-            f"the index {uri} was made with another model ({', '.join(differs)}), whose vectors "
-            "mean nothing to this one. Search with the model that it was made with "
-            f"({header['source'].get('source', 'which was handed over')}), or index anew: "
+            f"the index {uri} was built with another model ({', '.join(differs)}). Vectors from "
+            "different models cannot be compared. Use the model that it was built with "
+            f"({header['source'].get('source', 'which a program passed')}), or rebuild it: "
             "`tempme index FOLDER --rebuild --model MODEL`"
         )
 
 
-def differences(made: Mapping[str, Any], given: Mapping[str, Any]) -> list[str]:
-    """Where two descriptions of models differ, in a few words each.
+def list_differences(made: Mapping[str, Any], given: Mapping[str, Any]) -> list[str]:
+    """List the differences between two descriptions of models.
 
-    What only one of them has is a setting that another version of this package has not.
+    Settings that only one of them has are ignored: another version of this package wrote it.
     """
     found = []
     for name in made.keys() & given.keys():
         if isinstance(made[name], dict):
-            found += differences(made[name], given[name])
+            found += list_differences(made[name], given[name])
         elif made[name] != given[name]:
             long = name == "weights"
             found.append("other weights" if long else f"{name} {made[name]}, not {given[name]}")
@@ -139,21 +138,21 @@ def differences(made: Mapping[str, Any], given: Mapping[str, Any]) -> list[str]:
 
 
 def refuse_other_method(header: Mapping[str, Any], method: str | None, uri: str) -> None:
-    """Raises a VideoIndexError if an index was made with another method; None is any."""
+    """Raise a VideoIndexError if an index has another method; None allows any."""
     made = header["model"]["method"]
     if method not in (None, made):
         raise VideoIndexError(
-            f"the index {uri} was made with method {made}, not {method}; leave it out, or index "
-            "anew with --rebuild"
+            f"the index {uri} was built with method {made}, not {method}; leave --method out, or "
+            "rebuild the index with --rebuild"
         )
 
 
 def refuse_other_sampling(header: Mapping[str, Any], sampling: Sampling, uri: str) -> None:
-    """Raises a VideoIndexError if an index cuts videos into other windows."""
+    """Raise a VideoIndexError if an index cuts videos into other windows."""
     made = Sampling(**header["sampling"])
     if made != sampling:
         raise VideoIndexError(
-            f"the index {uri} has windows of {made.frames} frames at {made.fps:g} a second with an "
-            f"overlap of {made.overlap:g}, not of {sampling.frames} at {sampling.fps:g} with "
-            f"{sampling.overlap:g}; leave these out, or index anew with --rebuild"
+            f"the index {uri} has windows of {made.frames} frames at {made.fps:g} per second with "
+            f"an overlap of {made.overlap:g}, not of {sampling.frames} at {sampling.fps:g} with "
+            f"{sampling.overlap:g}; leave these options out, or rebuild the index with --rebuild"
         )

@@ -1,24 +1,29 @@
-"""Which model and which windows a user asks of an index: checked when it is opened or made."""
+"""Opening and creating indexes: the model and windows asked for are checked against the index."""
 
 import dataclasses
 import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from tempme_jax.loading import load
 from tempme_jax.model import Model
 from tempme_jax.search.header import (
-    header_of,
-    open_again,
-    refuse_other,
+    describe_source,
+    make_header,
+    open_model,
     refuse_other_method,
+    refuse_other_model,
     refuse_other_sampling,
-    source_of,
 )
+from tempme_jax.search.indexing.plan import refuse_empty_folder
+from tempme_jax.search.indexing.walk import find_videos
 from tempme_jax.search.indexing.windows import Sampling
+from tempme_jax.search.paths import decode_root, refuse_nested
 from tempme_jax.search.query import unrelated
-from tempme_jax.search.store.locking import creating, locked
+from tempme_jax.search.query.searcher import Searcher
+from tempme_jax.search.store.locking import lock_creation, lock_index
 from tempme_jax.search.store.store import Store
 from tempme_jax.text.bpe import TextCutWarning
 
@@ -28,13 +33,16 @@ Header = Mapping[str, Any]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Wanted:
-    """What was asked for; None where nothing was.
+class IndexRequest:
+    """The model and the windows that a user asks for; None where any will do.
 
     Attributes:
-        model: a model, or what `load` takes for one.
-        method, num_frames: as for `load`.
-        fps, overlap: of the windows.
+        model: a model, or the first argument of `load`.
+        method: method of the model, as for `load`.
+        num_frames: frames per window, as for `load`.
+        fps: frames per second of video.
+        overlap: share of a window that the next one repeats.
+        anew: whether an existing index is replaced.
     """
 
     model: Model | str | os.PathLike | None
@@ -42,77 +50,108 @@ class Wanted:
     num_frames: int | None
     fps: float | None
     overlap: float | None
+    anew: bool = False
 
     @property
     def source(self) -> dict[str, Any]:
-        """What `load` takes to open the model; empty if it was handed over."""
+        """Arguments of `load` that open the model; empty if a Model was passed."""
         if isinstance(self.model, Model):
             return {}
         given = {"method": self.method, "num_frames": self.num_frames}
-        return source_of(self.model or DEFAULT_MODEL, **given)
+        return describe_source(self.model or DEFAULT_MODEL, **given)
 
-    def new_model(self) -> Model:
-        """The model of an index that is to be made."""
+    def load_new_model(self) -> Model:
+        """Return the model for a new index."""
         return self.model if isinstance(self.model, Model) else load(**self.source)
 
-    def model_of(self, header: Header, uri: str) -> Model:
-        """The model of an index that is there.
+    def load_model(self, header: Header, uri: str) -> Model:
+        """Return the model for an existing index.
 
         Raises:
-            VideoIndexError: if it is another one, or cannot be opened.
+            VideoIndexError: it is not the model of the index, or cannot be opened.
         """
         if self.model is None:
-            return open_again(header, uri)
+            return open_model(header, uri)
         if isinstance(self.model, Model):
             model = self.model
-        else:  # weights that lie elsewhere now are opened as those that it was made with
+        else:  # weights that have moved are opened with the options that the index was built with
             model = load(**header["source"] | self.source)
-        refuse_other(header, model, uri)
+        refuse_other_model(header, model, uri)
         return model
 
-    def may_be_another(self, header: Header) -> bool:
-        """Whether only opening the model can tell that it is that of the index."""
-        handed_over = isinstance(self.model, Model)
-        return handed_over or (self.model is not None and self.source != header["source"])
+    def may_differ(self, header: Header) -> bool:
+        """Return whether the model has to be opened to tell if it is that of the index."""
+        if isinstance(self.model, Model):
+            return True
+        return self.model is not None and self.source != header["source"]
 
     def check(self, header: Header, uri: str) -> None:
-        """Raises a VideoIndexError if an index has another method, or other windows."""
-        asked = {"fps": self.fps, "overlap": self.overlap}
-        if not isinstance(self.model, Model):  # which has a method and frames of its own
+        """Raise a VideoIndexError if an index has another method or other windows."""
+        asked: dict[str, Any] = {"fps": self.fps, "overlap": self.overlap}
+        if not isinstance(self.model, Model):  # a Model has a method and frames of its own
             asked["frames"] = self.num_frames
             refuse_other_method(header, self.method, uri)
         given = {name: value for name, value in asked.items() if value is not None}
         if given:
             refuse_other_sampling(header, Sampling(**header["sampling"] | given), uri)
 
-    def sampling(self, model: Model) -> Sampling:
-        """The windows of an index that is to be made."""
+    def make_sampling(self, model: Model) -> Sampling:
+        """Return the sampling for a new index."""
         asked = {"fps": self.fps, "overlap": self.overlap}
         given = {name: value for name, value in asked.items() if value is not None}
         return Sampling(frames=model.num_frames, **given)
 
 
-def make(uri: str, wanted: Wanted, model: Model, *, anew: bool) -> Store:
-    """An index without videos; or the one that another process has made meanwhile.
+def make_index(uri: str, request: IndexRequest, model: Model) -> Store:
+    """Create an index without videos, or open the one that another process has just created.
 
     Args:
-        uri: where.
-        wanted: what it is to be like.
-        model: that is to embed.
-        anew: whether it replaces one that is there.
+        uri: address of the index.
+        request: the model and windows that it should have.
+        model: the model that will embed.
     """
-    header = header_of(model, wanted.source, wanted.sampling(model))
-    texts = unrelated.texts()
+    header = make_header(model, request.source, request.make_sampling(model))
+    texts = unrelated.read_texts()
     with warnings.catch_warnings():  # it matters little if one of these is cut
         warnings.simplefilter("ignore", TextCutWarning)
         vectors = model.embed_text(texts)
-    with creating(uri):  # several shards may begin at once
-        if anew:
-            with locked(uri):
+    with lock_creation(uri):  # several shards may begin at once
+        if request.anew:
+            with lock_index(uri):
                 Store.remove(uri)
         if not Store.exists(uri):
             return Store.create(uri, header, texts, vectors)
         store = Store.open(uri)
-        refuse_other(store.header, model, uri)
-        wanted.check(store.header, uri)
+        refuse_other_model(store.header, model, uri)
+        request.check(store.header, uri)
         return store
+
+
+def prepare_store(
+    store: Store | None,
+    uri: str,
+    request: IndexRequest,
+    open_model: Callable[[], Model],
+    folder: Path,
+) -> Store:
+    """Return the store of an index, created if it is None, once a folder is known to fit it.
+
+    Raises:
+        VideoIndexError: a new index would have no video, the folder lies in an indexed one, or
+            the model is not the one of the index.
+    """
+    if store is None:
+        if not any(find_videos(folder)):  # before a model is opened, or its weights fetched
+            refuse_empty_folder(folder, indexed=0)
+        return make_index(uri, request, open_model())
+    refuse_nested(uri, folder, {row.root for row in store.read_files()})
+    if request.may_differ(store.header):
+        open_model()  # refused here, even if there is nothing to embed
+    return store
+
+
+def make_searcher(store: Store) -> Searcher:
+    """Make a searcher of what the store holds now."""
+    rows = [row for row in store.read_files() if not row.reason]
+    paths = {row.id: decode_root(store.uri, row.root) / os.fsdecode(row.path) for row in rows}
+    return Searcher(store, rows, paths)

@@ -1,4 +1,4 @@
-"""Where an index is, and the folders of videos that it is of."""
+"""Paths: where an index lies, and how it names the folders of its videos."""
 
 import os
 import stat
@@ -8,25 +8,26 @@ from pathlib import Path
 from tempme_jax.search.errors import VideoIndexError
 from tempme_jax.search.store.locking import is_begun
 
-# The folder of an index, in the folder of its videos.
+# Name of the index in a folder of videos.
 NAME = ".tempme"
-# How an index names the folder that it lies in: both can be moved together.
+# The name by which an index refers to the folder that it lies in, so both can be moved together.
 BESIDE = ".."
 
 
 def is_remote(path: str | os.PathLike) -> bool:
-    """Whether it is an address such as s3://bucket/index."""
+    """Return whether a path is an address such as s3://bucket/index."""
     return "://" in os.fspath(path)
 
 
-def find(path: str | os.PathLike, *, is_index: Callable[[str], bool]) -> str:
-    """The address of the index that a user means by a path.
+def find_index(path: str | os.PathLike, *, is_index: Callable[[str], bool]) -> str:
+    """Return the address of the index that a user means by a path.
 
-    A folder that is no index and not empty is one of videos: the index is in it.
+    A folder that is neither an index nor empty is taken for a folder of videos, whose index lies in
+    `.tempme`.
 
     Args:
-        path: of an index, or of a folder of videos.
-        is_index: whether there is an index at an address.
+        path: path of an index, or of a folder of videos.
+        is_index: tells whether there is an index at an address.
     """
     if is_remote(path):
         return os.fspath(path)
@@ -34,62 +35,62 @@ def find(path: str | os.PathLike, *, is_index: Callable[[str], bool]) -> str:
     if folder.name == NAME or is_begun(folder):
         return str(folder)
     of_videos = folder.is_dir() and any(folder.iterdir()) and not is_index(str(folder))
-    return index_of(folder) if of_videos else str(folder)
+    return locate_index(folder) if of_videos else str(folder)
 
 
-def index_of(folder: str | os.PathLike) -> str:
-    """The address of the index that a folder of videos has if no other is named."""
+def locate_index(folder: str | os.PathLike) -> str:
+    """Return the default address of the index of a folder of videos."""
     return str(Path(folder).expanduser().absolute() / NAME)
 
 
-def stored_root(uri: str, folder: Path) -> str:
-    """How an index names a folder of videos: by its real path, or as that which it lies in."""
+def encode_root(uri: str, folder: Path) -> str:
+    """Return the name of a folder in an index: its real path, or ".." if the index lies in it."""
     real = folder.expanduser().resolve()
     if not is_remote(uri) and real == Path(uri).resolve().parent:
         return BESIDE
     return str(real)
 
 
-def root_path(uri: str, root: str) -> Path:
-    """The folder of videos that an index names."""
+def decode_root(uri: str, root: str) -> Path:
+    """Return the folder that `encode_root` named."""
     return Path(uri).resolve().parent if root == BESIDE else Path(root)
 
 
 def refuse_nested(uri: str, folder: Path, roots: Iterable[str]) -> None:
-    """Raises a VideoIndexError if a folder lies in one that is indexed already, or the other way.
+    """Raise a VideoIndexError if a folder lies in an indexed one, or the other way round.
 
-    Its videos would be there twice.
+    Its videos would be in the index twice.
     """
     real = folder.expanduser().resolve()
-    for other in {root_path(uri, root) for root in roots} - {real}:
+    for other in {decode_root(uri, root) for root in roots} - {real}:
         if real.is_relative_to(other):
             raise VideoIndexError(
-                f"{folder} lies in {other}, which is in the index {uri}; index that folder again, "
-                "which comes to what is new in this one, too"
+                f"{folder} lies in {other}, which is in the index {uri}; index {other} again, "
+                "which finds new videos here too"
             )
         if other.is_relative_to(real):
             raise VideoIndexError(
-                f"{other}, which is in the index {uri}, lies in {folder}; give that an index of "
-                "its own (--index), or make this one anew with --rebuild"
+                f"{other}, which is in the index {uri}, lies in {folder}; give {folder} an "
+                "index of its own with --index, or rebuild this one with --rebuild"
             )
 
 
-def real_path(uri: str, root: str, path: bytes) -> Path | None:
-    """A file of an index, links resolved, if it is regular and truly in its folder."""
-    folder = root_path(uri, root).resolve()
+def resolve_file(uri: str, root: str, path: bytes) -> Path | None:
+    """Return the real path of an indexed file; None unless it is a regular file in its folder."""
+    folder = decode_root(uri, root).resolve()
     try:
         real = (folder / os.fsdecode(path)).resolve()
         regular = stat.S_ISREG(real.stat().st_mode)
-    except (OSError, ValueError, RuntimeError):  # not there, no name of a file, a loop of links
+    except (OSError, ValueError, RuntimeError):  # missing, not a valid name, a loop of links
         return None
     return real if regular and real.is_relative_to(folder) else None
 
 
-def folders_of(uri: str, files: Iterable[tuple[str, bytes]]) -> list[str]:
-    """The folders that hold files, given by root and path, and those above, up to the roots."""
+def list_folders(uri: str, files: Iterable[tuple[str, bytes]]) -> list[str]:
+    """List the folders of files, given as (root, path), and those above up to the roots."""
     found = set()
     for root, path in files:
-        folder = root_path(uri, root)
+        folder = decode_root(uri, root)
         parent = (folder / os.fsdecode(path)).parent
         found |= {str(one) for one in (parent, *parent.parents) if one.is_relative_to(folder)}
     return sorted(found)

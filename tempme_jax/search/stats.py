@@ -1,27 +1,27 @@
-"""What an index holds, in figures."""
+"""Statistics of an index."""
 
 import dataclasses
 
-from tempme_jax.search.paths import root_path
+from tempme_jax.search.paths import decode_root
 from tempme_jax.search.store.store import Store
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Stats:
-    """What an index holds.
+class IndexStats:
+    """The contents of an index, in numbers.
 
     Attributes:
-        address: where it is.
-        folders: of videos that it is of.
-        videos: files that can be found in it.
-        failed: files that could not be indexed.
-        windows: spans of videos with a vector.
-        hours: of video.
-        model: that made the vectors, as `load` takes it; empty if it was handed over.
-        method: of that model.
-        frames: of a window.
-        fps: frames a second.
-        overlap: share of a window that the next one begins before its end.
+        address: path or address of the index.
+        folders: the indexed folders.
+        videos: number of files that a search can find.
+        failed: number of files that could not be indexed.
+        windows: number of windows of these videos; copies of a file share theirs.
+        hours: hours of video; copies count once.
+        model: the model that made the vectors, as `load` takes it; empty if a Model was passed.
+        method: method of that model.
+        frames: frames per window.
+        fps: frames per second of video.
+        overlap: share of a window that the next one repeats.
     """
 
     address: str
@@ -37,14 +37,14 @@ class Stats:
     overlap: float
 
 
-def stats_of(store: Store) -> Stats:
-    """Counts what an index holds."""
-    rows = store.files()
+def compute_stats(store: Store) -> IndexStats:
+    """Count the contents of an index."""
+    rows = store.read_files()
     good = [row for row in rows if not row.reason]
     contents = {row.content: row for row in good}.values()
-    return Stats(
+    return IndexStats(
         address=store.uri,
-        folders=tuple(sorted({str(root_path(store.uri, row.root)) for row in rows})),
+        folders=tuple(sorted({str(decode_root(store.uri, row.root)) for row in rows})),
         videos=len(good),
         failed=len(rows) - len(good),
         windows=sum(row.windows for row in contents),

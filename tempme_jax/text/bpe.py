@@ -1,22 +1,18 @@
-"""Text to the token ids that CLIP's text tower was trained on.
+"""The tokenizer that turns text into the ids that CLIP's text tower was trained on.
 
 This is the lower-cased byte-pair encoding of Radford et al., "Learning Transferable Visual Models
-From Natural Language Supervision" (2021), over the vocabulary published with it. One thing differs
-from the published tokenizer: a typed `<|endoftext|>` is text like any other, so that no caption or
-query can end itself early.
+From Natural Language Supervision" (2021), with its published vocabulary. One thing differs from the
+published tokenizer: a typed `<|endoftext|>` is ordinary text, so no caption can end itself early.
 """
 
 import functools
 import gzip
 import hashlib
 import html
-import json
-import os
 import warnings
 from collections.abc import Iterable, Sequence
 from importlib import resources
 from importlib.resources.abc import Traversable
-from pathlib import Path
 
 import ftfy
 import numpy as np
@@ -34,34 +30,36 @@ _SHA256 = "924691ac288e54409236115652ad4aa250f48203de50a9e4722a6ecd48d6804a"
 VOCAB_SIZE = 49_408
 SMALLEST_VOCAB = 2 * 256 + 2
 _WORD_END = "</w>"
-# U+0345 is a mark whose upper case is a letter. CLIP's pattern ignores case, so it takes U+0345 for
-# neither and leaves it out.
+# U+0345 is a mark whose upper case is a letter. CLIP's pattern ignores case and so drops U+0345.
 _WORD = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|\p{L}+|\p{N}|[^\s\p{L}\p{N}\x{345}]+"
 _SHOWN_CHARACTERS = 200
 
 
 class TextCutWarning(UserWarning):
-    """Some of the texts were longer than `max_words` and lost their end."""
+    """Some texts were longer than `max_words` and lost their end."""
 
 
 class VocabularyError(ValueError):
-    """A vocabulary file is damaged or is not one of CLIP's kind."""
+    """A vocabulary file is damaged."""
 
 
 class Tokenizer:
-    """CLIP's tokenizer: `Tokenizer()(["a cat jumps"])` gives `(ids, mask)`.
+    """CLIP's tokenizer.
 
     Args:
         max_words: length of a row of ids, with the start and the end token; longer texts are cut.
         context_length: number of positions of the text tower (77 for every published CLIP).
-        vocab_size: number of ids; fewer than OpenAI CLIP's are its first merges, so that rarer
-            words are spelt in more pieces. For small models.
-        bpe: an encoder made by `build_bpe`; None for the vocabulary of OpenAI CLIP.
+        vocab_size: number of ids. A smaller vocabulary, for small models, has the first merges of
+            OpenAI's only, so rare words are spelt in more pieces.
 
     Raises:
-        ValueError: `max_words` is below 3 or above `context_length`, or the vocabulary has no room
-            for all bytes.
-        VocabularyError: the packaged vocabulary is damaged.
+        ValueError: if `max_words` is below 3 or above `context_length`, or the vocabulary has no
+            room for all bytes.
+        VocabularyError: if the packaged vocabulary is damaged.
+
+    >>> ids, mask = Tokenizer(max_words=7)("a cat jumps")
+    >>> ids.tolist(), int(mask.sum())
+    ([[49406, 320, 2368, 18911, 49407, 0, 0]], 5)
     """
 
     def __init__(
@@ -70,7 +68,6 @@ class Tokenizer:
         context_length: int = 77,
         *,
         vocab_size: int = VOCAB_SIZE,
-        bpe: tokenizers.Tokenizer | None = None,
     ):
         if not 3 <= max_words <= context_length:
             raise ValueError(
@@ -84,44 +81,25 @@ class Tokenizer:
                 f"vocab_size={vocab_size} has no room for all bytes, the start and the end: these "
                 f"alone are {SMALLEST_VOCAB} ids"
             )
-        self._bpe = packaged_bpe(min(vocab_size, VOCAB_SIZE)) if bpe is None else bpe
+        self._bpe = load_packaged_bpe(min(vocab_size, VOCAB_SIZE))
         self.start_id = self._bpe.token_to_id(START)
         self.end_id = self._bpe.token_to_id(END)
-
-    @classmethod
-    def from_files(
-        cls,
-        vocab_json: str | os.PathLike,
-        merges_txt: str | os.PathLike,
-        max_words: int = 32,
-        context_length: int = 77,
-    ) -> "Tokenizer":
-        """Makes a tokenizer from the `vocab.json` and `merges.txt` of a Hugging Face CLIP folder.
-
-        Padding is 0, as with the packaged vocabulary, whatever the folder's own settings say.
-
-        Raises:
-            FileNotFoundError: one of the files is missing.
-            VocabularyError: the files do not hold a CLIP vocabulary.
-            ValueError: `max_words` is below 3 or above `context_length`.
-        """
-        return cls(max_words, context_length, bpe=build_bpe(*read_files(vocab_json, merges_txt)))
 
     def __call__(
         self, texts: str | Sequence[str]
     ) -> tuple[Int32[np.ndarray, "b n"], Bool[np.ndarray, "b n"]]:
-        """Encodes one text or a list of texts; n is `max_words`.
+        """Encode one text or a list of texts.
 
-        Texts that do not fit are cut, and one `TextCutWarning` for the whole call says so.
+        Texts that do not fit are cut, with one `TextCutWarning` for the whole call.
 
         Returns:
-            ids: int32, a row is start, tokens, end, then 0.
-            mask: bool, True from the start token to the end token.
+            ids: int32 [b, max_words]; a row is start, tokens, end, then 0.
+            mask: bool [b, max_words], True from the start token to the end token.
 
         Raises:
-            TypeError: `texts` is, or holds, something else than `str`.
+            TypeError: if `texts` is, or holds, something other than `str`.
         """
-        texts = [clean(text) for text in _as_list(texts)]
+        texts = [clean(text) for text in _list_texts(texts)]
         # encode_batch would start threads, which do not survive a fork of the process.
         words = [self._bpe.encode(text, add_special_tokens=False).ids for text in texts]
         room = self.max_words - 2
@@ -133,16 +111,16 @@ class Tokenizer:
             mask[row, : len(kept)] = True
         cut = [text for text, text_ids in zip(texts, words, strict=True) if len(text_ids) > room]
         if cut:
-            warnings.warn(self._cut_message(cut, len(texts)), TextCutWarning, stacklevel=2)
+            warnings.warn(self._describe_cut(cut, len(texts)), TextCutWarning, stacklevel=2)
         return ids, mask
 
     def decode(self, ids: Sequence[int] | Int32[np.ndarray, " n"]) -> str:
-        """Gives the text of one row of ids: lower case, one space after every word.
+        """Return the text of one row of ids, in lower case, with one space between words.
 
-        The start token, the end token and all that follows the end token are left out.
+        The start token, the end token and everything behind the end token are left out.
 
         Raises:
-            ValueError: `ids` is not one row of whole numbers, or one is not in the vocabulary.
+            ValueError: if `ids` is not one row of whole numbers, or one is not in the vocabulary.
         """
         row = np.asarray(ids)
         if row.ndim != 1 or (row.size and not np.issubdtype(row.dtype, np.integer)):
@@ -159,7 +137,7 @@ class Tokenizer:
             words = words[: words.index(self.end_id)]
         return self._bpe.decode([word for word in words if word != self.start_id]).strip()
 
-    def _cut_message(self, cut: list[str], total: int) -> str:
+    def _describe_cut(self, cut: list[str], total: int) -> str:
         first = cut[0]
         encoding = self._bpe.encode(first, add_special_tokens=False)
         position = encoding.offsets[self.max_words - 2][0]
@@ -176,7 +154,11 @@ class Tokenizer:
 
 
 def clean(text: str) -> str:
-    """Repairs wrongly decoded text, resolves HTML entities, joins white space, lowers the case."""
+    """Repair wrongly decoded text, resolve HTML entities, join white space, lower the case.
+
+    >>> clean("Fish &amp; \\n CHIPS")
+    'fish & chips'
+    """
     # Twice, because captions taken from web pages are often escaped twice (&amp;amp;).
     text = html.unescape(html.unescape(ftfy.fix_text(text)))
     return " ".join(text.split()).lower()
@@ -185,10 +167,10 @@ def clean(text: str) -> str:
 def read_packaged(
     path: Traversable = _PACKAGED, vocab_size: int = VOCAB_SIZE
 ) -> tuple[dict[str, int], list[tuple[str, str]]]:
-    """Reads OpenAI's vocabulary file, or its first ids: `(token -> id, merges in order)`.
+    """Read OpenAI's vocabulary file, or its first ids, as `(token -> id, merges in order)`.
 
     Raises:
-        VocabularyError: the file is not, byte for byte, the published one.
+        VocabularyError: if the file is not, byte for byte, the published one.
     """
     data = path.read_bytes()
     found = hashlib.sha256(data).hexdigest()
@@ -199,38 +181,14 @@ def read_packaged(
         )
     # The first line names the version of the format.
     lines = gzip.decompress(data).decode("utf-8").split("\n")[1:]
-    merges = [_pair(line) for line in lines[: vocab_size - SMALLEST_VOCAB]]
-    tokens = [*_byte_tokens(), *(left + right for left, right in merges), START, END]
+    pairs = (line.split() for line in lines[: vocab_size - SMALLEST_VOCAB])
+    merges = [(left, right) for left, right in pairs]
+    tokens = [*_list_byte_tokens(), *(left + right for left, right in merges), START, END]
     return {token: number for number, token in enumerate(tokens)}, merges
 
 
-def read_files(
-    vocab_json: str | os.PathLike, merges_txt: str | os.PathLike
-) -> tuple[dict[str, int], list[tuple[str, str]]]:
-    """Reads the two vocabulary files of a Hugging Face folder: `(token -> id, merges in order)`.
-
-    Raises:
-        FileNotFoundError: one of the files is missing.
-        VocabularyError: the files do not hold a CLIP vocabulary.
-    """
-    try:
-        vocabulary = json.loads(Path(vocab_json).read_text("utf-8"))
-        lines = Path(merges_txt).read_text("utf-8").split("\n")
-        merges = [_pair(line) for line in lines if line.strip() and not line.startswith("#version")]
-    except ValueError as error:
-        raise VocabularyError(f"Cannot read {vocab_json} and {merges_txt}: {error}") from error
-    needed = {*_byte_tokens(), START, END}
-    needed.update(token for left, right in merges for token in (left, right, left + right))
-    if missing := needed.difference(vocabulary):
-        raise VocabularyError(
-            f"{vocab_json} is not a CLIP vocabulary that goes with {merges_txt}: it lacks "
-            f"{len(missing)} of the tokens, such as {min(missing)!r}."
-        )
-    return vocabulary, merges
-
-
 def build_bpe(vocabulary: dict[str, int], merges: list[tuple[str, str]]) -> tokenizers.Tokenizer:
-    """Makes the encoder of cleaned text from `(token -> id, merges in order)`."""
+    """Make the encoder of cleaned text from `(token -> id, merges in order)`."""
     bpe = tokenizers.Tokenizer(
         models.BPE(vocab=vocabulary, merges=merges, end_of_word_suffix=_WORD_END)
     )
@@ -245,35 +203,28 @@ def build_bpe(vocabulary: dict[str, int], merges: list[tuple[str, str]]) -> toke
 
 
 @functools.cache
-def packaged_bpe(vocab_size: int = VOCAB_SIZE) -> tokenizers.Tokenizer:
-    """The encoder of the packaged vocabulary, built once for each process."""
+def load_packaged_bpe(vocab_size: int = VOCAB_SIZE) -> tokenizers.Tokenizer:
+    """Return the encoder of the packaged vocabulary, built once for each process."""
     return build_bpe(*read_packaged(vocab_size=vocab_size))
 
 
-def _byte_tokens() -> list[str]:
+def _list_byte_tokens() -> list[str]:
     # By code point, the printable bytes come first: the order in which CLIP numbers them.
     letters = sorted(pre_tokenizers.ByteLevel.alphabet())
     return [*letters, *(letter + _WORD_END for letter in letters)]
 
 
-def _pair(line: str) -> tuple[str, str]:
-    parts = line.split()
-    if len(parts) != 2:
-        raise VocabularyError(f"A merge is two tokens with a space between them, not {line!r}.")
-    return parts[0], parts[1]
-
-
-def _as_list(texts: str | Sequence[str]) -> list[str]:
+def _list_texts(texts: str | Sequence[str]) -> list[str]:
     if isinstance(texts, str):
         return [texts]
     if isinstance(texts, bytes) or not isinstance(texts, Iterable):
-        raise TypeError(f"texts must be a str or a sequence of str, not {_named(texts)}.")
+        raise TypeError(f"texts must be a str or a sequence of str, not {_describe(texts)}.")
     texts = list(texts)
     for number, text in enumerate(texts):
         if not isinstance(text, str):
-            raise TypeError(f"texts[{number}] must be a str, not {_named(text)}.")
+            raise TypeError(f"texts[{number}] must be a str, not {_describe(text)}.")
     return texts
 
 
-def _named(value: object) -> str:
+def _describe(value: object) -> str:
     return f"{type(value).__name__} {value!r:.80}"

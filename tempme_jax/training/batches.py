@@ -1,13 +1,15 @@
 """The input pipeline: from prepared frames to batches in memory, in a fixed order.
 
-Grain reads ahead, in threads or in worker processes; the order and all that is drawn depend on
-the seed and the place alone, not on how many of them there are.
+Grain reads ahead, in threads or in worker processes. The order and everything that is drawn depend
+only on the seed and the place, not on the number of threads or workers.
 """
 
 import contextlib
 import dataclasses
 import io
+import operator
 from collections.abc import Iterator
+from typing import SupportsIndex
 
 import grain
 import numpy as np
@@ -17,46 +19,46 @@ from PIL import Image
 from tempme_jax.datasets.prepared import Prepared
 from tempme_jax.text.bpe import Tokenizer
 from tempme_jax.training.order import Order
+from tempme_jax.video.positions import pick_evenly
 
 # Batches that are kept ready, and threads that each read one of them.
 AHEAD = THREADS = 2
 
 
-def uniform(stored: int, num_frames: int, rng: np.random.Generator) -> np.ndarray:
-    """The middles of equal spans; all, if there are no more."""
-    if stored <= num_frames:
-        return np.arange(stored)
-    return ((np.arange(num_frames) + 0.5) * stored / num_frames).astype(int)
+def sample_frames(
+    sampling: str, stored: int, num_frames: int, rng: np.random.Generator
+) -> np.ndarray:
+    """Choose frames of a video for training or evaluation.
 
+    Args:
+        sampling: "uniform": the middles of equal spans, or all frames if there are no more;
+            "repeat": from the first to the last in equal steps, some of them repeatedly if there
+            are too few, as the published code does (docs/methods/tempme.md);
+            "random_segment": a random frame of each of equal spans, or all.
+        stored: how many frames there are.
+        num_frames: how many frames are wanted.
+        rng: what random frames are drawn with.
 
-def repeat(stored: int, num_frames: int, rng: np.random.Generator) -> np.ndarray:
-    """From the first to the last in equal steps, again and again if there are too few.
-
-    As the published code does (specification section 7.2).
+    Returns:
+        Indices in ascending order, int [num_frames], or fewer.
     """
-    return np.linspace(0, stored - 1, num_frames).astype(int)
-
-
-def random_segment(stored: int, num_frames: int, rng: np.random.Generator) -> np.ndarray:
-    """One at random of each of equal spans; all, if there are no more."""
-    if stored <= num_frames:
-        return np.arange(stored)
+    if sampling == "repeat":
+        return np.linspace(0, stored - 1, num_frames).astype(int)
+    if sampling == "uniform" or stored <= num_frames:
+        return np.array(pick_evenly(stored, num_frames))
     edges = np.linspace(0, stored, num_frames + 1).astype(int)
     return rng.integers(edges[:-1], edges[1:])
 
 
-FRAME_SAMPLING = {"uniform": uniform, "repeat": repeat, "random_segment": random_segment}
-
-
 @dataclasses.dataclass(frozen=True)
-class Reading:
-    """How a video of a prepared split is read.
+class FrameReader:
+    """Reads the frames of a video of a prepared split.
 
     Attributes:
         prepared: the split.
         num_frames: frames of a video.
-        frame_sampling: a name of `FRAME_SAMPLING`.
-        seed: of what is drawn for a video at a place of the order.
+        frame_sampling: how they are chosen, see `sample_frames`.
+        seed: seed of the frames drawn for a video at a place of the order.
     """
 
     prepared: Prepared
@@ -65,75 +67,85 @@ class Reading:
     seed: int = 0
 
     def __call__(self, video: int, place: int) -> tuple[np.ndarray, np.ndarray]:
-        """uint8 [num_frames, s, s, 3], and a mask that is True where a frame is real."""
+        """Return uint8 [num_frames, s, s, 3], and a mask that is True where a frame is real."""
         encoded, _ = self.prepared[video]
         rng = np.random.default_rng((self.seed, place))
-        chosen = FRAME_SAMPLING[self.frame_sampling](len(encoded), self.num_frames, rng)
-        decoded = {i: decode(encoded[i]) for i in set(chosen.tolist())}
+        chosen = sample_frames(self.frame_sampling, len(encoded), self.num_frames, rng)
+        decoded = {i: decode_jpeg(encoded[i]) for i in set(chosen.tolist())}
         real = np.stack([decoded[i] for i in chosen.tolist()])
         frames = np.zeros((self.num_frames, *real.shape[1:]), np.uint8)
         frames[: len(real)] = real
         return frames, np.arange(self.num_frames) < len(real)
 
 
-def decode(jpeg: bytes) -> np.ndarray:
-    """uint8 [h, w, 3]."""
+def decode_jpeg(jpeg: bytes) -> np.ndarray:
+    """Decode a JPEG file to uint8 [h, w, 3], RGB."""
     with Image.open(io.BytesIO(jpeg), formats=["JPEG"]) as image:
         return np.asarray(image.convert("RGB"))
 
 
 @dataclasses.dataclass(frozen=True)
-class TrainingBatches:
-    """The rows of training batches, by their place in the order; a source for Grain."""
+class TrainingRows:
+    """The rows of all training batches by their place in the order; a source for Grain.
+
+    Attributes:
+        order: the pair at each place.
+        reader: reads a video's frames.
+        tokenizer: turns a text into ids.
+        steps: steps of the training.
+    """
 
     order: Order
-    reading: Reading
+    reader: FrameReader
     tokenizer: Tokenizer
     steps: int
 
     def __len__(self) -> int:
         return self.steps * self.order.batch_size
 
-    def __getitem__(self, place: int) -> dict[str, np.ndarray]:
-        """One row: frames, frame_mask, ids, text_mask, and its place."""
-        step, row = divmod(int(place), self.order.batch_size)
+    def __getitem__(self, index: SupportsIndex) -> dict[str, np.ndarray]:
+        """Return one row: frames, frame_mask, ids, text_mask, and its place."""
+        place = operator.index(index)
+        step, row = divmod(place, self.order.batch_size)
         pairs = self.order.pairs
-        pair = self.order.batch(step)[row]
-        frames, frame_mask = self.reading(int(pairs.video[pair]), int(place))
+        pair = self.order.get_batch(step)[row]
+        frames, frame_mask = self.reader(int(pairs.video[pair]), place)
         ids, text_mask = self.tokenizer(pairs.texts[pair])
         return {
             "frames": frames,
             "frame_mask": frame_mask,
             "ids": ids[0],
             "text_mask": text_mask[0],
-            "place": np.int32(place % 2**31),
+            "place": np.asarray(place % 2**31, np.int32),
         }
 
 
 @dataclasses.dataclass(frozen=True)
-class Videos:
-    """All videos of a split, filled up to whole batches; a source for Grain."""
+class VideoRows:
+    """All videos of a split, filled up to whole batches; a source for Grain.
 
-    reading: Reading
+    Attributes:
+        reader: reads a video's frames.
+        batch_size: videos of a batch.
+    """
+
+    reader: FrameReader
     batch_size: int
 
     def __len__(self) -> int:
-        return -(-len(self.reading.prepared) // self.batch_size) * self.batch_size
+        return -(-len(self.reader.prepared) // self.batch_size) * self.batch_size
 
-    def __getitem__(self, place: int) -> dict[str, np.ndarray]:
-        """One row: frames, frame_mask, and the number of the video, -1 where it only fills up."""
-        last = len(self.reading.prepared) - 1
-        frames, mask = self.reading(min(int(place), last), int(place))
-        return {
-            "frames": frames,
-            "frame_mask": mask,
-            "video": np.int32(place if place <= last else -1),
-        }
+    def __getitem__(self, index: SupportsIndex) -> dict[str, np.ndarray]:
+        """Return one row: frames, frame_mask, and the video's number, -1 if it only fills up."""
+        place, last = operator.index(index), len(self.reader.prepared) - 1
+        frames, mask = self.reader(min(place, last), place)
+        number = place if place <= last else -1
+        return {"frames": frames, "frame_mask": mask, "video": np.asarray(number, np.int32)}
 
 
 @contextlib.contextmanager
-def batches(
-    source: TrainingBatches | Videos,
+def read_batches(
+    source: TrainingRows | VideoRows,
     batch_size: int,
     *,
     first: int = 0,
@@ -141,14 +153,14 @@ def batches(
     process: int = 0,
     processes: int = 1,
 ) -> Iterator[Iterator[dict[str, np.ndarray]]]:
-    """Reads ahead what one process needs of every batch, and stops reading on leaving.
+    """Read ahead the rows that one process needs of every batch; stop reading at the block's end.
 
     Args:
-        source: of rows.
-        batch_size: over all processes.
+        source: the rows.
+        batch_size: rows of a batch, over all processes.
         first: the batch to begin with.
-        workers: processes that read; 0 = threads of this one.
-        process, processes: which rows are its own: the `process`-th block of each batch.
+        workers: worker processes that read; 0 = threads of this process.
+        process, processes: this process reads the `process`-th of `processes` blocks of a batch.
     """
     allow_workers()
     rows = grain.MapDataset.source(source).batch(batch_size // processes)
@@ -168,6 +180,6 @@ def batches(
 
 
 def allow_workers() -> None:
-    """Grain's worker processes want absl's flags parsed, also where there are none."""
+    """Mark absl's flags as parsed, which Grain's worker processes want also if there are none."""
     if not flags.FLAGS.is_parsed():
         flags.FLAGS.mark_as_parsed()

@@ -1,6 +1,6 @@
-"""Checkpoints of a run: what trains, the optimiser, and where the run is; by Orbax.
+"""Checkpoints of a run, by Orbax: what trains, the state of the optimiser, and the progress.
 
-A checkpoint is complete or not there: Orbax writes it under another name first.
+A checkpoint is complete or absent: Orbax writes it under another name first.
 """
 
 import contextlib
@@ -18,19 +18,19 @@ from tempme_jax.training.sharding import place
 from tempme_jax.training.step import TrainState
 from tempme_jax.training.workdir import WorkdirError
 
-# The last two, so that there is one to go on from even if the newest is lost.
+# The last two: one is left to resume from if the newest is lost.
 KEEP = {"last": 2, "best": 1}
 
 
 @dataclasses.dataclass(frozen=True)
 class Progress:
-    """What a checkpoint says beside the arrays.
+    """How far a training is; each checkpoint holds one.
 
     Attributes:
         step: steps made, which is also the place in the data.
-        seconds: of training so far.
-        best: the best R-Sum so far, None before the first.
-        best_step: the step that reached it.
+        seconds: seconds of training so far.
+        best: the best R-Sum so far, None before the first evaluation.
+        best_step: the step of the best R-Sum.
     """
 
     step: int = 0
@@ -40,25 +40,26 @@ class Progress:
 
 
 class Checkpoints:
-    """The checkpoints in a workdir, of one kind.
+    """The checkpoints of one kind in a workdir.
 
     Args:
         workdir: the folder of the run.
         kind: "last" or "best".
-        writes: whether it is to save; else nothing is changed, such as what another process is
-            about to write.
+        writes: whether to save checkpoints. If not, nothing in the folder is changed, such as
+            files that another process is writing.
     """
 
     def __init__(self, workdir: str | os.PathLike, kind: str, *, writes: bool = True):
         folder = pathlib.Path(workdir).absolute() / kind
-        changes = {"max_to_keep": KEEP[kind], "cleanup_tmp_directories": True, "create": True}
-        options = changes if writes else {"create": False}
-        self.manager = ocp.CheckpointManager(
-            folder, options=ocp.CheckpointManagerOptions(**options)
-        )
+        options = ocp.CheckpointManagerOptions(create=False)
+        if writes:
+            options = ocp.CheckpointManagerOptions(
+                max_to_keep=KEEP[kind], cleanup_tmp_directories=True, create=True
+            )
+        self.manager = ocp.CheckpointManager(folder, options=options)
 
     def save(self, state: TrainState, progress: Progress) -> None:
-        """Starts to write a checkpoint; a complete one of the same step is left as it is."""
+        """Start to write a checkpoint; a complete one of the same step is kept instead."""
         items = {
             "trainable": ocp.args.StandardSave(state.trainable),
             "optimizer": ocp.args.StandardSave(state.optimizer),
@@ -67,21 +68,28 @@ class Checkpoints:
         self.manager.save(progress.step, args=ocp.args.Composite(**items))
 
     def restore(self, like: TrainState) -> tuple[TrainState, Progress] | None:
-        """The newest, laid out on the devices as `like` is; None if there is none."""
-        found = self.newest(trainable=like.trainable, optimizer=like.optimizer)
-        if found is None:
+        """Return the newest checkpoint, placed on devices like `like`; None if there is none."""
+        newest = self.read_newest(trainable=like.trainable, optimizer=like.optimizer)
+        if newest is None:
             return None
-        arrays, progress = found
-        step = place(like.step.sharding, np.int32(progress.step))
+        arrays, progress = newest
+        step = place(like.step.sharding, np.asarray(progress.step, np.int32))
         return TrainState(step, arrays["trainable"], arrays["optimizer"]), progress
 
     def restore_trainable(self, like: dict) -> tuple[dict, Progress] | None:
-        """What was trained, alone, of the newest checkpoint; None if there is none."""
-        found = self.newest(trainable=like)
-        return found and (found[0]["trainable"], found[1])
+        """Return only the trained parameters of the newest checkpoint; None if there is none."""
+        newest = self.read_newest(trainable=like)
+        return newest and (newest[0]["trainable"], newest[1])
 
-    def newest(self, **like: Any) -> tuple[dict[str, Any], Progress] | None:
-        """The newest checkpoint: the trees that are named, and what it says; None if there is none.
+    def read_newest(self, **like: Any) -> tuple[dict[str, Any], Progress] | None:
+        """Return the named trees of the newest checkpoint, and its progress.
+
+        Args:
+            **like: "trainable" and "optimizer", as needed: trees with the shapes, dtypes and
+                shardings to restore to.
+
+        Returns:
+            None if there is no checkpoint.
 
         Raises:
             WorkdirError: if it cannot be read.
@@ -89,52 +97,57 @@ class Checkpoints:
         step = self.manager.latest_step()
         if step is None:
             return None
-        items = {name: ocp.args.StandardRestore(abstract(tree)) for name, tree in like.items()}
+        items: dict[str, Any] = {
+            name: ocp.args.StandardRestore(describe_arrays(tree)) for name, tree in like.items()
+        }
         items["progress"] = ocp.args.JsonRestore()
         try:
-            found = self.manager.restore(step, args=ocp.args.Composite(**items))
-            return found, Progress(**found["progress"])
+            restored = dict(self.manager.restore(step, args=ocp.args.Composite(**items)))
+            return restored, Progress(**restored["progress"])
         except (ValueError, KeyError, TypeError, OSError) as error:
             reason = str(error).partition("\n")[0]
             raise WorkdirError(
                 f"the checkpoint {self.manager.directory / str(step)} is damaged ({reason:.200}); "
-                "remove this folder to go on from the one before"
+                "remove this folder to resume from the one before"
             ) from error
 
     def wait(self) -> None:
-        """Until what is being written is complete."""
+        """Wait until everything is written."""
         self.manager.wait_until_finished()
 
     def close(self) -> None:
-        """Waits, and ends the threads that write."""
+        """Wait until everything is written, and end the threads that write."""
         self.wait()
         self.manager.close()
 
 
-def selected(workdir: str | os.PathLike, like: dict) -> tuple[dict, Progress] | None:
-    """What was trained in a workdir: the best checkpoint, else the last; None if there is none.
+def restore_selected(workdir: str | os.PathLike, like: dict) -> tuple[dict, Progress] | None:
+    """Return the parameters trained in a workdir: of the best checkpoint, else of the last.
 
     Args:
         workdir: the folder of the run.
-        like: parameters that train, on the devices as those of the checkpoint are to be.
+        like: the parameters that train, with the shapes and shardings to restore to.
+
+    Returns:
+        None if there is no checkpoint.
     """
     for kind in ("best", "last"):
-        with opened(workdir, kind) as checkpoints:
+        with open_checkpoints(workdir, kind) as checkpoints:
             if checkpoints and (found := checkpoints.restore_trainable(like)):
                 return found
     return None
 
 
-def reached(workdir: str | os.PathLike) -> Progress:
-    """How far the training in a workdir is, by its newest checkpoint."""
-    with opened(workdir, "last") as checkpoints:
-        found = checkpoints and checkpoints.newest()
+def read_progress(workdir: str | os.PathLike) -> Progress:
+    """Return the progress of the training in a workdir, from its newest checkpoint."""
+    with open_checkpoints(workdir, "last") as checkpoints:
+        found = checkpoints and checkpoints.read_newest()
     return found[1] if found else Progress()
 
 
 @contextlib.contextmanager
-def opened(workdir: str | os.PathLike, kind: str) -> Iterator[Checkpoints | None]:
-    """The checkpoints of one kind, to be read; None if there were never any."""
+def open_checkpoints(workdir: str | os.PathLike, kind: str) -> Iterator[Checkpoints | None]:
+    """Open the checkpoints of one kind for reading; None if there were never any."""
     if not (pathlib.Path(workdir) / kind).is_dir():
         yield None
         return
@@ -145,6 +158,6 @@ def opened(workdir: str | os.PathLike, kind: str) -> Iterator[Checkpoints | None
         checkpoints.close()
 
 
-def abstract(tree: Any) -> Any:
-    """The shapes of a tree of arrays, and how they lie on the devices."""
+def describe_arrays(tree: Any) -> Any:
+    """Return the shapes, dtypes and shardings of a tree of arrays."""
     return jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=a.sharding), tree)

@@ -1,43 +1,45 @@
-"""What a run is: every setting with its default and its meaning.
+"""The settings of a run, each with its default and its meaning.
 
-The files in `configs/` fill these in, and `config` checks what they give.
+The files in `configs/` change these defaults; `tempme_jax.training.flags` checks the result.
 """
 
 import dataclasses
 import json
-from typing import Any
+from typing import Any, Literal, TypeVar
 
-SAMPLING = ("uniform", "repeat", "random_segment")
-AUGMENTATION = ("none", "randaugment")
-BATCHES = ("distinct", "shuffle")
-SCHEDULES = ("cosine", "constant")
-DTYPES = ("float32", "bfloat16")
-SELECTION = ("validation", "test", "last")
+from tempme_jax.training.metrics import Ties
+
+T = TypeVar("T")
+
+
+def let_change(default: T) -> T:
+    """Declare a setting that a later attempt may change: it does not change what is computed."""
+    return dataclasses.field(default=default, metadata={"may_change": True})
 
 
 @dataclasses.dataclass(frozen=True)
 class DataSettings:
-    """Which data set, and which of its frames are stored.
+    """The data set, and which of its frames are stored.
 
     Attributes:
-        name: a name of `DATASETS`.
-        variant: of the set, such as "9k" of MSR-VTT; empty = its first.
+        name: a name of `tempme_jax.datasets.DATASETS`.
+        variant: variant of the set, such as "9k" of MSR-VTT; empty = its first.
         root: the folder with the user's annotations/ and videos/; empty = data/<name>.
         prepared: the folder for prepared data.
         size: side of the stored frames in pixels, resized and cropped as CLIP does.
-        fps: frames stored of every second; None: `least` frames, evenly spread.
-        least, most: frames stored of a video, at least (if it has them) and at most.
-        train, validation, test: the splits for each; several are joined by "+".
-        missing: "error" or "skip": what to do about listed videos that are not there.
+        fps: frames stored for every second; None: `least` frames, evenly spread.
+        least, most: frames stored for a video, at least (if it has them) and at most.
+        train, validation, test: the split for each purpose; several are joined by "+".
+        missing: what to do about listed videos that are not there: "error" or "skip" them.
         max_bad: the share of videos that may be unreadable before preparation fails.
         decoders: processes that decode videos in preparation; 0 = one for every core.
-        workers: processes that read frames in training; 0 = threads of this one.
+        workers: processes that read frames in training; 0 = threads of the training process.
     """
 
     name: str = "msrvtt"
     variant: str = ""
-    root: str = ""
-    prepared: str = "data/prepared"
+    root: str = let_change("")
+    prepared: str = let_change("data/prepared")
     size: int = 224
     fps: float | None = 1.0
     least: int = 12
@@ -45,27 +47,27 @@ class DataSettings:
     train: str = "train"
     validation: str = "validation"
     test: str = "test"
-    missing: str = "error"
-    max_bad: float = 0.01
-    decoders: int = 0
-    workers: int = 0
+    missing: Literal["error", "skip"] = let_change("error")
+    max_bad: float = let_change(0.01)
+    decoders: int = let_change(0)
+    workers: int = let_change(0)
 
 
 @dataclasses.dataclass(frozen=True)
 class ModelSettings:
-    """Which model.
+    """The model that is trained.
 
     Attributes:
         weights: a Hugging Face repository, a folder or a file, as `tempme_jax.load` takes it;
             empty = random weights of `architecture`.
         architecture: sizes of a model with random weights: fields of `Architecture`.
-        activation: of the MLPs, where the file of weights does not say it.
-        method: a name of `METHODS`, or two of them that are joined by a "+".
-        options: of the method: fields of its adapter and reducer; None = the paper's.
-        num_frames: of every video.
-        max_words: ids of every text, start and end included.
-        dtype: of the activations, "float32" or "bfloat16".
-        remat: whether blocks are computed again in the backward pass instead of kept.
+        activation: activation of the MLPs, if the file of weights does not name it.
+        method: a name of `METHODS`, or two of them joined by a "+".
+        options: options of the method: fields of its adapter and reducer; None = the paper's.
+        num_frames: frames of every video.
+        max_words: token ids of every text, start and end included.
+        dtype: dtype of the activations, "float32" or "bfloat16".
+        remat: whether the backward pass computes blocks again instead of keeping them.
     """
 
     weights: str = "openai/clip-vit-base-patch32"
@@ -81,37 +83,41 @@ class ModelSettings:
 
 @dataclasses.dataclass(frozen=True)
 class TrainSettings:
-    """How it trains (specification: TempMe's recipe; those of other methods: configs/common.py).
+    """The training recipe; the defaults are TempMe's. Other methods': configs/common.py.
 
     Attributes:
         batch_size: pairs of a step, over all devices.
-        epochs: passes over the captions; `steps` in their place, if not 0.
-        steps: steps in all; 0 = by `epochs`.
+        epochs: passes over the captions; ignored if `steps` is not 0.
+        steps: steps in all; 0 = as many as `epochs` take.
         batches: "distinct": no text and no video twice in a batch, hard negatives together;
             "shuffle": captions in random order, as published.
-        frame_sampling: "uniform" (the middles of equal spans; what is missing is masked),
-            "repeat" (the same, frames repeat; as published), "random_segment".
-        augmentation: "none" or "randaugment" (as the published code does, the paper does not say).
-        learning_rate, warmup: the peak, and the share of the steps that it takes to get there.
-        schedule: of the rate after that: "cosine" (half of one) or "constant".
+        frame_sampling: "uniform": the middles of equal spans, missing frames are masked;
+            "repeat": the same, but a short video repeats frames, as published;
+            "random_segment": a random frame of each span.
+        augmentation: "none" or "randaugment". The published code uses it, the paper does not
+            mention it.
+        learning_rate: the peak of the learning rate.
+        warmup: the share of the steps in which the rate rises from 0 to its peak.
+        schedule: the rate after that: "cosine" (half a cosine down) or "constant".
         final_rate: where the cosine ends, as a share of the peak, 0 to 1.
-        weight_decay, b1, b2, eps, clip_norm: of AdamW; clip_norm 0 = gradients as they are.
-        decay_biases: whether the arrays that are named "bias" decay, too.
-        temperature: the loss takes cosines divided by it; 0 = CLIP's, exp(-logit_scale).
-        gradient_cache: videos that are differentiated at once; 0 = the whole batch. Less memory,
-            the same gradients.
-        log_every, evaluate_every, checkpoint_every: steps; 0 = at the end only.
+        weight_decay, b1, b2, eps: parameters of AdamW, see `optim.make_optimizer`.
+        clip_norm: largest global norm of the gradients; 0 = they are not clipped.
+        decay_biases: whether weight decay also applies to arrays named "bias".
+        temperature: the loss divides cosines by it; 0 = CLIP's, exp(-logit_scale).
+        gradient_cache: videos that are differentiated at once; 0 = the whole batch. Fewer take
+            less memory and give the same gradients.
+        log_every, evaluate_every, checkpoint_every: steps in between; 0 = at the end only.
     """
 
     batch_size: int = 128
     epochs: int = 5
     steps: int = 0
-    batches: str = "shuffle"
-    frame_sampling: str = "repeat"
-    augmentation: str = "randaugment"
+    batches: Literal["distinct", "shuffle"] = "shuffle"
+    frame_sampling: Literal["uniform", "repeat", "random_segment"] = "repeat"
+    augmentation: Literal["none", "randaugment"] = "randaugment"
     learning_rate: float = 6e-4
     warmup: float = 0.1
-    schedule: str = "cosine"
+    schedule: Literal["cosine", "constant"] = "cosine"
     final_rate: float = 0.0
     weight_decay: float = 0.2
     b1: float = 0.9
@@ -121,55 +127,56 @@ class TrainSettings:
     decay_biases: bool = True
     temperature: float = 0.0
     gradient_cache: int = 0
-    log_every: int = 10
+    log_every: int = let_change(10)
     evaluate_every: int = 150
-    checkpoint_every: int = 150
+    checkpoint_every: int = let_change(150)
 
 
 @dataclasses.dataclass(frozen=True)
 class EvaluateSettings:
-    """How it is evaluated.
+    """The evaluation protocol.
 
     Attributes:
-        batch_size: videos at once, over all devices.
-        frame_sampling: "uniform" or "repeat".
+        batch_size: videos embedded at once, over all devices.
+        frame_sampling: as in training; frames are not drawn at random here.
         ties: how equal similarities rank, see `tempme_jax.training.metrics`.
-        select_on: which checkpoint is kept as the best: by R-Sum on "validation", on "test" (as
-            published; the numbers are then not those of unseen data), or the "last".
+        select_on: the best checkpoint has the largest R-Sum on "validation" or on "test" (as
+            published; its numbers are then not those of unseen data); "last": the last one is
+            taken.
         dual_softmax, qb_norm: re-weighting of the similarities; both need more than the query.
-        draws: of the bootstrap, for the confidence intervals.
+        draws: bootstrap draws for the confidence intervals.
     """
 
-    batch_size: int = 32
-    frame_sampling: str = "repeat"
-    ties: str = "average"
-    select_on: str = "validation"
-    dual_softmax: bool = False
-    qb_norm: bool = False
-    draws: int = 1000
+    batch_size: int = let_change(32)
+    frame_sampling: Literal["uniform", "repeat"] = "repeat"
+    ties: Ties = "average"
+    select_on: Literal["validation", "test", "last"] = "validation"
+    dual_softmax: bool = let_change(False)
+    qb_norm: bool = let_change(False)
+    draws: int = let_change(1000)
 
 
 @dataclasses.dataclass(frozen=True)
 class MeshSettings:
-    """How devices are used: `data` x `model` of them; -1 = all that are left.
+    """The mesh of devices, `data` x `model`; one of the two may be -1: all devices that are left.
 
     Attributes:
-        data: the batch is split over these.
-        model: frozen kernels are split over these.
+        data: devices that a batch is split over.
+        model: devices that large frozen kernels are split over.
     """
 
-    data: int = -1
-    model: int = 1
+    data: int = let_change(-1)
+    model: int = let_change(1)
 
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """A run.
+    """All settings of a run.
 
     Attributes:
-        data, model, train, evaluate, mesh: see there.
-        seed: of the order of the data, the augmentation and what is learned.
-        profile: steps of which a profiler trace is written, from the tenth on; 0 = none.
+        data, model, train, evaluate, mesh: the parts, see their classes.
+        seed: seed of the order of the data, the augmentation and the initial learned weights.
+        profile: steps that a profiler trace is written of, from the tenth on; 0 = no trace.
     """
 
     data: DataSettings = DataSettings()
@@ -178,17 +185,27 @@ class Config:
     evaluate: EvaluateSettings = EvaluateSettings()
     mesh: MeshSettings = MeshSettings()
     seed: int = 42
-    profile: int = 0
+    profile: int = let_change(0)
 
-    def as_json(self) -> dict[str, Any]:
-        """What JSON can hold, equal for equal settings."""
+    def to_json(self) -> dict[str, Any]:
+        """Return values that JSON can hold, equal for equal settings."""
         return json.loads(json.dumps(dataclasses.asdict(self)))
 
 
-PARTS = {
-    "data": DataSettings,
-    "model": ModelSettings,
-    "train": TrainSettings,
-    "evaluate": EvaluateSettings,
-    "mesh": MeshSettings,
+# The parts of a config by their names, such as "train": TrainSettings.
+PARTS: dict[str, type] = {
+    field.name: field.type
+    for field in dataclasses.fields(Config)
+    if isinstance(field.type, type) and dataclasses.is_dataclass(field.type)
 }
+
+
+def list_changeable() -> set[str]:
+    """Return the paths of the settings that a later attempt may change, such as "mesh.data"."""
+    parts = {"": Config} | {f"{name}.": kind for name, kind in PARTS.items()}
+    return {
+        prefix + field.name
+        for prefix, kind in parts.items()
+        for field in dataclasses.fields(kind)
+        if field.metadata.get("may_change")
+    }

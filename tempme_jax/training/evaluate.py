@@ -1,24 +1,24 @@
-"""Evaluation: all texts and videos of a split embedded, compared and ranked."""
+"""Evaluation: embed all texts and videos of a split, compare them and rank them."""
 
 import functools
-from typing import Any
+from typing import Any, cast
 
 import jax
 import numpy as np
 from jax.sharding import Mesh
 
 from tempme_jax.datasets.prepared import Prepared
-from tempme_jax.inputs import to_pixels
+from tempme_jax.inputs import convert_to_pixels
 from tempme_jax.model import TEXT_BATCH, Model
 from tempme_jax.networks.clip import Clip
-from tempme_jax.training.batches import Reading, Videos, batches
+from tempme_jax.training.batches import FrameReader, VideoRows, read_batches
 from tempme_jax.training.config import Config
-from tempme_jax.training.metrics import Bootstrap, QueryBank, retrieval_metrics
-from tempme_jax.training.order import Pairs, pairs_of
-from tempme_jax.training.sharding import place_batch, replicated
-from tempme_jax.vectors import unit_length
+from tempme_jax.training.metrics import Bootstrap, QueryBank, measure_retrieval
+from tempme_jax.training.order import Pairs, make_pairs
+from tempme_jax.training.sharding import place_batch, replicate
+from tempme_jax.vectors import normalize
 
-# Training texts whose similarities make the query bank of QB-Norm.
+# At most so many training texts, and as many videos, make the query bank of QB-Norm.
 LARGEST_BANK = 10_000
 
 
@@ -32,19 +32,19 @@ def evaluate_split(
     intervals: bool = False,
     bank: Prepared | None = None,
 ) -> dict[str, Any]:
-    """Both directions of retrieval on a split.
+    """Measure retrieval on a split in both directions.
 
     Args:
-        model: as it is trained; its own parameters are not used.
-        params: in their place, on the devices of the mesh.
+        model: the model; `params` are used in place of its own parameters.
+        params: the parameters, on the devices of the mesh.
         prepared: the split.
-        config: what `Evaluate` says counts.
-        mesh: of the devices.
-        intervals: whether confidence intervals are made, too.
-        bank: the split whose texts and videos are the query bank of QB-Norm.
+        config: the settings, mainly those of `config.evaluate`.
+        mesh: the mesh of all devices.
+        intervals: whether to compute confidence intervals.
+        bank: the split whose texts and videos are the query bank of QB-Norm, if that is on.
 
     Returns:
-        As `metrics.retrieval_metrics`.
+        The measures, see `metrics.measure_retrieval`.
     """
     settings = config.evaluate
     embed = functools.partial(embed_split, model, params, config=config, mesh=mesh)
@@ -52,10 +52,11 @@ def evaluate_split(
     scale = np.exp(np.float32(params["logit_scale"]))
     similarities = None
     if settings.qb_norm:
+        assert bank is not None
         bank_texts, bank_videos, _ = embed(bank)
         bank_texts, bank_videos = bank_texts[:LARGEST_BANK], bank_videos[:LARGEST_BANK]
         similarities = QueryBank(scale * (bank_texts @ videos.T), scale * (bank_videos @ texts.T))
-    return retrieval_metrics(
+    return measure_retrieval(
         scale * (texts @ videos.T),
         queries.video,
         ties=settings.ties,
@@ -68,8 +69,8 @@ def evaluate_split(
 def embed_split(
     model: Model, params: dict, prepared: Prepared, config: Config, mesh: Mesh
 ) -> tuple[np.ndarray, np.ndarray, Pairs]:
-    """The vectors [texts, e] and [videos, e] of a split, and which text is of which video."""
-    queries = pairs_of(prepared.captions, prepared.groups)
+    """Return the vectors [texts, e] and [videos, e] of a split, and the video of each text."""
+    queries = make_pairs(prepared.captions, prepared.groups)
     texts = embed_texts(model, params, list(queries.texts), mesh)
     return texts, embed_videos(model, params, prepared, config, mesh), queries
 
@@ -77,12 +78,12 @@ def embed_split(
 def embed_videos(
     model: Model, params: dict, prepared: Prepared, config: Config, mesh: Mesh
 ) -> np.ndarray:
-    """Unit vectors, float32 [videos, e], in every process."""
-    reading = Reading(prepared, model.num_frames, config.evaluate.frame_sampling)
-    size = rounded_up(config.evaluate.batch_size, mesh.shape["data"])
+    """Return unit vectors of all videos, float32 [videos, e], in every process."""
+    frame_reader = FrameReader(prepared, model.num_frames, config.evaluate.frame_sampling)
+    size = round_up(config.evaluate.batch_size, mesh.shape["data"])
     vectors = np.zeros((len(prepared), model.arch.embed_dim), np.float32)
-    with batches(
-        Videos(reading, size),
+    with read_batches(
+        VideoRows(frame_reader, size),
         size,
         workers=config.data.workers,
         process=jax.process_index(),
@@ -96,50 +97,48 @@ def embed_videos(
 
 
 def embed_texts(model: Model, params: dict, texts: list[str], mesh: Mesh) -> np.ndarray:
-    """Unit vectors, float32 [texts, e], in every process."""
-    size = rounded_up(TEXT_BATCH, mesh.shape["data"])
+    """Return unit vectors of all texts, float32 [texts, e], in every process."""
+    size = round_up(TEXT_BATCH, mesh.shape["data"])
     ids, mask = model.tokenizer(texts)
     vectors = [np.zeros((0, model.arch.embed_dim), np.float32)]
     for start in range(0, len(texts), size):
         part = slice(start, start + size)
         fill = size - len(ids[part])
-        filled = (np.pad(a[part], ((0, fill), (0, 0)))[own_rows(size)] for a in (ids, mask))
+        filled = (np.pad(a[part], ((0, fill), (0, 0)))[slice_own_rows(size)] for a in (ids, mask))
         rows = place_batch(mesh, dict(zip(("ids", "text_mask"), filled, strict=True)))
         found = np.asarray(encode_texts(model.network, mesh, params, rows))
         vectors.append(found[: size - fill])
     return np.concatenate(vectors)
 
 
-def own_rows(size: int) -> slice:
-    """Which rows of a batch that all processes have are this one's."""
+def slice_own_rows(size: int) -> slice:
+    """Return which rows of a batch that all processes hold belong to this process."""
     share = size // jax.process_count()
     return slice(jax.process_index() * share, (jax.process_index() + 1) * share)
 
 
-def rounded_up(size: int, multiple: int) -> int:
-    """The next size that devices can share."""
+def round_up(size: int, multiple: int) -> int:
+    """Return the smallest multiple that is not below `size`."""
     return -(-size // multiple) * multiple
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
 def encode_videos(network: Clip, mesh: Mesh, params: dict, batch: dict[str, jax.Array]):
-    """The numbers of the videos and their unit vectors [b, e], on every device."""
+    """Return the numbers of the videos and their unit vectors [b, e], on every device."""
     adapter, params = network.adapter.fold(params)
-    pixels = to_pixels(batch["frames"], network.arch.image_size)
+    pixels = convert_to_pixels(batch["frames"], network.arch.image_size)
     folded = network.copy(adapter=adapter)
-    vectors = folded.apply({"params": params}, pixels, batch["frame_mask"], method="encode_video")[
-        0
-    ]
-    result = batch["video"], unit_length(vectors)
-    return jax.lax.with_sharding_constraint(result, replicated(mesh))
+    variables, mask = {"params": params}, batch["frame_mask"]
+    vectors, _ = folded.apply(variables, pixels, mask, method="encode_video")
+    result = batch["video"], normalize(vectors)
+    return jax.lax.with_sharding_constraint(result, replicate(mesh))
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
 def encode_texts(network: Clip, mesh: Mesh, params: dict, batch: dict[str, jax.Array]):
-    """Unit vectors [b, e], on every device."""
+    """Return unit vectors of texts, [b, e], on every device."""
     adapter, params = network.adapter.fold(params)
     folded = network.copy(adapter=adapter)
-    vectors = folded.apply(
-        {"params": params}, batch["ids"], batch["text_mask"], method="encode_text"
-    )
-    return jax.lax.with_sharding_constraint(unit_length(vectors), replicated(mesh))
+    variables, mask = {"params": params}, batch["text_mask"]
+    vectors = cast(jax.Array, folded.apply(variables, batch["ids"], mask, method="encode_text"))
+    return jax.lax.with_sharding_constraint(normalize(vectors), replicate(mesh))

@@ -1,7 +1,7 @@
-"""Settings from config files and flags, checked; nothing behind this sees a `ConfigDict`.
+"""Settings from config files and flags, checked: everything later takes a `Config`.
 
-The files in `configs/` begin with `defaults`; `from_flags` reads one of them, with single settings
-from the command line, and `build` checks what they give.
+The files in `configs/` begin with `make_defaults`. `parse_flags` runs one of them, applies single
+settings from the command line, and `build_config` checks the result.
 """
 
 import dataclasses
@@ -12,74 +12,101 @@ import shlex
 import sys
 import types
 import typing
+from collections.abc import Iterator
 from typing import Any
 
 import absl.flags
 import ml_collections
 from ml_collections import config_dict, config_flags
 
-from tempme_jax.checks import require_one_of, require_whole
-from tempme_jax.methods import split_method as parts_of_method
-from tempme_jax.methods import with_options
+from tempme_jax.building import DTYPES
+from tempme_jax.checks import require_one_of, require_whole, suggest
+from tempme_jax.methods import replace_options, split_method
 from tempme_jax.networks.architecture import ARCHITECTURES, Architecture
-from tempme_jax.training.config import (
-    AUGMENTATION,
-    BATCHES,
-    DTYPES,
-    PARTS,
-    SAMPLING,
-    SCHEDULES,
-    SELECTION,
-    Config,
-    TrainSettings,
-)
-from tempme_jax.training.metrics import TIES
+from tempme_jax.training.config import PARTS, Config, TrainSettings
 
 # A flag that gives a single setting.
 SETTING = re.compile(r"--?(?:no)?config\.([^=]+)")
+# A flag that names the config file; the words behind its colon go to the file's `get_config`.
+FILE = re.compile(r"(--?config=)([^:]+)(.*)", re.DOTALL)
 
 
-def from_flags(flags: list[str]) -> Config:
-    """The settings of a run that is started with these flags.
+def parse_flags(flags: list[str]) -> Config:
+    """Return the settings of a run that is started with these flags.
 
     Args:
         flags: "--config=FILE:WORDS", and "--config.x.y=value" for single settings.
 
     Raises:
-        ValueError: if the file or a setting cannot be; it says what can.
+        FileNotFoundError: if there is no such file.
+        ValueError: if the file fails or a setting is unknown or not allowed.
     """
+    flags = find_files(flags)
     check_names(flags)
     try:
-        return build(parse(flags))
+        return build_config(read_config_file(flags))
     except (absl.flags.Error, AttributeError, KeyError, TypeError, OSError) as error:
-        said = str(error).strip()
-        if "Traceback" in said:  # of the config file: its last line is the error
-            said = said.splitlines()[-1]
-        raise ValueError(f"{shlex.join(flags)}: {said}") from error
+        problem = str(error).strip()
+        if "Traceback" in problem:  # of the config file: its last line is the error
+            problem = problem.splitlines()[-1]
+        raise ValueError(f"{shlex.join(flags)}: {problem}") from error
+
+
+def find_config_file(file: str) -> str:
+    """Return the path of a config file: as given, or else that of the copy in the installation.
+
+    A wheel carries the folder `configs`, which pip puts into `share/tempme_jax` of the environment.
+    So "configs/msrvtt.py" is found from any folder; a file of the user's own comes first.
+
+    Raises:
+        FileNotFoundError: if there is no such file; it names the places, and similar files there.
+    """
+    share = pathlib.Path(sys.prefix) / "share" / "tempme_jax"
+    places = [pathlib.Path(file)]
+    if not places[0].is_absolute():
+        places.append(share / file)
+    for place in places:
+        if place.is_file():
+            return str(place)
+    names = [pathlib.Path(file).with_name(other.name) for place in places
+             for other in place.parent.glob("*.py")]  # fmt: skip
+    where = " and in ".join(map(str, dict.fromkeys([pathlib.Path.cwd(), share][: len(places)])))
+    hint = suggest(file, dict.fromkeys(map(str, names)))
+    looked = f"; looked for it in {where}" if len(places) > 1 else ""
+    raise FileNotFoundError(f"there is no config file {file}{hint}{looked}")
+
+
+def find_files(flags: list[str]) -> list[str]:
+    """Return the flags with the path of the config file replaced by where it was found."""
+    found = []
+    for flag in flags:
+        parts = FILE.fullmatch(flag)
+        found.append(parts[1] + find_config_file(parts[2]) + parts[3] if parts else flag)
+    return found
 
 
 def check_names(flags: list[str]) -> None:
-    """Whether the settings that flags name are there; without its file none can be checked.
+    """Check that the settings named by flags exist, which only the config file can tell.
 
     Raises:
-        ValueError: if one is not; it says which is most like it.
+        ValueError: if one does not exist; it names similar ones.
     """
     make_importable(flags)
     try:
-        config = parse([flag for flag in flags if not SETTING.match(flag)])
+        config = read_config_file([flag for flag in flags if not SETTING.match(flag)])
     except (absl.flags.Error, AttributeError, KeyError, TypeError, OSError):
-        return  # that is for those to report who need what the file gives
+        return  # whoever needs the file reports this
     if not isinstance(config, ml_collections.ConfigDict):
         return
     for flag in flags:
         place, setting = config, SETTING.match(flag)
         for name in setting[1].split(".") if setting else ():
-            inside = place if isinstance(place, ml_collections.ConfigDict) else ()
+            inside = place if isinstance(place, ml_collections.ConfigDict) else {}
             place = inside[require_one_of(name, inside, f"setting ({flag})")]
 
 
-def parse(flags: list[str]) -> ml_collections.ConfigDict | None:
-    """What a config file and flags give; None without a file."""
+def read_config_file(flags: list[str]) -> Any:
+    """Run a config file and apply flags to what it returns; None without a file."""
     values = absl.flags.FlagValues()
     words = ["tempme", *flags]
     config_flags.DEFINE_config_file("config", flag_values=values, sys_argv=words)
@@ -88,34 +115,40 @@ def parse(flags: list[str]) -> ml_collections.ConfigDict | None:
 
 
 def make_importable(flags: list[str]) -> None:
-    """Lets a config file import those beside it as `configs`, wherever it is run from."""
-    for flag in flags:
-        name, _, value = flag.lstrip("-").partition("=")
-        if name == "config" and value:
-            home = str(pathlib.Path(value.split(":")[0]).resolve().parent.parent)
-            if home not in sys.path:
-                sys.path.insert(0, home)
+    """Let a config file import its neighbours as `configs.NAME`, from any current folder."""
+    for parts in filter(None, map(FILE.fullmatch, flags)):
+        home = str(pathlib.Path(parts[2]).resolve().parent.parent)
+        if home not in sys.path:
+            sys.path.insert(0, home)
 
 
-def defaults(method: str = "tempme") -> ml_collections.ConfigDict:
-    """All settings as a `ConfigDict` that a config file fills in, options of the method among them.
+def make_defaults(method: str = "tempme") -> ml_collections.ConfigDict:
+    """Return all settings with their defaults, for a config file to change.
+
+    >>> config = make_defaults("lora")
+    >>> config.model.options.rank = 16
+    >>> config.train.batch_size
+    128
+
+    Args:
+        method: the method, whose options become `config.model.options`.
 
     Raises:
-        ValueError: if the method is unknown; it says which are known.
+        ValueError: if the method is unknown.
     """
     initial = Config()
-    parts = {name: overridable(getattr(initial, name)) for name in PARTS}
-    config = ml_collections.ConfigDict(overridable(initial) | parts, type_safe=False)
+    parts = {name: make_overridable(getattr(initial, name)) for name in PARTS}
+    config = ml_collections.ConfigDict(make_overridable(initial) | parts, type_safe=False)
     config.model.method = method
-    for part_of_method in parts_of_method(method):
-        config.model.options.update(overridable(part_of_method))
+    for half in split_method(method):
+        config.model.options.update(make_overridable(half))
     for field in dataclasses.fields(Architecture):
         config.model.architecture[field.name] = config_dict.placeholder(object)
     return config
 
 
-def overridable(settings: Any) -> dict[str, Any]:
-    """The fields of a dataclass, such that flags can set each, also one that is or may be None."""
+def make_overridable(settings: Any) -> dict[str, Any]:
+    """Return the fields of a dataclass such that flags can set each, also one that may be None."""
     values = {}
     for field in dataclasses.fields(settings):
         value = getattr(settings, field.name)
@@ -125,38 +158,44 @@ def overridable(settings: Any) -> dict[str, Any]:
     return values
 
 
-def build(given: ml_collections.ConfigDict | dict[str, Any]) -> Config:
-    """Checks what a config file and the command line give.
+def build_config(given: ml_collections.ConfigDict | dict[str, Any]) -> Config:
+    """Check what a config file and the command line give.
 
     Raises:
-        ValueError: if a setting is unknown or cannot be; it says what can.
+        ValueError: if a setting is unknown or not allowed.
     """
     given = given.to_dict() if isinstance(given, ml_collections.ConfigDict) else dict(given)
-    parts = {name: part(name, kind, given.pop(name, {})) for name, kind in PARTS.items()}
+    parts = {name: build_part(name, kind, given.pop(name, {})) for name, kind in PARTS.items()}
     plain = {field.name: field.type for field in dataclasses.fields(Config)}
     for name, value in given.items():
         require_one_of(name, plain, "setting")
-        typed(name, value, plain[name])
+        check_type(name, value, plain[name])
     sizes = parts["model"].architecture.items()
     sizes = {size: value for size, value in sizes if value is not None}
     parts["model"] = dataclasses.replace(parts["model"], architecture=sizes)
     config = Config(**parts, **given)
-    check(config)
+    check_config(config)
     return config
 
 
-def part(name: str, kind: type, given: dict[str, Any]) -> Any:
-    """One part, of its settings, in the types of its defaults."""
+def build_part(name: str, kind: type, given: dict[str, Any]) -> Any:
+    """Make one part of the settings, with values of the types of its fields."""
     fields = {field.name: field for field in dataclasses.fields(kind)}
     values = {}
     for key, value in given.items():
         require_one_of(key, fields, f"setting of {name}")
-        values[key] = typed(f"{name}.{key}", value, fields[key].type)
+        values[key] = check_type(f"{name}.{key}", value, fields[key].type)
     return kind(**values)
 
 
-def typed(name: str, value: Any, kind: Any) -> Any:
-    """A value, if it is of the type of its default; a whole number may stand for a float."""
+def check_type(name: str, value: Any, kind: Any) -> Any:
+    """Return a value of the type of its setting; a whole number may stand for a float.
+
+    Raises:
+        ValueError: if it has another type, or is not one of the choices of a `Literal`.
+    """
+    if typing.get_origin(kind) is typing.Literal:
+        return require_one_of(value, typing.get_args(kind), name)
     if typing.get_origin(kind) is dict:
         kind = dict
     if type(value) is int and not isinstance(value, kind) and isinstance(float(value), kind):
@@ -166,21 +205,16 @@ def typed(name: str, value: Any, kind: Any) -> Any:
     return value
 
 
-def check(config: Config) -> None:
-    """Raises a ValueError for settings that cannot be."""
+def check_config(config: Config) -> None:
+    """Raise a ValueError for settings that are not allowed, alone or together."""
     data, model, evaluate = config.data, config.model, config.evaluate
-    recipe = parts_of_method(model.method)
     options = {name: value for name, value in model.options.items() if value is not None}
-    with_options(model.method, *recipe, options)
+    replace_options(model.method, *split_method(model.method), options)
+    sizes = {field.name for field in dataclasses.fields(Architecture)}
     for name in model.architecture:
-        require_one_of(
-            name, {field.name for field in dataclasses.fields(Architecture)}, "size of a model"
-        )
-    require_one_of(model.dtype, DTYPES, "dtype")
+        require_one_of(name, sizes, "size of a model")
+    require_one_of(model.dtype, DTYPES, "model.dtype")
     check_training(config.train)
-    require_one_of(evaluate.frame_sampling, SAMPLING[:2], "frame sampling of the evaluation")
-    require_one_of(evaluate.ties, TIES, "rule for ties")
-    require_one_of(evaluate.select_on, SELECTION, "way to select a checkpoint")
     for name in ("size", "least", "most"):
         require_whole(f"data.{name}", getattr(data, name), least=1)
     require_whole("evaluate.batch_size", evaluate.batch_size, least=1)
@@ -195,11 +229,7 @@ def check(config: Config) -> None:
 
 
 def check_training(train: TrainSettings) -> None:
-    """Raises a ValueError for settings of training that cannot be."""
-    require_one_of(train.batches, BATCHES, "kind of batches")
-    require_one_of(train.frame_sampling, SAMPLING, "frame sampling")
-    require_one_of(train.augmentation, AUGMENTATION, "augmentation")
-    require_one_of(train.schedule, SCHEDULES, "schedule of the learning rate")
+    """Raise a ValueError for settings of training that are not allowed."""
     require_whole("train.batch_size", train.batch_size, least=2)
     for name in ("steps", "gradient_cache", "log_every", "evaluate_every", "checkpoint_every"):
         require_whole(f"train.{name}", getattr(train, name), least=0)
@@ -222,3 +252,36 @@ def check_training(train: TrainSettings) -> None:
             f"train.batch_size={train.batch_size} cannot be cut into parts of "
             f"train.gradient_cache={train.gradient_cache}; choose one that divides it"
         )
+
+
+def format_config(config: Config) -> str:
+    """Return Python that makes a config with the same settings, with a line for each.
+
+    It can be pasted into a config file: `config` is what its `get_config` returns.
+    """
+    lines = [
+        "from tempme_jax.training.flags import make_defaults",
+        "",
+        f"config = make_defaults({config.model.method!r})",
+    ]
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if field.name not in PARTS:
+            lines.append(f"config.{field.name} = {value!r}")
+            continue
+        lines.append("")
+        lines += list_assignments(f"config.{field.name}", vars(value))
+        if field.name == "model" and None in value.options.values():
+            lines.append("# An option that is None follows the backbone and the number of frames.")
+    return "\n".join(lines) + "\n"
+
+
+def list_assignments(place: str, values: dict[str, Any]) -> Iterator[str]:
+    """Yield a line of Python for every value, also of dictionaries within."""
+    for name, value in values.items():
+        if isinstance(value, dict):
+            yield from list_assignments(f"{place}.{name}", value)
+        elif isinstance(value, float) and not math.isfinite(value):
+            yield f"{place}.{name} = float({str(value)!r})"
+        else:
+            yield f"{place}.{name} = {value!r}"

@@ -1,4 +1,4 @@
-"""What a run measures on its way: lines of JSON, curves of TensorBoard, and the screen."""
+"""The log of a training: metrics.jsonl, TensorBoard curves, and the screen."""
 
 import json
 import os
@@ -17,14 +17,14 @@ METRICS = "metrics.jsonl"
 
 
 class Log:
-    """Writes what is measured, from one process.
+    """Writes measurements to files and the screen.
 
     Args:
         folder: the workdir.
-        step: the step that the run begins with; what an earlier attempt has written of later
-            steps is dropped.
-        steps: in all.
-        writes: whether this process writes; of many only the first does.
+        step: steps made before; lines that an earlier attempt has written of later steps are
+            dropped.
+        steps: steps of the whole training.
+        writes: whether this process writes; among many only the first does.
     """
 
     def __init__(self, folder: pathlib.Path, *, step: int, steps: int, writes: bool = True):
@@ -32,28 +32,29 @@ class Log:
         file = pathlib.Path(os.devnull)
         if writes:
             file = folder / METRICS
-            keep_until(file, step)
+            drop_later_lines(file, step)
         self.lines = file.open("a", encoding="utf-8")
         self.curves = tensorboardX.SummaryWriter(
             str(folder), purge_step=step + 1, write_to_disk=writes, flush_secs=10
         )
-        # On a terminal a bar; elsewhere, as in a file, lines.
+        # A bar on a terminal, lines elsewhere, such as in a file.
         self.bar = tqdm.tqdm(
             total=steps, initial=step, unit="step", disable=None if writes else True,
             dynamic_ncols=True,
         )  # fmt: skip
-        self.steps, self.begun = steps, None
+        self.steps = steps
+        self.first_report: tuple[int, float] | None = None
 
     def write(self, step: int, kind: str, values: dict[str, Any]) -> None:
-        """One line and one point of every curve."""
+        """Write one line, and a point of every curve."""
         self.lines.write(json.dumps({"step": step, "kind": kind} | values) + "\n")
         self.lines.flush()
         for name, value in values.items():
             if isinstance(value, int | float):
                 self.curves.add_scalar(f"{kind}/{name}", value, step)
 
-    def progress(self, step: int, values: dict[str, float]) -> None:
-        """How the run goes, on the screen; how long it takes from the second time on."""
+    def show_progress(self, step: int, values: dict[str, float]) -> None:
+        """Show loss, speed and, from the second time on, the time left."""
         text = f"loss {values['loss']:.4f}  lr {values['learning_rate']:.2e}"
         if "videos_per_second" in values:
             text += f"  {values['videos_per_second']:.1f} videos/s"
@@ -61,32 +62,32 @@ class Log:
         self.bar.set_postfix_str(text, refresh=False)
         self.bar.update(step - self.bar.n)
         if self.bar.disable:
-            self.say(f"step {step}/{self.steps}  {text}{self.left(step)}")
+            self.say(f"step {step}/{self.steps}  {text}{self._format_time_left(step)}")
 
-    def left(self, step: int) -> str:
-        """How long the other steps take, by those since the first report, which had to compile."""
+    def _format_time_left(self, step: int) -> str:
+        # Judged from the first report on: the steps before it include compilation.
         now = time.monotonic()
-        if self.begun is None:
-            self.begun = step, now
-        first, since = self.begun
+        if self.first_report is None:
+            self.first_report = step, now
+        first, since = self.first_report
         if step in (first, self.steps):
             return ""
         return f"  {format_clock((now - since) / (step - first) * (self.steps - step))} left"
 
     def say(self, text: str) -> None:
-        """A line on the screen."""
+        """Print a line."""
         if self.writes:
             self.bar.write(text, file=sys.stderr)
 
     def close(self) -> None:
-        """Ends the bar and the files."""
+        """Close the bar and the files."""
         self.bar.close()
         self.lines.close()
         self.curves.close()
 
 
-def keep_until(file: pathlib.Path, step: int) -> None:
-    """Drops the lines of later steps, and one that was not written to its end."""
+def drop_later_lines(file: pathlib.Path, step: int) -> None:
+    """Remove the lines of later steps, and a line that was not written to its end."""
     if not file.exists():
         return
     kept = []

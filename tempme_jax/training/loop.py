@@ -1,4 +1,4 @@
-"""Training: the loop from a state to the last one, with what it reports and saves on its way."""
+"""The training loop: makes the steps, reports, evaluates and saves."""
 
 import contextlib
 import dataclasses
@@ -14,202 +14,207 @@ import numpy as np
 import optax
 from jax.experimental import multihost_utils
 
-from tempme_jax.training.batches import TrainingBatches, batches
+from tempme_jax.training.batches import TrainingRows, read_batches
 from tempme_jax.training.checkpoint import Checkpoints, Progress
 from tempme_jax.training.config import Config
 from tempme_jax.training.log import Log
 from tempme_jax.training.sharding import place_batch
-from tempme_jax.training.step import Batch, Objective, TrainState, train_step
+from tempme_jax.training.step import Batch, TrainState
 
-# The steps of a profiler trace begin here: by then everything is compiled.
+# A profiler trace begins with this step of an attempt: by then everything is compiled.
 PROFILE_FROM = 10
 
 
 class TrainingError(RuntimeError):
-    """Training that cannot go on."""
+    """Training cannot continue."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """What a training consists of.
+    """What the loop needs beside the state that it begins with.
 
     Attributes:
-        config: its settings.
-        mesh: of the devices.
-        objective: whose loss is made small.
-        optimizer: how.
-        augment: what is done to a batch before.
-        rate: the learning rate of every step.
-        frozen: the parameters that do not train, on the devices.
-        source: the batches; its length says how many steps there are.
-        evaluate: the R-Sum of a state on the split that selects; None where the last is kept.
-        last, best: where checkpoints go.
+        config: the settings of the run.
         folder: the workdir.
+        mesh: the mesh of all devices.
+        source: the rows of all batches; `source.steps` is the number of steps.
+        step: makes one step; returns the next state, the loss and the norm of the gradients.
+        rate: the learning rate of every step, counted from 0.
+        evaluate: measures a state on the split that selects; None to keep no best checkpoint.
+        reports: whether this process writes the log.
     """
 
     config: Config
-    mesh: jax.sharding.Mesh
-    objective: Objective
-    optimizer: optax.GradientTransformation
-    augment: Callable[[Batch], Batch]
-    rate: optax.Schedule
-    frozen: dict
-    source: TrainingBatches
-    evaluate: Callable[[TrainState], dict[str, float]] | None
-    last: Checkpoints
-    best: Checkpoints
     folder: pathlib.Path
+    mesh: jax.sharding.Mesh
+    source: TrainingRows
+    step: Callable[[TrainState, Batch], tuple[TrainState, dict[str, jax.Array]]]
+    rate: optax.Schedule
+    evaluate: Callable[[TrainState], dict[str, float]] | None
+    reports: bool = True
 
 
-def train(
-    plan: Plan, state: TrainState, progress: Progress, log: Log
-) -> tuple[TrainState, Progress, bool]:
-    """Trains to the last step, or until the process is asked to stop.
+def train(plan: Plan, state: TrainState) -> tuple[TrainState, Progress, bool]:
+    """Train to the last step, or until the process is asked to stop.
 
     Args:
         plan: what to do.
-        state: where to begin, on the devices.
-        progress: what is known of that state.
-        log: where to report.
+        state: the initial state, on the devices; the newest checkpoint replaces it.
 
     Returns:
-        The last state, what is known of it, and whether training is complete.
+        The last state, its progress, and whether training is complete.
 
     Raises:
-        TrainingError: if the loss is not a number; nothing of that state is saved.
+        TrainingError: if the loss is NaN or infinite; that state is not saved.
     """
-    settings, steps = plan.config.train, plan.source.steps
-    meter = Meter(plan, log, progress)
-    if progress.step < steps:
-        log.say("compiling the first step ...")
-    reader = reading(plan, progress.step)
-    with stop_signal() as stopped, reader as rows, profiler(plan) as trace:
-        for step in range(progress.step + 1, steps + 1):
-            trace(step - progress.step)
-            batch = place_batch(plan.mesh, meter.wait(rows))
-            state, measured = train_step(
-                plan.objective, plan.optimizer, plan.augment, state, plan.frozen, batch
-            )
-            meter.made(step, measured)
-            stop = stopped(step)
-            evaluates = plan.evaluate is not None and due(step, settings.evaluate_every, steps)
-            if evaluates or stop or due(step, settings.checkpoint_every, steps):
-                meter.keep(step, state, evaluates)
+    steps = plan.source.steps
+    with (
+        contextlib.closing(Checkpoints(plan.folder, "last")) as last,
+        contextlib.closing(Checkpoints(plan.folder, "best")) as best,
+    ):
+        state, progress = last.restore(state) or (state, Progress())
+        log = Log(plan.folder, step=progress.step, steps=steps, writes=plan.reports)
+        with contextlib.closing(log):
+            if progress.step:
+                log.say(f"resuming after step {progress.step} of {steps}")
+            if progress.step < steps:
+                log.say("compiling the first step ...")
+            return make_steps(plan, state, Meter(plan, log, progress, last, best))
+
+
+def make_steps(plan: Plan, state: TrainState, meter: "Meter") -> tuple[TrainState, Progress, bool]:
+    """Make all steps that are left; arguments and result as for `train`."""
+    settings, steps, done = plan.config.train, plan.source.steps, meter.start.step
+    reader = open_batches(plan, done)
+    with watch_for_stop() as must_stop, reader as rows, trace_steps(plan) as trace:
+        for step in range(done + 1, steps + 1):
+            trace(step - done)
+            batch = place_batch(plan.mesh, meter.read_batch(rows))
+            state, measured = plan.step(state, batch)
+            meter.record(step, measured)
+            stop = must_stop(step)
+            evaluates = plan.evaluate is not None and is_due(step, settings.evaluate_every, steps)
+            if evaluates or stop or is_due(step, settings.checkpoint_every, steps):
+                meter.save(step, state, evaluates)
             if stop and step < steps:
-                log.say(f"stopped after step {step} of {steps}, which is saved")
-                return state, meter.progress(step), False
-    return state, meter.progress(steps), True
+                meter.log.say(f"stopped after step {step} of {steps}, which is saved")
+                return state, meter.make_progress(step), False
+    return state, meter.make_progress(steps), True
 
 
 class Meter:
-    """Measures a training: every step's loss, speed, and time spent waiting for data."""
+    """Measures and saves a training: losses, speed, time spent waiting for data, the best state.
 
-    def __init__(self, plan: Plan, log: Log, progress: Progress):
-        self.plan, self.log, self.known = plan, log, progress
-        self.begun = time.monotonic()
+    Args:
+        plan: what is trained.
+        log: the log to report to.
+        start: the progress of the state that this attempt begins with.
+        last, best: checkpoints to write.
+    """
+
+    def __init__(self, plan: Plan, log: Log, start: Progress, last: Checkpoints, best: Checkpoints):
+        self.plan, self.log, self.start, self.last, self.best = plan, log, start, last, best
+        self.best_sum, self.best_step = start.best, start.best_step
+        self.start_time = self.report_time = time.monotonic()
         self.pending: list[tuple[int, dict[str, jax.Array]]] = []
-        self.since, self.waited, self.seen = time.monotonic(), 0.0, 0
+        self.waiting, self.steps_since = 0.0, 0
 
-    def wait(self, reader: Iterator[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
-        """The next batch."""
+    def read_batch(self, reader: Iterator[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+        """Return the next batch, and count the time that it takes to arrive."""
         started = time.monotonic()
         rows = next(reader)
-        self.waited += time.monotonic() - started
+        self.waiting += time.monotonic() - started
         return rows
 
-    def made(self, step: int, measured: dict[str, jax.Array]) -> None:
-        """Notes a step; its numbers are read when the next one is under way."""
+    def record(self, step: int, measured: dict[str, jax.Array]) -> None:
+        """Note a step; its numbers are read while the next one runs."""
         self.pending.append((step, measured))
         while len(self.pending) > 1:
-            self.read()
+            self.report_oldest()
 
-    def settle(self) -> None:
-        """Reads the numbers of all steps."""
-        while self.pending:
-            self.read()
-
-    def read(self) -> None:
-        """Reports the oldest step whose numbers were not read yet."""
+    def report_oldest(self) -> None:
+        """Report the oldest step whose numbers were not read yet."""
         step, measured = self.pending.pop(0)
         loss, norm = float(measured["loss"]), float(measured["gradient_norm"])
         if not (math.isfinite(loss) and math.isfinite(norm)):
-            raise diverged(step, f"the loss is {loss}, the norm of the gradients {norm}")
-        self.seen += 1
-        rate = float(self.plan.rate(step - 1))
+            problem = f"the loss is {loss}, the norm of the gradients {norm}"
+            raise TrainingError(describe_divergence(step, problem))
+        self.steps_since += 1
+        rate = float(np.asarray(self.plan.rate(step - 1)))
         values = {"loss": loss, "gradient_norm": norm, "learning_rate": rate}
-        first = step == self.known.step + 1
-        if first or due(step, self.plan.config.train.log_every, self.plan.source.steps):
-            # The first step had to be compiled: its speed says nothing.
-            values |= {} if first else self.speed()
-            self.log.progress(step, values)
-            self.since, self.waited, self.seen = time.monotonic(), 0.0, 0
+        first = step == self.start.step + 1
+        if first or is_due(step, self.plan.config.train.log_every, self.plan.source.steps):
+            # The first step includes compilation: its speed would mislead.
+            values |= {} if first else self.measure_speed()
+            self.log.show_progress(step, values)
+            self.report_time, self.waiting, self.steps_since = time.monotonic(), 0.0, 0
         self.log.write(step, "train", values)
 
-    def speed(self) -> dict[str, float]:
-        """Since the last report: videos a second, and the share of the time that data took."""
-        taken = max(time.monotonic() - self.since, 1e-9)
-        videos = self.seen * self.plan.config.train.batch_size
-        return {"videos_per_second": videos / taken, "waited": self.waited / taken}
+    def measure_speed(self) -> dict[str, float]:
+        """Return videos per second since the last report, and the share of time spent waiting."""
+        taken = max(time.monotonic() - self.report_time, 1e-9)
+        videos = self.steps_since * self.plan.config.train.batch_size
+        return {"videos_per_second": videos / taken, "waited": self.waiting / taken}
 
-    def keep(self, step: int, state: TrainState, evaluates: bool) -> None:
-        """Saves a state, after it was found sound, and perhaps evaluated."""
-        self.settle()
-        check_finite(step, state)
+    def save(self, step: int, state: TrainState, evaluates: bool) -> None:
+        """Save a state after checking that it is finite, and evaluate it if asked to."""
+        while self.pending:
+            self.report_oldest()
+        if not are_finite(state.trainable):
+            problem = "not all parameters are finite numbers after it"
+            raise TrainingError(describe_divergence(step, problem))
         if evaluates:
-            self.judge(step, state)
-        self.plan.last.save(state, self.progress(step))
+            self.evaluate(step, state)
+        self.last.save(state, self.make_progress(step))
 
-    def judge(self, step: int, state: TrainState) -> None:
-        """Evaluates a state, and keeps it if it is the best so far."""
+    def evaluate(self, step: int, state: TrainState) -> None:
+        """Evaluate a state, and save it if it is the best so far."""
+        assert self.plan.evaluate is not None
         started = time.monotonic()
         measured = self.plan.evaluate(state)
         self.log.write(step, self.plan.config.evaluate.select_on, measured)
-        best = self.known.best is None or measured["R-Sum"] > self.known.best
-        if best:
-            self.known = dataclasses.replace(self.known, best=measured["R-Sum"], best_step=step)
-            self.plan.best.save(state, self.progress(step))
-            # Before the newest checkpoint says that there is this one.
-            self.plan.best.wait()
+        is_best = self.best_sum is None or measured["R-Sum"] > self.best_sum
+        if is_best:
+            self.best_sum, self.best_step = measured["R-Sum"], step
+            self.best.save(state, self.make_progress(step))
+            # It must be complete before the newest checkpoint names it.
+            self.best.wait()
         self.log.say(
             f"step {step}: {self.plan.config.evaluate.select_on} R@1 {measured['R@1']:.1f}, "
-            f"R-Sum {measured['R-Sum']:.1f}{', the best so far' if best else ''}"
+            f"R-Sum {measured['R-Sum']:.1f}{', the best so far' if is_best else ''}"
         )
-        self.since += time.monotonic() - started
+        self.report_time += time.monotonic() - started
 
-    def progress(self, step: int) -> Progress:
-        """Where the run is."""
-        seconds = self.known.seconds + time.monotonic() - self.begun
-        return dataclasses.replace(self.known, step=step, seconds=seconds)
-
-
-def check_finite(step: int, state: TrainState) -> None:
-    """Raises a TrainingError for parameters that are not numbers, before they are saved."""
-    if not all_finite(state.trainable):
-        raise diverged(step, "not all parameters are finite numbers after it")
+    def make_progress(self, step: int) -> Progress:
+        """Return the progress of the state after a step."""
+        seconds = self.start.seconds + time.monotonic() - self.start_time
+        return Progress(step, seconds, self.best_sum, self.best_step)
 
 
 @jax.jit
-def all_finite(tree: dict) -> jax.Array:
-    """Whether no array holds NaN or infinity."""
+def are_finite(tree: dict) -> jax.Array:
+    """Return whether no array holds NaN or infinity."""
     return jnp.stack([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(tree)]).all()
 
 
-def diverged(step: int, problem: str) -> TrainingError:
-    """The error of a training that has left the numbers."""
-    return TrainingError(
+def describe_divergence(step: int, problem: str) -> str:
+    """Return the words of the error for a training that has diverged."""
+    return (
         f"step {step}: {problem}. The checkpoints before it are kept; try a smaller "
         "train.learning_rate, a longer train.warmup, or model.dtype='float32'"
     )
 
 
-def due(step: int, every: int, steps: int) -> bool:
-    """Whether something that is done every so often is to be done after a step."""
+def is_due(step: int, every: int, steps: int) -> bool:
+    """Return whether something done `every` so many steps, and at the end, is due after a step."""
     return step == steps or (every > 0 and step % every == 0)
 
 
-def reading(plan: Plan, first: int):
-    """The batches from a step on."""
-    return batches(
+def open_batches(
+    plan: Plan, first: int
+) -> contextlib.AbstractContextManager[Iterator[dict[str, np.ndarray]]]:
+    """Open the batches of this process, from a step on."""
+    return read_batches(
         plan.source,
         plan.config.train.batch_size,
         first=first,
@@ -220,29 +225,33 @@ def reading(plan: Plan, first: int):
 
 
 @contextlib.contextmanager
-def stop_signal() -> Iterator[Callable[[int], bool]]:
-    """Whether the process was asked to end (SIGTERM), asked after every step.
+def watch_for_stop() -> Iterator[Callable[[int], bool]]:
+    """Yield a function that tells after every step whether the process was asked to end (SIGTERM).
 
-    Of many processes, where JAX itself listens for the signal, all stop after the same step.
+    If there are many processes, JAX listens for the signal, and all stop after the same step.
     """
     if jax.process_count() > 1:
         yield multihost_utils.reached_preemption_sync_point
         return
-    asked = []
-    before = signal.signal(signal.SIGTERM, lambda number, frame: asked.append(number))
+    signals = []
+    before = signal.signal(signal.SIGTERM, lambda number, frame: signals.append(number))
     try:
-        yield lambda step: bool(asked)
+        yield lambda step: bool(signals)
     finally:
         signal.signal(signal.SIGTERM, before)
 
 
 @contextlib.contextmanager
-def profiler(plan: Plan) -> Iterator[Callable[[int], None]]:
-    """Traces the steps that the settings name; is told which one comes next, counted from 1."""
+def trace_steps(plan: Plan) -> Iterator[Callable[[int], None]]:
+    """Write a profiler trace of the steps that the settings ask for.
+
+    Yields:
+        A function to call before every step with its number, counted from 1 in this attempt.
+    """
     first, last = PROFILE_FROM, PROFILE_FROM + plan.config.profile - 1
     tracing = False
 
-    def coming(number: int) -> None:
+    def announce(number: int) -> None:
         nonlocal tracing
         if tracing and number > last:
             jax.profiler.stop_trace()
@@ -252,7 +261,7 @@ def profiler(plan: Plan) -> Iterator[Callable[[int], None]]:
             tracing = True
 
     try:
-        yield coming
+        yield announce
     finally:
         if tracing:
             jax.profiler.stop_trace()

@@ -1,4 +1,4 @@
-"""The model of a run: as training begins with it, and as it was trained."""
+"""The model of a run, before training and after."""
 
 import dataclasses
 import os
@@ -7,7 +7,7 @@ from tempme_jax.building import create, open_weights
 from tempme_jax.model import Drawn, Model
 from tempme_jax.parameters import join, split
 from tempme_jax.training.config import ModelSettings
-from tempme_jax.training.flags import build
+from tempme_jax.training.flags import build_config
 from tempme_jax.training.workdir import is_workdir, read_config
 from tempme_jax.weights.layouts import WeightsError
 
@@ -16,7 +16,7 @@ def build_model(settings: ModelSettings, seed: int) -> Model:
     """Make the model that training begins with.
 
     Raises:
-        ValueError: if its weights are a workdir.
+        ValueError: if `settings.weights` is a workdir.
     """
     shared = {
         "method": settings.method,
@@ -45,14 +45,14 @@ def load_trained(workdir: str | os.PathLike, *, dtype: str = "float32") -> Model
         WeightsError: if there is no checkpoint yet.
         WorkdirError: if the settings or the checkpoint cannot be read.
     """
-    from tempme_jax.training.checkpoint import selected  # Orbax takes a second to import
+    from tempme_jax.training.checkpoint import restore_selected  # Orbax takes a second to import
 
-    config = build(read_config(workdir))
+    config = build_config(read_config(workdir))
     model = build_model(dataclasses.replace(config.model, dtype=dtype), config.seed)
     trainable, frozen = split(model.network, model.params)
     if not trainable:
         return model
-    found = selected(workdir, trainable)
-    if found is None:
+    restored = restore_selected(workdir, trainable)
+    if restored is None:
         raise WeightsError(f"{workdir} holds no checkpoint yet; train with it first")
-    return dataclasses.replace(model, params=join(found[0], frozen), drawn=Drawn())
+    return dataclasses.replace(model, params=join(restored[0], frozen), drawn=Drawn())

@@ -1,12 +1,11 @@
-"""In which order texts and their videos come in training: planned ahead, from ids alone.
+"""The order of texts and their videos in training, planned ahead from ids alone.
 
-Everything follows from the seed and the number of the step, so that a run that was stopped goes
-on with the batch that it would have seen.
+It follows from the seed and the number of the step, so a stopped run resumes with the batch that
+it would have seen.
 """
 
 import collections
 import dataclasses
-import functools
 
 import numpy as np
 
@@ -16,9 +15,9 @@ class Pairs:
     """The texts of a split, each with its video.
 
     Attributes:
-        texts: one for each pair.
-        video: int [pairs], the video of each.
-        groups: for each video; videos of one group are hard negatives, "" is none.
+        texts: the text of each pair.
+        video: int [pairs], the video of each pair.
+        groups: the group of each video. Videos of one group are hard negatives; "" is no group.
     """
 
     texts: tuple[str, ...]
@@ -29,22 +28,22 @@ class Pairs:
         return len(self.texts)
 
 
-def pairs_of(captions: list[tuple[str, ...]], groups: list[str]) -> Pairs:
-    """Every caption of every video as a pair of its own."""
+def make_pairs(captions: list[tuple[str, ...]], groups: list[str]) -> Pairs:
+    """Return every caption of every video as a pair of its own."""
     texts = tuple(text for of_video in captions for text in of_video)
     video = np.repeat(np.arange(len(captions)), [len(of_video) for of_video in captions])
     return Pairs(texts, video, tuple(groups))
 
 
 class Order:
-    """The pair at each place of an endless training, epoch after epoch.
+    """The pairs of every step of an endless training, epoch after epoch.
 
     Args:
-        pairs: of the training split.
+        pairs: the pairs of the training split.
         batch_size: pairs of a step; an epoch has whole batches only.
         kind: "shuffle", or "distinct": no text and no video twice in a batch, and the videos of a
             group, if their texts differ, in one batch.
-        seed: of every epoch.
+        seed: the seed of all epochs.
 
     Raises:
         ValueError: if there are too few pairs for one such batch.
@@ -52,8 +51,8 @@ class Order:
 
     def __init__(self, pairs: Pairs, *, batch_size: int, kind: str, seed: int):
         self.pairs, self.batch_size, self.kind, self.seed = pairs, batch_size, kind, seed
-        self.epoch = functools.lru_cache(maxsize=2)(self._epoch)
-        self.steps_of_epoch = len(self.epoch(0))
+        self._planned: dict[int, np.ndarray] = {}
+        self.steps_of_epoch = len(self._get_epoch(0))
         if not self.steps_of_epoch:
             raise ValueError(
                 f"the training split has {len(pairs)} texts, of which no batch of {batch_size} "
@@ -61,39 +60,42 @@ class Order:
                 + (" or train.batches='shuffle'" if kind == "distinct" else "")
             )
 
-    def batch(self, step: int) -> np.ndarray:
-        """The pairs of a step, int [batch_size]."""
+    def get_batch(self, step: int) -> np.ndarray:
+        """Return the pairs of a step, int [batch_size]."""
         epoch, place = divmod(step, self.steps_of_epoch)
-        batches = self.epoch(epoch)
-        # Of "distinct" batches another epoch may have a few less than the first.
+        batches = self._get_epoch(epoch)
+        # With "distinct", an epoch may have a few batches fewer than the first.
         return batches[place % len(batches)]
 
-    def _epoch(self, epoch: int) -> np.ndarray:
-        """int [steps, batch_size]."""
+    def _get_epoch(self, epoch: int) -> np.ndarray:
+        """Return an epoch; the last two are kept, as threads may read around a boundary."""
+        planned = self._planned
+        if epoch not in planned:
+            batches = self._plan_epoch(epoch)
+            # A new dictionary: other threads may be reading the old one.
+            planned = dict([*self._planned.items(), (epoch, batches)][-2:])
+            self._planned = planned
+        return planned[epoch]
+
+    def _plan_epoch(self, epoch: int) -> np.ndarray:
+        """Draw an epoch, int [steps, batch_size]."""
         rng = np.random.default_rng((self.seed, epoch))
         if self.kind == "shuffle":
             order = rng.permutation(len(self.pairs))
             steps = len(order) // self.batch_size
             return order[: steps * self.batch_size].reshape(steps, self.batch_size)
-        batches = distinct_batches(self.pairs, self.batch_size, rng)
-        while epoch and not len(batches):  # rare, and the first epoch says that there are some
-            batches = distinct_batches(self.pairs, self.batch_size, rng)
+        batches = make_distinct_batches(self.pairs, self.batch_size, rng)
+        while epoch and not len(batches):  # rare; it ends, as the first epoch had some
+            batches = make_distinct_batches(self.pairs, self.batch_size, rng)
         return batches
 
-    def __getstate__(self):
-        return {k: v for k, v in self.__dict__.items() if k != "epoch"}
 
-    def __setstate__(self, state):
-        self.__dict__.update(state)
-        self.epoch = functools.lru_cache(maxsize=2)(self._epoch)
-
-
-def distinct_batches(pairs: Pairs, batch_size: int, rng: np.random.Generator) -> np.ndarray:
-    """Batches without a text or a video twice, int [steps, batch_size]."""
-    # What is too much for one batch goes into several.
+def make_distinct_batches(pairs: Pairs, batch_size: int, rng: np.random.Generator) -> np.ndarray:
+    """Draw batches without a text or a video twice, int [steps, batch_size]."""
+    # A unit that is too large for one batch goes into several.
     units = [
         unit[start : start + batch_size]
-        for unit in hard_units(pairs, rng)
+        for unit in group_hard_negatives(pairs, rng)
         for start in range(0, len(unit), batch_size)
     ]
     waiting = collections.deque(units[i] for i in rng.permutation(len(units)))
@@ -116,8 +118,8 @@ def distinct_batches(pairs: Pairs, batch_size: int, rng: np.random.Generator) ->
         batches.append(batch)
 
 
-def hard_units(pairs: Pairs, rng: np.random.Generator) -> list[list[int]]:
-    """Pairs that go into one batch together: one for each video of a group, or one alone."""
+def group_hard_negatives(pairs: Pairs, rng: np.random.Generator) -> list[list[int]]:
+    """Group pairs that belong into one batch: one for each video of a group, or one alone."""
     by_video = collections.defaultdict(list)
     for pair in rng.permutation(len(pairs)).tolist():
         by_video[int(pairs.video[pair])].append(pair)

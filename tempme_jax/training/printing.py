@@ -1,34 +1,33 @@
-"""The tables of a run: what trains, and what was measured."""
+"""The tables that a run prints: parameters and results."""
 
 from collections.abc import Iterable
 from typing import Any
 
-import flax.traverse_util
-
 from tempme_jax.model import Model
-from tempme_jax.screen import console, new_table
+from tempme_jax.parameters import flatten
+from tempme_jax.screen import make_console, make_table
 from tempme_jax.training.metrics import MEASURES
 from tempme_jax.training.results import DIRECTIONS
 
 
 def print_results(results: list[dict[str, Any]]) -> None:
-    """One table of runs, and below it by which protocol their numbers came about."""
-    table = new_table("Text-video retrieval")
+    """Print one table of runs, and below it the protocol of their numbers."""
+    table = make_table("Text-video retrieval")
     for name in ("Method", "Seed", "Trains (M)", "GFLOPs", "Tokens", "Seconds", "Direction"):
         table.add_column(name, justify="left" if name in ("Method", "Direction") else "right")
     for name in ("R@1 (95 %)", *MEASURES[1:]):
         table.add_column(name, justify="right")
     for result in results:
-        for row in rows_of(result):
+        for row in format_rows(result):
             table.add_row(*row)
-    out = console()
+    out = make_console()
     out.print(table)
-    for line in protocols(results):
+    for line in describe_protocols(results):
         out.print(line, markup=False)
 
 
-def rows_of(result: dict[str, Any]) -> list[list[str]]:
-    """The cells of a run: a row for each direction."""
+def format_rows(result: dict[str, Any]) -> list[list[str]]:
+    """Return the cells of a run, a row for each direction of retrieval."""
     costs = result["costs"]
     run = [result["method"], str(result["seed"]), f"{costs['trainable'] / 1e6:.3f}"]
     run += [f"{costs['paper']:.4g}", str(costs["tokens"]), f"{result['training']['seconds']:.0f}"]
@@ -43,19 +42,19 @@ def rows_of(result: dict[str, Any]) -> list[list[str]]:
     return rows
 
 
-def protocols(results: Iterable[dict[str, Any]]) -> list[str]:
-    """By which protocol numbers came about, and of whom if it is not the same for all."""
+def describe_protocols(results: Iterable[dict[str, Any]]) -> list[str]:
+    """Return a line for each protocol, with the methods measured by it if there are several."""
     methods: dict[str, list[str]] = {}
     for result in results:
-        methods.setdefault(protocol(result), []).append(result["method"])
+        methods.setdefault(describe_protocol(result), []).append(result["method"])
     if len(methods) < 2:
         return list(methods)
     lines = [f"{', '.join(dict.fromkeys(names))}: {line}" for line, names in methods.items()]
     return [*lines, "NOT COMPARABLE: these rows differ in what they were measured on, or how."]
 
 
-def protocol(result: dict[str, Any]) -> str:
-    """By which protocol the numbers of a run came about, in one line."""
+def describe_protocol(result: dict[str, Any]) -> str:
+    """Return the protocol of a run in one line: data, ties, and how the checkpoint was selected."""
     rules = result["protocol"]
     name = result["dataset"]
     if result["variant"] not in ("", "default"):
@@ -78,23 +77,23 @@ def protocol(result: dict[str, Any]) -> str:
 
 
 def print_found_rates(options: dict[str, Any]) -> None:
-    """What a search found, as the flags of a training that uses it."""
+    """Print the options that a search found, as flags of a training that uses them."""
     if options:
         flags = " ".join(f"--config.model.options.{k}='{v}'" for k, v in options.items())
-        console().print(f"Found, for the method that takes it: {flags}", markup=False)
+        make_console().print(f"Found, for the method that takes it: {flags}", markup=False)
 
 
 def print_parameters(model: Model, trainable: dict) -> None:
-    """Which parameters there are, and which of them train; blocks are summed up."""
+    """Print all parameters and which of them train; blocks share a row."""
     counts: dict[str, list[int]] = {}
-    trains = flax.traverse_util.flatten_dict(trainable).keys()
-    for path, array in flax.traverse_util.flatten_dict(model.params).items():
+    trains = flatten(trainable).keys()
+    for path, array in flatten(model.params).items():
         name = "/".join("block_*" if part.startswith("block_") else part for part in path)
         row = counts.setdefault(f"{name}{' (trains)' if path in trains else ''}", [0, 0, 0])
         row[0] += 1
         row[1] += array.size
         row[2] += array.size * (path in trains)
-    table = new_table(f"{model.method}: what trains")
+    table = make_table(f"{model.method}: what trains")
     table.add_column("Parameters")
     for name in ("Arrays", "Numbers", "of which train"):
         table.add_column(name, justify="right")
@@ -107,4 +106,4 @@ def print_parameters(model: Model, trainable: dict) -> None:
     table.add_section()
     total = [sum(row[i] for row in counts.values()) for i in range(3)]
     table.add_row("all", *(f"{number:,}" for number in total))
-    console().print(table)
+    make_console().print(table)

@@ -1,4 +1,4 @@
-"""What runs found: their `results.json`, the table on the screen, and means over seeds."""
+"""The results of runs: `results.json`, and means over seeds."""
 
 import json
 import os
@@ -12,8 +12,8 @@ from tempme_jax.files import write_text
 from tempme_jax.training.metrics import MEASURES
 
 DIRECTIONS = ("text_to_video", "video_to_text")
-NAME = "results.json"
-# What every file says of its run, and in which type; README and `tempme compare` rely on it.
+RESULTS = "results.json"
+# The fields of every file, and their types; `tempme compare` relies on them.
 FIELDS: dict[str, type | tuple[type, ...]] = {
     "dataset": str,
     "variant": str,
@@ -42,53 +42,53 @@ PARTS = {
 
 
 class ResultsError(ValueError):
-    """A file of results that is damaged, or is none."""
+    """A file of results is damaged, or holds something else."""
 
 
 def write_results(file: str | os.PathLike, results: dict[str, Any]) -> None:
-    """Writes a run's results as JSON: all of them, or, if that fails, the file stays as it was.
+    """Write a run's results as JSON; if that fails, the file stays as it was.
 
     Args:
-        file: where to; its folder is there.
-        results: with what `FIELDS` and `PARTS` list; more is kept, too.
+        file: where to; its folder exists.
+        results: at least the fields in `FIELDS` and `PARTS`; others are kept.
 
     Raises:
         ResultsError: if something is missing, is of another type, or is NaN or infinite.
     """
     try:
-        text = json.dumps(results, indent=1, allow_nan=False, default=plain)
+        text = json.dumps(results, indent=1, allow_nan=False, default=convert_for_json)
     except ValueError as error:
         raise ResultsError(f"results for {os.fspath(file)} hold NaN or infinity") from error
-    if problem := problem_of(json.loads(text)):
+    if problem := find_problem(json.loads(text)):
         raise ResultsError(f"these results cannot be written to {os.fspath(file)}: {problem}")
     write_text(file, text + "\n")
 
 
 def read_results(file: str | os.PathLike) -> dict[str, Any]:
-    """Reads what `write_results` wrote; of a folder, its `results.json`.
+    """Read a file that `write_results` wrote, or the `results.json` of a folder.
 
     Raises:
-        FileNotFoundError: if there is no such file; it says when there will be one.
+        FileNotFoundError: if there is no such file.
         ResultsError: if the file is damaged or holds something else.
     """
     file = pathlib.Path(file)
-    file = file / NAME if file.is_dir() else file
+    file = file / RESULTS if file.is_dir() else file
     if not file.is_file():
         raise FileNotFoundError(f"there is no {file}: a run writes it when it ends")
     try:
         results = json.loads(file.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ResultsError(
-            f"{file} is damaged ({error}); remove it, and start the run again: it goes on from its "
+            f"{file} is damaged ({error}); remove it, and start the run again: it resumes from its "
             "last checkpoint"
         ) from error
-    if problem := problem_of(results):
+    if problem := find_problem(results):
         raise ResultsError(f"{file} holds no results of a run of tempme_jax: {problem}")
     return results
 
 
-def problem_of(results: Any) -> str:
-    """Why some data are no results; empty if they are."""
+def find_problem(results: Any) -> str:
+    """Return why data are not results of a run; empty if they are."""
     if not isinstance(results, dict):
         return f"expected named values, there is a {type(results).__name__}"
     if missing := [name for name in FIELDS if name not in results]:
@@ -102,8 +102,8 @@ def problem_of(results: Any) -> str:
     return ""
 
 
-def plain(value: Any) -> Any:
-    """What JSON has for a value that it does not know."""
+def convert_for_json(value: Any) -> Any:
+    """Return the JSON value for an object that `json` does not know."""
     if isinstance(value, np.generic | np.ndarray):
         return value.tolist()
     if isinstance(value, os.PathLike):
@@ -111,10 +111,12 @@ def plain(value: Any) -> Any:
     raise TypeError(f"results hold {value!r:.60} of type {type(value).__name__}")
 
 
-def summaries(results: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """One row for each name (without one: method), in the order of the results.
+def summarize(results: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Summarize runs over their seeds.
 
-    With its costs, and measures over its seeds.
+    Returns:
+        A row for each name (or method, if runs have no names) in the order of the results: its
+        costs, and the mean and deviation of each measure.
     """
     groups: dict[str, list[dict[str, Any]]] = {}
     for result in results:
@@ -125,16 +127,17 @@ def summaries(results: list[dict[str, Any]]) -> list[dict[str, Any]]:
         memory = [one["peak_memory_bytes"] for one in training if one["peak_memory_bytes"]]
         rows.append({"name": name, "method": group[0]["method"]})
         rows[-1].update({"seeds": [result["seed"] for result in group], **costs})
-        rows[-1]["seconds"] = spread([one["seconds"] for one in training])
+        rows[-1]["seconds"] = measure_spread([one["seconds"] for one in training])
         rows[-1]["peak_memory_bytes"] = max(memory, default=None)
         for direction in DIRECTIONS:
             rows[-1][direction] = {
-                name: spread([result[direction][name] for result in group]) for name in MEASURES
+                name: measure_spread([result[direction][name] for result in group])
+                for name in MEASURES
             }
     return rows
 
 
-def spread(values: list[float]) -> dict[str, float | None]:
-    """Their mean, and their sample standard deviation if there are two or more."""
+def measure_spread(values: list[float]) -> dict[str, float | None]:
+    """Return the mean, and the sample standard deviation of two or more values."""
     deviation = statistics.stdev(values) if len(values) > 1 else None
     return {"mean": statistics.fmean(values), "deviation": deviation}

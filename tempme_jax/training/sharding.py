@@ -1,8 +1,8 @@
-"""Devices: how arrays lie on one, on many, and on those of many processes.
+"""Placement of arrays on one device, on many, and on those of many processes.
 
-There is one way to compute: `jit` of the whole, with inputs that know where they lie. A batch is
-split over the axis "data" of the mesh, large frozen kernels over "model"; XLA puts in what has to
-be communicated. The similarity matrix is of the whole batch, so that every pair sees all others.
+Everything is computed in one way: `jit` of the whole, with sharded inputs. A batch is split over
+the axis "data" of the mesh, large frozen kernels over "model"; XLA inserts the communication. The
+similarity matrix covers the whole batch, so every pair is contrasted with all others.
 """
 
 import math
@@ -11,20 +11,23 @@ import flax.traverse_util
 import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.typing import ArrayLike
 
-# Smaller arrays are not worth the communication.
+from tempme_jax.parameters import flatten
+
+# Splitting smaller arrays (in numbers) is not worth the communication.
 LEAST_SPLIT = 2**16
 
 
 def join_processes(
     coordinator: str | None = None, processes: int | None = None, process: int | None = None
 ) -> None:
-    """Makes this process one of many; before anything else of JAX.
+    """Make this process one of many; call it before anything else of JAX.
 
     Args:
-        coordinator: host:port of the first of them. None: as the cluster says (TPU, SLURM, ...).
-        processes: how many there are.
-        process: which one this is, from 0.
+        coordinator: host:port of the first process. None: JAX asks the cluster (TPU, SLURM, ...).
+        processes: number of processes.
+        process: number of this process, from 0.
 
     Raises:
         ValueError: if only some of the three are given.
@@ -38,14 +41,14 @@ def join_processes(
     jax.distributed.initialize(*given)
 
 
-def make_mesh(data: int = -1, model: int = 1) -> Mesh:
-    """A mesh "data" x "model" of all devices, those of a process side by side.
+def make_mesh(data: int, model: int) -> Mesh:
+    """Make a mesh "data" x "model" of all devices, those of a process side by side.
 
     Args:
-        data, model: devices along each; one of them may be -1, for all that are left.
+        data, model: devices along each axis; one of them may be -1: all devices that are left.
 
     Raises:
-        ValueError: if the devices are not as many.
+        ValueError: if their product is not the number of devices, or they do not fit the processes.
     """
     devices = jax.devices()
     given = [data, model]
@@ -67,22 +70,22 @@ def make_mesh(data: int = -1, model: int = 1) -> Mesh:
             f"mesh.model={given[1]} must divide the {jax.local_device_count()} devices of a "
             "process: kernels are not split over processes"
         )
-    # Not jax.make_mesh: its axes are explicit, and products of two split arrays then errors.
+    # Not jax.make_mesh: its axes are explicit, with which products of two split arrays are errors.
     return Mesh(np.array(devices).reshape(given), ("data", "model"))
 
 
-def replicated(mesh: Mesh) -> NamedSharding:
-    """The whole array on every device."""
+def replicate(mesh: Mesh) -> NamedSharding:
+    """Return the sharding that puts the whole array on every device."""
     return NamedSharding(mesh, PartitionSpec())
 
 
 def split_rows(mesh: Mesh) -> NamedSharding:
-    """The first axis over "data"."""
+    """Return the sharding that splits the first axis over "data"."""
     return NamedSharding(mesh, PartitionSpec("data"))
 
 
 def check_divides(name: str, batch: int, mesh: Mesh) -> None:
-    """Raises a ValueError if a batch cannot be split over the mesh."""
+    """Raise a ValueError if a batch cannot be split over the mesh."""
     rows = mesh.shape["data"]
     if batch % rows:
         near = max(rows, batch // rows * rows)
@@ -93,7 +96,7 @@ def check_divides(name: str, batch: int, mesh: Mesh) -> None:
 
 
 def place_batch(mesh: Mesh, rows: dict[str, np.ndarray]) -> dict[str, jax.Array]:
-    """The rows that this process has read, as its part of the whole batch on the devices."""
+    """Put the rows that this process has read on the devices, as its part of the whole batch."""
     sharding = split_rows(mesh)
     return {
         name: jax.make_array_from_process_local_data(sharding, array)
@@ -102,16 +105,15 @@ def place_batch(mesh: Mesh, rows: dict[str, np.ndarray]) -> dict[str, jax.Array]
 
 
 def place_params(mesh: Mesh, params: dict, *, split: bool) -> dict:
-    """A tree of parameters on the devices.
+    """Put a tree of parameters on the devices.
 
     Args:
-        mesh: of the devices.
+        mesh: the mesh of all devices.
         params: the tree, the same in every process.
-        split: whether large kernels are split over "model"; else all devices have all.
+        split: whether to split large kernels over "model"; else every device holds everything.
     """
-    flat = flax.traverse_util.flatten_dict(params)
     placed = {}
-    for path, array in flat.items():
+    for path, array in flatten(params).items():
         fits = split and path[-1] == "kernel" and array.size >= LEAST_SPLIT
         fits = fits and array.shape[0] % mesh.shape["model"] == 0
         spec = PartitionSpec("model") if fits else PartitionSpec()
@@ -119,7 +121,7 @@ def place_params(mesh: Mesh, params: dict, *, split: bool) -> dict:
     return flax.traverse_util.unflatten_dict(placed)
 
 
-def place(sharding: NamedSharding, array: jax.Array | np.ndarray) -> jax.Array:
-    """One array that all processes have, laid out."""
+def place(sharding: jax.sharding.Sharding, array: ArrayLike) -> jax.Array:
+    """Put one array that all processes hold on the devices."""
     host = np.asarray(array)
     return jax.make_array_from_callback(host.shape, sharding, lambda index: host[index])

@@ -1,9 +1,10 @@
-"""One step of training: the loss of a batch, its gradients, the update of what trains."""
+"""One step of training: loss, gradients, update."""
 
 import dataclasses
 import functools
 import math
 from collections.abc import Callable
+from typing import Any, cast
 
 import flax.struct
 import jax
@@ -12,13 +13,13 @@ import numpy as np
 import optax
 from jax.sharding import Mesh, PartitionSpec
 
-from tempme_jax.inputs import to_pixels
-from tempme_jax.losses import contrastive_loss, similarity
+from tempme_jax.inputs import convert_to_pixels
+from tempme_jax.losses import compute_contrastive_loss, compute_similarity
 from tempme_jax.networks.clip import Clip
 from tempme_jax.parameters import join
 from tempme_jax.training.augment import rand_augment
 
-# CLIP's: the temperature is never below 1 / 100 (Radford et al., section 2.5).
+# CLIP keeps its temperature at 1 / 100 or above (Radford et al., section 2.5).
 LARGEST_LOGIT_SCALE = np.float32(np.log(100))
 
 Batch = dict[str, jax.Array]
@@ -26,10 +27,10 @@ Batch = dict[str, jax.Array]
 
 @flax.struct.dataclass
 class TrainState:
-    """What training changes.
+    """The state that a step of training changes.
 
     Attributes:
-        step: int32, the number of steps that were made.
+        step: int32, the number of steps made.
         trainable: the parameters that train.
         optimizer: the state of the optimiser.
     """
@@ -44,34 +45,36 @@ class Objective:
     """The symmetric contrastive loss of a batch.
 
     Attributes:
-        network: the model.
+        network: the network.
         gradient_cache: rows that are differentiated at once; 0 = all.
-        temperature: by which cosines are divided; 0 = CLIP's, exp(-logit_scale).
+        temperature: the loss divides cosines by it; 0 = CLIP's, exp(-logit_scale).
     """
 
     network: Clip
     gradient_cache: int = 0
     temperature: float = 0.0
 
-    def gradients(self, trainable: dict, frozen: dict, batch: Batch) -> tuple[jax.Array, dict]:
-        """The loss and its gradients; of the whole batch, also where it is cut into parts."""
+    def compute_gradients(
+        self, trainable: dict, frozen: dict, batch: Batch
+    ) -> tuple[jax.Array, dict]:
+        """Return the loss of the whole batch and its gradients."""
         if 0 < self.gradient_cache < len(batch["frames"]):
-            return self.cached_gradients(trainable, frozen, batch)
+            return self.compute_cached_gradients(trainable, frozen, batch)
 
         def loss(trainable):
             params = join(trainable, frozen)
-            return self.penalised(params, batch, *self.encode(params, batch))
+            return self.compute_penalised_loss(params, batch, *self.encode(params, batch))
 
         return jax.value_and_grad(loss)(trainable)
 
-    def cached_gradients(
+    def compute_cached_gradients(
         self, trainable: dict, frozen: dict, batch: Batch
     ) -> tuple[jax.Array, dict]:
-        """The same, exactly, while only a part of the batch is held with its activations.
+        """Return the same with the activations of only one part of the batch in memory.
 
         "Scaling Deep Contrastive Learning Batch Size under Memory Limited Setup" (Gao et al.,
-        2021): all vectors first, without their history; the gradient of the loss by the vectors;
-        then every part again, pulled back from its rows of that gradient.
+        2021): first embed everything without keeping activations; then differentiate the loss by
+        the vectors; then embed every part again, and pull its rows of that gradient back.
         """
         parts = len(batch["frames"]) // self.gradient_cache
         parted = jax.tree.map(functools.partial(cut, parts=parts), batch)
@@ -81,7 +84,7 @@ class Objective:
 
         def loss(trainable, vectors):
             video, text = (v.reshape(-1, v.shape[-1]) for v in vectors)
-            return self.penalised(join(trainable, frozen), batch, video, text)
+            return self.compute_penalised_loss(join(trainable, frozen), batch, video, text)
 
         vectors = jax.lax.map(functools.partial(encode, trainable), parted)
         value, (gradients, by_vectors) = jax.value_and_grad(loss, (0, 1))(trainable, vectors)
@@ -95,24 +98,27 @@ class Objective:
         return value, gradients
 
     def encode(self, params: dict, batch: Batch) -> tuple[jax.Array, jax.Array]:
-        """The vectors [b, e] of the videos and of the texts."""
-        pixels = to_pixels(batch["frames"], self.network.arch.image_size)
-        return self.network.apply(
+        """Return the vectors of the videos and of the texts, [b, e] each."""
+        pixels = convert_to_pixels(batch["frames"], self.network.arch.image_size)
+        vectors = self.network.apply(
             {"params": params}, pixels, batch["frame_mask"], batch["ids"], batch["text_mask"]
         )
+        return cast(tuple[jax.Array, jax.Array], vectors)  # `apply` has no type of its own
 
-    def penalised(self, params: dict, batch: Batch, video: jax.Array, text: jax.Array) -> jax.Array:
-        """The loss, and what the reducer adds to it: of the parameters, so once for a batch."""
-        loss = self.loss(params["logit_scale"], video, text)
+    def compute_penalised_loss(
+        self, params: dict, batch: Batch, video: jax.Array, text: jax.Array
+    ) -> jax.Array:
+        """Return the loss plus the reducer's penalty, which depends on the parameters alone."""
+        loss = self.compute_loss(params["logit_scale"], video, text)
         frames = batch["frames"].shape[1]
-        penalty = self.network.reducer.penalty(params, self.network.arch, frames)
+        penalty = self.network.reducer.compute_penalty(params, self.network.arch, frames)
         return loss if isinstance(penalty, float) and penalty == 0 else loss + penalty
 
-    def loss(self, logit_scale: jax.Array, video: jax.Array, text: jax.Array) -> jax.Array:
-        """Of all pairs of the batch, on all devices."""
+    def compute_loss(self, logit_scale: jax.Array, video: jax.Array, text: jax.Array) -> jax.Array:
+        """Return the contrastive loss over all pairs of the batch, on all devices."""
         if self.temperature:
             logit_scale = jnp.float32(-math.log(self.temperature))
-        return contrastive_loss(similarity(text, video, logit_scale))
+        return compute_contrastive_loss(compute_similarity(text, video, logit_scale))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -120,18 +126,18 @@ class RandAugment:
     """The published augmentation: one draw for all frames of a video.
 
     Attributes:
-        mesh: of the devices; each augments its own rows.
-        seed: of the draws, which else depend on the row's place in the order alone.
+        mesh: the mesh of all devices; each augments its own rows.
+        seed: seed of the draws, which otherwise depend only on the row's place in the order.
     """
 
     mesh: Mesh
     seed: int
 
     def __call__(self, batch: Batch) -> Batch:
-        """The batch with other frames."""
+        """Return the batch with augmented frames."""
         keys = jax.vmap(functools.partial(jax.random.fold_in, jax.random.key(self.seed)))
         rows = PartitionSpec("data")
-        # Left to itself XLA would gather the videos of all devices on each.
+        # Without shard_map, XLA would gather the videos of all devices on each.
         augment = jax.shard_map(
             lambda places, frames: rand_augment(keys(places), frames),
             mesh=self.mesh, in_specs=(rows, rows), out_specs=rows,
@@ -139,13 +145,13 @@ class RandAugment:
         return {**batch, "frames": augment(batch["place"], batch["frames"])}
 
 
-def unchanged(batch: Batch) -> Batch:
-    """No augmentation."""
+def leave_unchanged(batch: Batch) -> Batch:
+    """Return the batch as it is: no augmentation."""
     return batch
 
 
 def cut(rows: jax.Array, parts: int) -> jax.Array:
-    """[b, ...] -> [parts, b / parts, ...]; the rows of every device are spread over all parts."""
+    """Cut rows, [b, ...], into [parts, b / parts, ...]; each part has rows of every device."""
     return rows.reshape(-1, parts, *rows.shape[1:]).swapaxes(0, 1)
 
 
@@ -158,10 +164,10 @@ def train_step(
     frozen: dict,
     batch: Batch,
 ) -> tuple[TrainState, dict[str, jax.Array]]:
-    """The next state, and the loss and the norm of the gradients before clipping."""
-    loss, gradients = objective.gradients(state.trainable, frozen, augment(batch))
+    """Return the next state, the loss, and the norm of the gradients before clipping."""
+    loss, gradients = objective.compute_gradients(state.trainable, frozen, augment(batch))
     updates, optimizer_state = optimizer.update(gradients, state.optimizer, state.trainable)
-    trainable = optax.apply_updates(state.trainable, updates)
+    trainable = cast(dict[str, Any], optax.apply_updates(state.trainable, updates))
     if "logit_scale" in trainable:
         scale = jnp.minimum(trainable["logit_scale"], LARGEST_LOGIT_SCALE)
         trainable = {**trainable, "logit_scale": scale}

@@ -3,87 +3,85 @@
 A run lives in a folder, its workdir:
 
     config.json     the settings
-    last/           the newest checkpoints, to go on from
+    last/           the newest checkpoints, to resume from
     best/           the checkpoint with the best R-Sum on the split that selects
-    metrics.jsonl   what was measured on the way, and events.* of TensorBoard
+    metrics.jsonl   what training measured at every step; events.* hold the same for TensorBoard
     results.json    the final evaluation
 """
 
 import json
 import os
 import pathlib
+from collections.abc import Iterator
 from typing import Any
 
 import jax
 from jax.experimental import multihost_utils
 
 from tempme_jax.files import write_text
-from tempme_jax.training.config import PARTS, Config
-from tempme_jax.training.results import NAME
+from tempme_jax.training.config import PARTS, Config, list_changeable
+from tempme_jax.training.results import RESULTS
 
 # The file of a workdir that holds its settings.
 CONFIG = "config.json"
-# Settings that change what a run takes, not what it computes.
-FREE = (
-    "data.root", "data.prepared", "data.workers", "data.decoders", "data.missing", "data.max_bad",
-    "train.log_every", "train.checkpoint_every", "evaluate.batch_size", "evaluate.draws",
-    "evaluate.dual_softmax", "evaluate.qb_norm", "mesh.data", "mesh.model", "profile",
-)  # fmt: skip
 
 
 class WorkdirError(ValueError):
-    """A folder that is not the workdir of this run, or of none."""
+    """A folder is not the workdir of this run, or a file in it cannot be read."""
 
 
 def open_workdir(workdir: str | os.PathLike, config: Config) -> pathlib.Path:
-    """The folder of a run, made if it is not there; by the first process, after all have looked.
+    """Make the workdir of a run, or check the one that is there.
+
+    The first process makes it, after all processes have looked.
 
     Raises:
-        WorkdirError: if it is that of a run with other settings, it says which; or of none.
+        WorkdirError: if the folder is the workdir of a run with other settings, which it names, or
+            holds other files.
     """
     folder = pathlib.Path(workdir)
     check_workdir(folder, config)
     if jax.process_count() > 1:
         multihost_utils.sync_global_devices("workdir is looked at")
-    if jax.process_index() == 0 and not begun(folder):
+    if jax.process_index() == 0 and not is_begun(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        write_text(folder / CONFIG, json.dumps(config.as_json(), indent=1) + "\n")
+        write_text(folder / CONFIG, json.dumps(config.to_json(), indent=1) + "\n")
     return folder
 
 
 def check_workdir(folder: pathlib.Path, config: Config) -> None:
-    """Raises a WorkdirError if a folder cannot be that of a run with these settings."""
+    """Raise a WorkdirError if a folder cannot be the workdir of a run with these settings."""
     if (folder / CONFIG).exists():
-        differences = list(differing(read_config(folder), config.as_json()))
-        if differences and begun(folder):
+        differences = list(list_differences(read_config(folder), config.to_json()))
+        if differences and is_begun(folder):
             raise WorkdirError(
                 f"{folder} is the workdir of a run with other settings: {'; '.join(differences)}. "
-                "Choose another --workdir, or give these settings to go on with it"
+                "Choose another --workdir, or give these settings to resume it"
             )
     elif folder.exists() and not folder.is_dir():
         raise WorkdirError(f"{folder} is not a folder; choose another --workdir")
-    elif folder.exists() and (others := foreign(folder)):
+    elif folder.exists() and (others := list_other_files(folder)):
         raise WorkdirError(
-            f"{folder} holds other files ({min(others)}), and no {CONFIG} of a run; choose "
+            f"{folder} holds other files ({min(others)}) and no {CONFIG} of a run; choose "
             "another --workdir"
         )
 
 
-def foreign(folder: pathlib.Path) -> list[str]:
-    """The names of what is in a folder, without settings that were not written to their end."""
+def list_other_files(folder: pathlib.Path) -> list[str]:
+    """Return the names in a folder, without settings that were not written to their end."""
     return [file.name for file in folder.iterdir() if not file.name.startswith(f".{CONFIG}.")]
 
 
-def begun(folder: pathlib.Path) -> bool:
-    """Whether there is something in a workdir that another run must not take for its own."""
-    return any(folder.glob("last/[0-9]*")) or (folder / NAME).exists()
+def is_begun(folder: pathlib.Path) -> bool:
+    """Return whether a workdir holds a checkpoint or results, which belong to its settings."""
+    return any(folder.glob("last/[0-9]*")) or (folder / RESULTS).exists()
 
 
 def read_config(folder: str | os.PathLike) -> dict[str, Any]:
-    """The settings of the run in a workdir.
+    """Return the settings of the run in a workdir.
 
     Raises:
-        WorkdirError: if it has none that can be read.
+        WorkdirError: if its config.json is missing or damaged.
     """
     file = pathlib.Path(folder) / CONFIG
     try:
@@ -92,21 +90,21 @@ def read_config(folder: str | os.PathLike) -> dict[str, Any]:
         raise WorkdirError(f"{file} cannot be read: {error}") from error
 
 
-def differing(was: dict[str, Any], now: dict[str, Any], prefix: str = ""):
-    """A line for every setting that differs and matters."""
+def list_differences(was: dict[str, Any], now: dict[str, Any], prefix: str = "") -> Iterator[str]:
+    """Yield a line for every setting that differs and may not change between attempts."""
     for name in sorted(was.keys() | now.keys()):
         path = prefix + name
         before, after = was.get(name), now.get(name)
         if isinstance(before, dict) and isinstance(after, dict):
-            yield from differing(before, after, f"{path}.")
-        elif before != after and path not in FREE:
+            yield from list_differences(before, after, f"{path}.")
+        elif before != after and path not in list_changeable():
             yield f"{path} was {before!r}, is {after!r}"
 
 
 def is_workdir(folder: str | os.PathLike) -> bool:
-    """Whether a folder is that of a run: it says with which settings."""
+    """Return whether a folder holds the settings of a run."""
     file = pathlib.Path(folder) / CONFIG
     try:
         return PARTS.keys() <= json.loads(file.read_text(encoding="utf-8")).keys()
-    except (OSError, ValueError, AttributeError):  # none, or that of a model of others
+    except (OSError, ValueError, AttributeError):  # no file, or the config.json of another program
         return False

@@ -1,6 +1,14 @@
-"""Opening video files that nobody vouches for, and what their packets say.
+"""Open untrusted video files, and read when their frames are shown.
 
-Everything of libav that touches an untrusted file is here; `video` reads frames through it.
+Other modules open videos only through this one. It guards against:
+
+* Files that block or never end when they are opened: pipes, devices, folders.
+* Play lists, and names with a protocol, which make libav open other files or network addresses.
+* Small files that declare huge frames, which take gigabytes to decode.
+* Damaged files: every failure is a `VideoError` with a short reason.
+
+It does not guard against files that crash libav, or keep it busy for ever. `workers.decode_all`
+does, by decoding in child processes.
 """
 
 import contextlib
@@ -9,9 +17,10 @@ import stat
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import av
+import av.logging
 import numpy as np
 from av.container import InputContainer
 from av.error import FFmpegError
@@ -19,35 +28,35 @@ from av.packet import Packet
 from av.stream import Disposition
 from av.video.stream import VideoStream
 
-# Containers that hold their own data. Without the list a play list (ffconcat, HLS, DASH) that is
-# named .mp4 makes libav open whatever files and addresses it names.
+# Containers that hold their own data. Without this list, a play list (ffconcat, HLS, DASH) that is
+# named .mp4 makes libav open the files and addresses that it lists.
 FORMAT_WHITELIST = "mov,matroska,avi,mpegts,mpeg,flv,asf,ogg"
 
 # Only local files: a name such as "http:..." or "concat:..." must not become a request.
 PROTOCOL_WHITELIST = "file"
 
-# The largest frame of the 8k formats (8192 x 4320). A file of a few kilobytes can declare frames
-# that take gigabytes to decode, so that larger ones are refused before they are allocated.
+# The largest frame of the 8k formats. A file of a few kilobytes can declare frames that take
+# gigabytes to decode, so larger ones are refused before memory is allocated.
 MAX_PIXELS = 8192 * 4320
 
 NO_FRAME = "no decodable frame"
-# libav declares a size of 0 x 0 where the true one is larger than it may be.
+# libav declares a size of 0 x 0 where the true one exceeds `max_pixels`.
 NO_SIZE = f"no frame size, or frames larger than {MAX_PIXELS} pixels"
 
-# libav writes about every damaged packet to stderr; what matters is in the VideoError.
+# libav would write about every damaged packet to stderr; the VideoError says what matters.
 av.logging.set_level(av.logging.PANIC)
 
 
 class VideoError(Exception):
-    """A file from which no frames can be read.
+    """No frames can be read from a file.
 
     Attributes:
-        path: the file.
-        reason: why, in a few words.
+        path: path of the file.
+        reason: why not, in a few words.
     """
 
     def __init__(self, path: str, reason: str):
-        # Both go to Exception, so that the error can be pickled from process to process.
+        # Exception gets both, so the error can be pickled.
         super().__init__(path, reason)
         self.path = path
         self.reason = reason
@@ -57,14 +66,14 @@ class VideoError(Exception):
 
 
 @contextlib.contextmanager
-def video_errors(path: str) -> Iterator[None]:
-    """What goes wrong within, as a VideoError."""
+def convert_errors(path: str) -> Iterator[None]:
+    """Turn the errors of PyAV and of memory within the block into a VideoError for `path`."""
     try:
         yield
     except MemoryError as error:
         raise VideoError(path, "cannot allocate memory (frames too large, or damaged)") from error
     except VideoError as error:
-        # Not asked before: a stream cut from a broadcast may tell its size only later on.
+        # Checked only now, since a stream cut from a broadcast may state its size late.
         if error.reason != NO_FRAME or _has_size(path):
             raise
         raise VideoError(path, NO_SIZE) from error
@@ -73,7 +82,10 @@ def video_errors(path: str) -> Iterator[None]:
 
 
 def check_regular_file(path: str) -> None:
-    """Refuse what blocks or never ends when it is opened: a fifo, a device, a folder."""
+    """Raise a VideoError unless `path` is a readable regular file.
+
+    Opening a pipe may block, and reading a device may never end.
+    """
     try:
         mode = os.stat(path).st_mode
     except (FileNotFoundError, NotADirectoryError, ValueError) as error:
@@ -87,25 +99,26 @@ def check_regular_file(path: str) -> None:
 
 
 def check_pixels(path: str, height: int, width: int) -> None:
-    """Raises a VideoError for frames that are too large to be decoded."""
+    """Raise a VideoError for frames of more than MAX_PIXELS pixels."""
     if height * width > MAX_PIXELS:
         raise VideoError(path, f"frame larger than {MAX_PIXELS} pixels ({width} x {height})")
 
 
 def open_video(path: str) -> InputContainer:
-    """Opens a local file, if it is a video that holds its own data.
+    """Open a local video file that holds its own data, not a play list.
 
     Raises:
-        VideoError: if it is none.
+        VideoError: libav cannot open the file as one of the formats of FORMAT_WHITELIST.
     """
     options = {
         "format_whitelist": FORMAT_WHITELIST,
         "protocol_whitelist": PROTOCOL_WHITELIST,
         "max_pixels": str(MAX_PIXELS),
     }
-    # Up to PyAV 18 a tag that is not UTF-8 is an error unless asked otherwise; 19 has no such
-    # argument and needs none.
-    tolerant = {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) < 19 else {}
+    # By default, PyAV 18 refuses tags that are not UTF-8. PyAV 19 accepts them.
+    tolerant: dict[str, Any] = {}
+    if int(av.__version__.split(".")[0]) < 19:
+        tolerant["metadata_errors"] = "replace"
     try:
         # An absolute path, since libav reads the start of "a:b" as the name of a protocol.
         return av.open(os.path.abspath(path), options=options, **tolerant)
@@ -113,8 +126,12 @@ def open_video(path: str) -> InputContainer:
         raise VideoError(path, f"not a video ({error.strerror})") from error
 
 
-def video_stream(container: InputContainer, path: str) -> VideoStream:
-    """The first stream of moving pictures; the cover of a song is a video stream to libav."""
+def find_video_stream(container: InputContainer, path: str) -> VideoStream:
+    """Return the first video stream that is not a cover picture.
+
+    Raises:
+        VideoError: there is none, it cannot be decoded, or its frames are too large.
+    """
     for stream in container.streams.video:
         if not stream.disposition & Disposition.attached_pic:
             break
@@ -123,7 +140,7 @@ def video_stream(container: InputContainer, path: str) -> VideoStream:
     if stream.codec_context is None:
         raise VideoError(path, NO_FRAME)
     check_pixels(path, stream.codec_context.height, stream.codec_context.width)
-    # Whoever reads many videos gains more from one process per video than from threads in each.
+    # Videos are decoded in parallel by processes, so threads within each would only compete.
     stream.codec_context.thread_count = 1
     stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}
     return stream
@@ -131,58 +148,73 @@ def video_stream(container: InputContainer, path: str) -> VideoStream:
 
 def _has_size(path: str) -> bool:
     with open_video(path) as container:
-        context = video_stream(container, path).codec_context
+        context = find_video_stream(container, path).codec_context
         return bool(context.width and context.height)
 
 
-def packets_of(container: InputContainer, stream: VideoStream) -> Iterator[Packet]:
-    """The packets up to where the file cannot be read any further, as when it was cut short."""
+def read_packets(container: InputContainer, stream: VideoStream) -> Iterator[Packet]:
+    """Yield the packets up to the end, or to where a truncated file cannot be read further."""
     try:
         yield from container.demux(stream)
     except MemoryError:
         raise
-    except (FFmpegError, IndexError):  # PyAV 18: IndexError when a stream appeared on the way
+    except (FFmpegError, IndexError):  # PyAV 18: IndexError if a stream appears late
         return
 
 
-class Index(NamedTuple):
-    """When the frames and keyframes come on screen, ascending, in units of `unit` seconds."""
+class FrameIndex(NamedTuple):
+    """The times at which the frames of a video appear on screen.
+
+    Attributes:
+        times: timestamps of all frames, ascending, in units of `unit`.
+        keyframes: timestamps of the keyframes, likewise.
+        length: time from the first frame to the end of the last, in seconds.
+        unit: length of a unit of the timestamps, in seconds.
+    """
 
     times: list[int]
     keyframes: list[int]
     length: Fraction
     unit: Fraction
 
-    def shown(self, moments: Iterable[Fraction]) -> list[int]:
-        """Which frames are on screen at moments given in seconds from the first frame."""
+    def find_shown(self, moments: Iterable[Fraction]) -> list[int]:
+        """Return the timestamp of the frame on screen at each moment.
+
+        Args:
+            moments: seconds from the first frame.
+        """
         ticks = (self.times[0] + moment // self.unit for moment in moments)
         return [self.times[bisect_right(self.times, max(t, self.times[0])) - 1] for t in ticks]
 
 
-def scan(path: str) -> Index:
-    """From the packets, undecoded: the timestamps of all frames.
+def scan(path: str) -> FrameIndex:
+    """Read the timestamps of all frames from the packets, without decoding.
 
-    What a file says of its length and its number of frames is absent or wrong too often.
+    The length and the number of frames in a file's header are too often absent or wrong.
+
+    Raises:
+        VideoError: the file is not a readable video, or has no frames.
     """
     check_regular_file(path)
     with open_video(path) as container:
-        stream = video_stream(container, path)
+        stream = find_video_stream(container, path)
         packets = np.fromiter(
             (
                 (packet.pts, packet.duration or 0, packet.is_keyframe)
-                for packet in packets_of(container, stream)
-                # Discarded packets are what an edit list cuts away.
+                for packet in read_packets(container, stream)
+                # An edit list marks the packets to cut away as discarded.
                 if packet.pts is not None and packet.size and not packet.is_discard
             ),
             dtype=[("time", np.int64), ("duration", np.int64), ("is_keyframe", np.bool)],
         )
-        unit = Fraction(stream.time_base.numerator, stream.time_base.denominator)
-    if not packets.size:
+        base = stream.time_base
+    if not packets.size or base is None:
         raise VideoError(path, NO_FRAME)
+    unit = Fraction(base.numerator, base.denominator)
     packets.sort(order="time")
     times = packets["time"].tolist()
     last = int(packets["duration"][-1])
     if last <= 0:
         last = int(np.median(np.diff(times))) if len(times) > 1 else 1
     keyframes = packets["time"][packets["is_keyframe"]].tolist()
-    return Index(times, keyframes, (times[-1] + last - times[0]) * unit, unit)
+    return FrameIndex(times, keyframes, (times[-1] + last - times[0]) * unit, unit)

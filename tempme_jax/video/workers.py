@@ -1,4 +1,8 @@
-"""Decoding many video files in child processes, which may crash, hang or run out of memory."""
+"""Decode many untrusted video files in child processes.
+
+A file may crash its process, hang, or use up its memory; the other files are decoded all the same.
+The children import this module, so it must not import JAX.
+"""
 
 import collections
 import contextlib
@@ -12,7 +16,7 @@ import signal
 import sys
 import threading
 import types
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures.process import BrokenProcessPool
 from fractions import Fraction
 from pathlib import Path
@@ -20,29 +24,31 @@ from typing import Any, NamedTuple
 
 from pebble import ProcessExpired, ProcessFuture, ProcessPool
 
-from tempme_jax.video.frames import VideoError, encode_jpeg, middles, read_at
+from tempme_jax.video.container import VideoError
+from tempme_jax.video.frames import encode_jpeg, read_at
+from tempme_jax.video.positions import find_middles
 
-# A process is replaced after so many videos, so that what libraries leak does not add up.
+# A process is replaced after this many videos, so memory that libraries leak does not add up.
 VIDEOS_PER_PROCESS = 256
-# Seconds for a process to start, and to be told to stop, on a busy machine.
+# Seconds that a process may take to start or to stop on a busy machine.
 PATIENCE = 60.0
-# How often in a row processes are started anew without a result.
+# Number of times in a row that the processes are restarted without a result.
 TRIES = 4
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Request:
-    """Which frames of a file are wanted, and how they are to be stored.
+    """The frames to read from a file, and their size and quality.
 
     Attributes:
-        file: the video file.
-        start: where the wanted part begins, in seconds from the first frame of the file.
-        end: where it ends, likewise; None for the end of the file.
+        file: path of the video file.
+        start: start of the wanted part, in seconds from the first frame of the file.
+        end: end of the wanted part, likewise; None for the end of the file.
         size: side of the frames in pixels, resized and cropped as CLIP does.
-        fps: frames a second, from `start` on; None for `least` evenly spread ones.
-        least: if there would be fewer, this many evenly spread ones are taken.
-        most: if there would be more, this many evenly spread ones are taken.
-        quality: of the JPEG, 1 to 100.
+        fps: frames per second, from `start`; None for `least` evenly spread frames.
+        least: smallest number of frames; if `fps` gives fewer, this many evenly spread ones.
+        most: largest number of frames; if `fps` gives more, this many evenly spread ones.
+        quality: quality of the JPEG files, 1 to 100.
     """
 
     file: str
@@ -54,11 +60,11 @@ class Request:
     most: int = 64
     quality: int = 95
 
-    def moments(self, length: Fraction) -> list[Fraction]:
-        """When to look at the screen, for a file of a length in seconds.
+    def choose_times(self, length: Fraction) -> list[Fraction]:
+        """Return the times of the wanted frames, in seconds, for a file of the given length.
 
         Raises:
-            VideoError: the file ends before the wanted part begins.
+            VideoError: the file ends before the wanted part starts.
         """
         start = Fraction(self.start)
         end = length if self.end is None else min(length, Fraction(self.end))
@@ -66,29 +72,29 @@ class Request:
             reason = f"{float(length):.1f} s long; nothing from {self.start:g} s to {self.end} s"
             raise VideoError(self.file, reason)
         if self.fps is None:
-            return middles(start, end, self.least)
-        # Rates such as 1/3 are meant, not the nearest float.
+            return find_middles(start, end, self.least)
+        # A rate such as 0.333... stands for 1/3.
         rate = Fraction(self.fps).limit_denominator(1000)
         count = math.ceil((end - start) * rate)
         if not self.least <= count <= self.most:
-            return middles(start, end, min(max(count, self.least), self.most))
+            return find_middles(start, end, min(max(count, self.least), self.most))
         return [start + i / rate for i in range(count)]
 
 
 class Decoded(NamedTuple):
-    """JPEG files of the frames, and when each comes on screen, in seconds of the video file."""
+    """JPEG files of the frames, and the times they appear, in seconds from the first frame."""
 
     frames: list[bytes]
     times: list[float]
 
 
 def decode_file(request: Request) -> Decoded:
-    """Read the frames that are wanted, and encode them as JPEG.
+    """Read the requested frames, and encode them as JPEG files.
 
     Raises:
-        VideoError: as `video.read_at`, or the file ends before the wanted part.
+        VideoError: see `frames.read_at`; or the file ends before the wanted part.
     """
-    frames, times = read_at(request.file, request.moments, image_size=request.size)
+    frames, times = read_at(request.file, request.choose_times, image_size=request.size)
     return Decoded([encode_jpeg(frame, request.quality) for frame in frames], times.tolist())
 
 
@@ -100,29 +106,31 @@ def decode_all(
     memory: int = 4 * 2**30,
     ahead: int | None = None,
     decode: Callable[[Any], Any] = decode_file,
-) -> Iterator[Any]:
-    """Decode files in child processes, some ahead of the one that is asked for.
+) -> Generator[tuple[Any, Any], None, None]:
+    """Decode files in child processes, some of them ahead of time.
 
-    Whatever a file does to its process, the others are decoded all the same.
+    This guards against files that crash, hang or fill the memory of the process that decodes them:
+    only their own request fails. It is not a sandbox: the children run with all rights of the user.
 
     Args:
-        requests: what to decode: each a `Request`, or whatever else `decode` takes and has a
-            `file`. They are taken as they are needed, from this thread.
-        workers: how many processes; None for one per CPU. There are never more than requests.
-        seconds: the longest time for one request, or a function that gives it. A process that
-            takes longer is killed.
-        memory: the most bytes that a process may ask for, beyond what it starts with. Not every
-            system can set it; Linux does.
-        ahead: how many requests beyond the one that is asked for are decoded, or wait for that;
-            None for four per process.
-        decode: what a process runs; it must be importable there.
+        requests: each a `Request`, or another object that `decode` takes and that has a `file`.
+            The iterable is advanced as needed, in this thread.
+        workers: number of processes; None for one per CPU. There are never more than requests.
+        seconds: longest time for one request, or a function from the request to that time. A
+            process that takes longer is killed.
+        memory: most bytes that a process may allocate beyond those it starts with. Enforced on
+            Linux only.
+        ahead: number of requests that are decoded, or queued for it, beyond the next one to be
+            yielded; None for four per process.
+        decode: function that a process calls for each request; the process must be able to import
+            it.
 
     Yields:
-        For each request, in the same order, what was decoded, or a VideoError, which says why
-        nothing was.
+        Each request, in the given order, and what `decode` returned for it, or the VideoError that
+        says why it could not be decoded.
 
     Raises:
-        RuntimeError: the child processes do not run at all.
+        RuntimeError: the child processes cannot run at all.
     """
     requests = iter(requests)
     first = list(itertools.islice(requests, workers or os.cpu_count() or 1))
@@ -134,13 +142,13 @@ def decode_all(
         for request in itertools.chain(first, requests):
             waiting.append((request, pool.submit(request)))
             if len(waiting) > ahead:
-                yield _first(waiting, pool)
+                yield _take_first(waiting, pool)
         while waiting:
-            yield _first(waiting, pool)
+            yield _take_first(waiting, pool)
 
 
 class _Pool:
-    """Processes that can be started anew with all that they have not yet answered."""
+    """Processes that can be restarted with all requests that they have not answered."""
 
     def __init__(
         self,
@@ -167,7 +175,7 @@ class _Pool:
         task = (self.decode, request, seconds)
         try:
             return self._processes.schedule(_decode_in_child, task, timeout=seconds)
-        except RuntimeError as error:  # broken by now; whoever waits for it starts it anew
+        except RuntimeError as error:  # the pool broke; `_take_first` restarts it
             future = ProcessFuture()
             future.set_exception(BrokenProcessPool(str(error)))
             return future
@@ -183,18 +191,18 @@ class _Pool:
         self._processes.join()
 
 
-def _first(waiting: collections.deque, pool: _Pool) -> Any:
-    """The result of the first that waits, which is then taken off the queue."""
+def _take_first(waiting: collections.deque, pool: _Pool) -> tuple[Any, Any]:
+    """Take the first request off the queue, once it is done, and return it with its result."""
     for _ in range(TRIES):
         request, future = waiting[0]
-        # All before it are done, so that its turn has come. No answer in time means that a
-        # process was killed at a bad moment, as while it answered, and took the answer along.
+        # All requests before it are done, so it has started. No answer in time means that its
+        # process was killed while it answered.
         with contextlib.suppress(TimeoutError):
             future.exception(timeout=pool.seconds(request) + PATIENCE)
         if future.done() and not isinstance(future.exception(), BrokenProcessPool):
             waiting.popleft()
             error = future.exception()
-            return future.result() if error is None else _reason(request, error, pool)
+            return request, _explain(request, error, pool) if error else future.result()
         pool.restart(waiting)
     raise RuntimeError(
         f"the {pool.workers} processes that decode videos end or stall as soon as they are "
@@ -202,7 +210,7 @@ def _first(waiting: collections.deque, pool: _Pool) -> Any:
     )
 
 
-def _reason(request: Any, error: BaseException, pool: _Pool) -> VideoError:
+def _explain(request: Any, error: BaseException, pool: _Pool) -> VideoError:
     if isinstance(error, VideoError):
         return error
     if isinstance(error, TimeoutError) or _exit_code(error) == -signal.SIGALRM:
@@ -221,7 +229,7 @@ def _exit_code(error: BaseException) -> int:
 
 
 def _decode_in_child(decode: Callable[[Any], Any], request: Any, seconds: float) -> Any:
-    # The parent ends what takes too long. Should it be gone, the process ends itself.
+    # The parent kills a process that takes too long. If the parent is gone, the alarm does.
     signal.alarm(math.ceil(seconds + PATIENCE / 2))
     try:
         return decode(request)
@@ -231,7 +239,7 @@ def _decode_in_child(decode: Callable[[Any], Any], request: Any, seconds: float)
 
 def _limit_memory(memory: int) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    # What libraries and their threads reserve from the start depends on the machine.
+    # The memory that libraries and their threads reserve at the start depends on the machine.
     sizes = Path("/proc/self/statm")
     if sizes.exists():
         memory += int(sizes.read_text().split()[0]) * resource.getpagesize()
@@ -241,10 +249,10 @@ def _limit_memory(memory: int) -> None:
 
 
 class _Process(multiprocessing.context.SpawnProcess):
-    """A spawned process that does not import the program's main module once more.
+    """A spawned process that does not import the program's main module.
 
-    The main module may import JAX, which takes seconds and memory, or lack the usual guard, and
-    then prepare data in every child.
+    The main module may import JAX, which takes seconds and memory. If it lacks the usual
+    `if __name__ == "__main__"`, every child would run the whole program.
     """
 
     _starting = threading.Lock()

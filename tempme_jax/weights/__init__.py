@@ -1,1 +1,1 @@
-"""Files of weights: their layouts, where they are found, and how they are converted."""
+"""Files of weights: finding, reading, writing and converting them."""

@@ -1,4 +1,4 @@
-"""Weights in files: read and written, with the architecture that they are of."""
+"""Read and write files of weights together with their architecture."""
 
 import dataclasses
 import json
@@ -18,17 +18,17 @@ from tempme_jax.networks.architecture import ACTIVATIONS, Architecture
 from tempme_jax.weights.hub import locate
 from tempme_jax.weights.layouts import (
     WeightsError,
-    depth_of,
+    find_depth,
     raise_problems,
     read_layout,
     write_layout,
 )
 
-# Trained with exact GELU, which nothing in the file says.
+# Files of models with exact GELU, which nothing in the files says.
 GELU_FILES = ("laion400m_laclip_vitb16",)
 # CLIP's heads are this wide unless a config says otherwise.
 HEAD_WIDTH = 64
-# The arrays that show the sizes.
+# The arrays that show the sizes, and their numbers of dimensions.
 DIMENSIONS = {
     ("video", "class_embedding"): 1,
     ("video", "patches", "kernel"): 2,
@@ -37,19 +37,21 @@ DIMENSIONS = {
     ("text", "token_embedding"): 2,
     ("text", "position_embedding"): 2,
 }
-# Where, in the metadata of a safetensors file, ours say what they are.
+# The key in a safetensors file's metadata where tempme_jax describes the model.
 METADATA = "tempme_jax"
 
 
 @dataclasses.dataclass(frozen=True)
 class Weights:
-    """What a file holds.
+    """The contents of a file of weights.
 
     Attributes:
-        params: float32 parameters by path; a subset of those of a model.
-        arch: the architecture that they are of.
-        settings: what a file of ours says of its model: "method", "options", "folded",
-            "num_frames", "max_words", "drawn". Empty for others.
+        params: float32 parameters by path; a subset of a model's.
+        arch: their architecture.
+        settings: the settings of a model that tempme_jax saved, empty for other files: "method",
+            "options" (all, settled), "given" (the options that the user gave; not in files of
+            version 0.1), "folded" (whether what was learned is added to the pretrained weights),
+            "num_frames", "max_words", "drawn".
     """
 
     params: dict[Path, np.ndarray]
@@ -58,11 +60,11 @@ class Weights:
 
 
 def load_weights(source: str | os.PathLike, *, activation: str | None = None) -> Weights:
-    """Reads a safetensors file, a folder that holds one, or a Hugging Face repository.
+    """Read a safetensors file, a folder that holds one, or a Hugging Face repository.
 
     Args:
         source: a path, or the name of a repository such as "openai/clip-vit-base-patch32".
-        activation: of the MLPs, where the file does not say it or says it wrongly.
+        activation: activation of the MLPs, if the file does not say it or says it wrongly.
 
     Raises:
         FileNotFoundError: if there is no such file, folder or repository; it says what to do.
@@ -82,23 +84,23 @@ def interpret(
     configs: list[pathlib.Path],
     activation: str | None,
 ) -> tuple[str, dict[Path, np.ndarray], Architecture]:
-    """What the arrays of a file are: their layout, the parameters, the architecture.
+    """Return the layout of a file's arrays, the parameters, and their architecture.
 
     Args:
-        file: where they are from.
-        arrays: by their names in the file.
-        ours: what a file of ours says of itself.
+        file: the file, for errors and for activations known by name.
+        arrays: its arrays by name.
+        ours: the description of the model in a file of tempme_jax; empty for others.
         configs: the config files beside it.
-        activation: in place of what these say; None: as they say.
+        activation: replaces the activation that these name; None = theirs.
     """
     if activation is not None:
         require_one_of(activation, ACTIVATIONS, "activation")
     try:
         layout, params = read_layout(arrays)
-        hints = architecture_hints(file, ours, configs)
+        hints = read_hints(file, ours, configs)
         if activation is not None:
             hints["activation"] = activation
-        return layout, params, architecture_of(params, **hints)
+        return layout, params, infer_architecture(params, **hints)
     except WeightsError as error:
         raise WeightsError(f"{file}: {error}") from error
 
@@ -111,12 +113,12 @@ def save_weights(
     layout: str = "tempme_jax",
     settings: dict[str, Any] | None = None,
 ) -> None:
-    """Writes a safetensors file, whole or not at all.
+    """Write a safetensors file, whole or not at all.
 
     Args:
-        file: where to, ending in .safetensors; a file there is replaced.
+        file: path of the file, ending in .safetensors; a file there is replaced.
         params: parameters by path.
-        arch: recorded in the file, so that reading it needs nothing beside it.
+        arch: their architecture, which is recorded in the file.
         layout: "tempme_jax", "openai", "published" or "huggingface".
         settings: see `Weights`.
 
@@ -134,29 +136,29 @@ def save_weights(
         unfinished.touch()
         mode = unfinished.stat().st_mode
         safetensors.numpy.save_file(arrays, unfinished, metadata={METADATA: json.dumps(about)})
-        unfinished.chmod(mode)  # safetensors leaves it to its owner alone, whatever the umask says
+        unfinished.chmod(mode)  # safetensors makes it its owner's alone
 
 
 def read_safetensors(file: pathlib.Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """The arrays of a safetensors file, and what one of ours says of itself."""
+    """Return the arrays of a safetensors file, and tempme_jax's description of the model in it."""
     if file.suffix != ".safetensors":
         raise WeightsError(
-            f"{file} is not a .safetensors file; make one of a .pt or .bin file with "
+            f"{file} is not a .safetensors file; convert a .pt or .bin file with "
             f"`tempme convert {file} {file.with_suffix('.safetensors').name}`"
         )
     try:
         with safetensors.safe_open(file, "numpy") as opened:
             ours = json.loads((opened.metadata() or {}).get(METADATA, "{}"))
             return {name: opened.get_tensor(name) for name in opened.keys()}, ours
-    # The last two: of numbers that NumPy does not have, such as those of 8 bits.
+    # AttributeError and TypeError: NumPy has no such dtype, as for numbers of 8 bits.
     except (safetensors.SafetensorError, json.JSONDecodeError, AttributeError, TypeError) as error:
         raise WeightsError(f"{file} is not a readable safetensors file: {error}") from error
 
 
-def architecture_hints(
+def read_hints(
     file: pathlib.Path, ours: dict[str, Any], configs: list[pathlib.Path]
 ) -> dict[str, Any]:
-    """What the shapes of the arrays do not show: "heads", "text_heads", "activation"."""
+    """Return "heads", "text_heads" and "activation", which no shape shows, where they are known."""
     if "architecture" in ours:
         return {key: ours["architecture"][key] for key in ("heads", "text_heads", "activation")}
     for config in configs:
@@ -165,14 +167,14 @@ def architecture_hints(
         except ValueError as error:
             raise WeightsError(f"{config} is not readable as JSON: {error}") from error
         if "model_cfg" in content:
-            return open_clip_hints(content["model_cfg"])
+            return read_open_clip_hints(content["model_cfg"])
         if "vision_config" in content:
-            return huggingface_hints(content)
+            return read_huggingface_hints(content)
     return {"activation": "gelu"} if file.stem in GELU_FILES else {}
 
 
-def open_clip_hints(model: dict[str, Any]) -> dict[str, Any]:
-    """From the "model_cfg" of an open_clip_config.json."""
+def read_open_clip_hints(model: dict[str, Any]) -> dict[str, Any]:
+    """Read the hints in the "model_cfg" of an open_clip_config.json."""
     hints = {"activation": "quick_gelu" if model.get("quick_gelu") else "gelu"}
     vision, text = model.get("vision_cfg", {}), model.get("text_cfg", {})
     if {"width", "head_width"} <= vision.keys():
@@ -182,8 +184,8 @@ def open_clip_hints(model: dict[str, Any]) -> dict[str, Any]:
     return hints
 
 
-def huggingface_hints(config: dict[str, Any]) -> dict[str, Any]:
-    """From the config.json of transformers' CLIP, which leaves out what is ViT-B/32's."""
+def read_huggingface_hints(config: dict[str, Any]) -> dict[str, Any]:
+    """Read the hints in the config.json of transformers' CLIP; what it leaves out is ViT-B/32's."""
     vision, text = config["vision_config"], config.get("text_config", {})
     return {
         "activation": vision.get("hidden_act", "quick_gelu"),
@@ -192,17 +194,22 @@ def huggingface_hints(config: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def architecture_of(
+def infer_architecture(
     params: dict[Path, np.ndarray],
     *,
     heads: int | None = None,
     text_heads: int | None = None,
     activation: str = "quick_gelu",
 ) -> Architecture:
-    """Reads the sizes off the shapes of CLIP's parameters.
+    """Read the sizes from the shapes of CLIP's parameters.
+
+    Args:
+        params: float32 arrays by path.
+        heads, text_heads: numbers of heads; None = as many as are 64 wide.
+        activation: activation of the MLPs.
 
     Raises:
-        WeightsError: if they are not those of a CLIP with a ViT on square images.
+        WeightsError: if the shapes are not those of a CLIP with a ViT on square images.
     """
     misshapen = [
         f"{'/'.join(path)} {params[path].shape}, not of {dimensions} dimensions"
@@ -220,10 +227,10 @@ def architecture_of(
             image_size=side * patch,
             patch=patch,
             width=width,
-            depth=depth_of(params, "video"),
+            depth=find_depth(params, "video"),
             heads=heads or width // HEAD_WIDTH,
             text_width=text_width,
-            text_depth=depth_of(params, "text"),
+            text_depth=find_depth(params, "text"),
             text_heads=text_heads or text_width // HEAD_WIDTH,
             vocab_size=params["text", "token_embedding"].shape[0],
             context_length=context_length,

@@ -1,4 +1,4 @@
-"""Where weights are: on disk, or in a repository of Hugging Face's hub."""
+"""Find files of weights on disk or on the Hugging Face hub."""
 
 import pathlib
 import re
@@ -10,7 +10,7 @@ from huggingface_hub import errors
 
 from tempme_jax.checks import suggest
 
-# Backbones known to load, for hints; any other CLIP in one of the layouts loads as well.
+# Names for hints in errors; any other CLIP in one of the layouts loads as well.
 BACKBONES = (
     "openai/clip-vit-base-patch32",
     "openai/clip-vit-base-patch16",
@@ -20,55 +20,59 @@ BACKBONES = (
     "timm/vit_base_patch16_clip_224.metaclip_400m",
     "facebook/metaclip-b16-400m",
 )
-# What comes with the package: `configs/tiny_clip.py` says how it was made.
+# Files that come with the package; `configs/tiny_clip.py` says how they were made.
 BUILT_IN = {
     "tiny-clip": resources.files("tempme_jax") / "datasets" / "tiny_clip.safetensors",
     "tiny-tempme": resources.files("tempme_jax") / "datasets" / "tiny_tempme.safetensors",
 }
-# In a folder or repository, in this order: open_clip's repositories hold timm's arrays as
-# model.safetensors, which are only half of CLIP.
+# Looked for in this order: model.safetensors in open_clip's repositories holds timm's arrays, which
+# are only half of CLIP.
 FILE_NAMES = ("open_clip_model.safetensors", "model.safetensors")
 FILE_SUFFIXES = (".safetensors", ".pt", ".pth", ".bin")
 CONFIG_NAMES = ("open_clip_config.json", "config.json")
 WITHOUT_WEIGHTS = "tempme_jax.create() makes a model with random weights"
-# What the hub says of a repository that is not there, or has a name that none can have.
+# Errors for a repository that is not there, or whose name is not allowed.
 REFUSALS = (errors.RepositoryNotFoundError, errors.HFValidationError)
 
 
 def locate(source: str) -> tuple[pathlib.Path, list[pathlib.Path]]:
-    """The weights file and the config files beside it, on disk or from the hub."""
+    """Return the weights file and the config files beside it, on disk or from the hub.
+
+    Raises:
+        FileNotFoundError: if there is no such file, folder or repository; it says what to do.
+    """
     if source in BUILT_IN:
         return pathlib.Path(str(BUILT_IN[source])), []
     path = pathlib.Path(source).expanduser()
     if path.is_file():
-        return path, config_files(path)
+        return path, find_configs(path)
     if path.is_dir():
         for name in FILE_NAMES:
             if (path / name).is_file():
                 return locate(str(path / name))
         raise FileNotFoundError(
             f"the folder {path} holds none of {', '.join(FILE_NAMES)}; give the path of another "
-            ".safetensors file itself, and make one of a .pt or .bin file with `tempme convert`"
+            ".safetensors file itself, or convert a .pt or .bin file with `tempme convert`"
         )
     if re.fullmatch(r"[\w.-]+/[\w.-]+", source) and path.suffix not in FILE_SUFFIXES:
         return download(source)
     raise FileNotFoundError(
-        f"{source!r} is no file, no folder and no name of a Hugging Face repository"
+        f"{source!r} is not a file, a folder or the name of a Hugging Face repository"
         f"{suggest(source, (*BACKBONES, *BUILT_IN))}; {WITHOUT_WEIGHTS}"
     )
 
 
-def config_files(file: pathlib.Path) -> list[pathlib.Path]:
-    """The config files beside a weights file."""
+def find_configs(file: pathlib.Path) -> list[pathlib.Path]:
+    """Return the config files beside a weights file."""
     return [file.with_name(name) for name in CONFIG_NAMES if file.with_name(name).exists()]
 
 
 def download(repository: str) -> tuple[pathlib.Path, list[pathlib.Path]]:
-    """The weights file and the config files of a Hugging Face repository, in the local cache."""
+    """Return the weights file and the config files of a repository, in the local cache."""
     hint = "" if repository in BACKBONES else suggest(repository, BACKBONES)
     try:
-        names = [name for name in FILE_NAMES if not absent(repository, name)]
-        file = first_of(repository, names or FILE_NAMES)  # it may have got one since
+        names = [name for name in FILE_NAMES if not is_absent(repository, name)]
+        file = find_first(repository, names or FILE_NAMES)  # it may have one by now
     except REFUSALS as error:
         raise FileNotFoundError(
             f"there is no file or folder {repository!r}, and no Hugging Face repository of that "
@@ -77,27 +81,27 @@ def download(repository: str) -> tuple[pathlib.Path, list[pathlib.Path]]:
     if file is None:
         raise FileNotFoundError(
             f"there is no file or folder {repository!r}, and {' or '.join(FILE_NAMES)} of the "
-            f"Hugging Face repository of that name{hint} is not in the local cache and not to be "
-            "had. Without a network, copy the file and load its path; if the repository holds only "
-            "a .bin or .pt file, get that and make a safetensors file of it with `tempme convert`; "
+            f"Hugging Face repository of that name{hint} is not in the local cache and cannot be "
+            "downloaded. Without a network, copy the file and load its path; if the repository "
+            "holds only a .bin or .pt file, download and convert it with `tempme convert`; "
             f"{WITHOUT_WEIGHTS}"
         )
-    names = [name for name in CONFIG_NAMES if not absent(repository, name)]
-    configs = [first_of(repository, [name]) for name in names]
+    names = [name for name in CONFIG_NAMES if not is_absent(repository, name)]
+    configs = [find_first(repository, [name]) for name in names]
     return file, [config for config in configs if config is not None]
 
 
-def absent(repository: str, name: str) -> bool:
-    """Whether the hub has said before that the repository has no such file."""
+def is_absent(repository: str, name: str) -> bool:
+    """Tell whether the cache knows that the repository has no such file."""
     cached = huggingface_hub.try_to_load_from_cache(repository, name)
     return cached is not None and not isinstance(cached, str)
 
 
-def first_of(repository: str, names: Sequence[str]) -> pathlib.Path | None:
-    """The first of the files that the repository has; None if it has none, or is out of reach."""
+def find_first(repository: str, names: Sequence[str]) -> pathlib.Path | None:
+    """Return the first of the files that is there; None if none is, or the hub is out of reach."""
     within_reach = True
     for name in names:
-        # Asked first: where there is no network, the hub is tried for half a minute.
+        # The cache first: without a network, the hub is tried for half a minute.
         cached = huggingface_hub.try_to_load_from_cache(repository, name)
         if isinstance(cached, str):
             return pathlib.Path(cached)

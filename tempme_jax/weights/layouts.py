@@ -1,8 +1,8 @@
-"""Names and forms of CLIP's arrays in public checkpoints: one table.
+"""Names and forms of CLIP's arrays in public checkpoints, as one table.
 
-Four layouts are known: OpenAI's (also open_clip's, MetaCLIP's and LaCLIP's); the same behind the
-prefix `clip.` together with what TempMe trains, as its published code saves it; Hugging Face
-transformers'; and our own, where a name is the path of the parameter, joined by "/".
+There are four layouts: OpenAI's (also of open_clip, MetaCLIP and LaCLIP); the published TempMe
+code's, which has OpenAI's names behind the prefix `clip.` and what TempMe trains; Hugging Face
+transformers'; and tempme_jax's own, where a name is the path of the parameter, joined by "/".
 """
 
 import dataclasses
@@ -18,97 +18,97 @@ Arrays = dict[str, np.ndarray]
 
 
 class WeightsError(ValueError):
-    """Weights that are not those of the model: it lists what is missing, extra or misshapen."""
+    """Weights that do not fit the model; the message lists those missing, extra or misshapen."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Form:
-    """How an array is stored elsewhere: `ours(theirs)` and `theirs(ours)` undo each other."""
+    """A form of an array in another layout: `ours` reads it; `theirs`, its inverse, writes it."""
 
     ours: Callable[[np.ndarray], np.ndarray]
     theirs: Callable[[np.ndarray], np.ndarray]
 
 
-def patches_from_convolution(kernel: np.ndarray) -> np.ndarray:
-    """[d, 3, p, p] -> [d, p * p * 3]: a convolution by whole patches is a matrix product."""
+def flatten_convolution(kernel: np.ndarray) -> np.ndarray:
+    """Turn a kernel [d, 3, p, p] into [d, p * p * 3], which multiplies flattened patches."""
     _, colours, height, width = kernel.shape
     if colours != 3 or height != width:
         raise ValueError(f"the patches of {kernel.shape} are not square or not RGB")
     return kernel.transpose(0, 2, 3, 1).reshape(kernel.shape[0], -1)
 
 
-def convolution_from_patches(kernel: np.ndarray) -> np.ndarray:
-    """[d, p * p * 3] -> [d, 3, p, p]."""
+def unflatten_convolution(kernel: np.ndarray) -> np.ndarray:
+    """Turn a kernel [d, p * p * 3] into that of a convolution, [d, 3, p, p]."""
     patch = round((kernel.shape[1] / 3) ** 0.5)
     return kernel.reshape(-1, patch, patch, 3).transpose(0, 3, 1, 2)
 
 
 SAME = Form(lambda a: a, lambda a: a)
 TURNED = Form(np.transpose, np.transpose)
-CONVOLUTION = Form(patches_from_convolution, convolution_from_patches)
+CONVOLUTION = Form(flatten_convolution, unflatten_convolution)
 CLIP_POSITION = Form(lambda a: a.reshape(a.shape[1], a.shape[3]), lambda a: a[None, :, None, :])
 
 
 @dataclasses.dataclass(frozen=True)
-class Row:
-    """A parameter in the layouts; {q,k,v} stands for three arrays, one below the other."""
+class LayoutRow:
+    """The names of a parameter in the layouts; {q,k,v} stands for three stacked arrays."""
 
     ours: str
     openai: str
     huggingface: str | None
     form: Form = SAME
-    huggingface_form: Form | None = None  # None: as in OpenAI's
+    huggingface_form: Form | None = None  # None: the same as OpenAI's
 
 
 OUTSIDE_BLOCKS = [
-    Row("logit_scale", "logit_scale", "logit_scale"),
-    Row("video/patches/kernel", "visual.conv1.weight",
+    LayoutRow("logit_scale", "logit_scale", "logit_scale"),
+    LayoutRow("video/patches/kernel", "visual.conv1.weight",
         "vision_model.embeddings.patch_embedding.weight", CONVOLUTION),
-    Row("video/class_embedding", "visual.class_embedding",
+    LayoutRow("video/class_embedding", "visual.class_embedding",
         "vision_model.embeddings.class_embedding"),
-    Row("video/position_embedding", "visual.positional_embedding",
+    LayoutRow("video/position_embedding", "visual.positional_embedding",
         "vision_model.embeddings.position_embedding.weight"),
-    Row("video/ln_pre/scale", "visual.ln_pre.weight", "vision_model.pre_layrnorm.weight"),
-    Row("video/ln_pre/bias", "visual.ln_pre.bias", "vision_model.pre_layrnorm.bias"),
-    Row("video/ln_post/scale", "visual.ln_post.weight", "vision_model.post_layernorm.weight"),
-    Row("video/ln_post/bias", "visual.ln_post.bias", "vision_model.post_layernorm.bias"),
-    Row("video/projection", "visual.proj", "visual_projection.weight", SAME, TURNED),
-    Row("text/token_embedding", "token_embedding.weight",
+    LayoutRow("video/ln_pre/scale", "visual.ln_pre.weight", "vision_model.pre_layrnorm.weight"),
+    LayoutRow("video/ln_pre/bias", "visual.ln_pre.bias", "vision_model.pre_layrnorm.bias"),
+    LayoutRow("video/ln_post/scale", "visual.ln_post.weight", "vision_model.post_layernorm.weight"),
+    LayoutRow("video/ln_post/bias", "visual.ln_post.bias", "vision_model.post_layernorm.bias"),
+    LayoutRow("video/projection", "visual.proj", "visual_projection.weight", SAME, TURNED),
+    LayoutRow("text/token_embedding", "token_embedding.weight",
         "text_model.embeddings.token_embedding.weight"),
-    Row("text/position_embedding", "positional_embedding",
+    LayoutRow("text/position_embedding", "positional_embedding",
         "text_model.embeddings.position_embedding.weight"),
-    Row("text/ln_final/scale", "ln_final.weight", "text_model.final_layer_norm.weight"),
-    Row("text/ln_final/bias", "ln_final.bias", "text_model.final_layer_norm.bias"),
-    Row("text/projection", "text_projection", "text_projection.weight", SAME, TURNED),
+    LayoutRow("text/ln_final/scale", "ln_final.weight", "text_model.final_layer_norm.weight"),
+    LayoutRow("text/ln_final/bias", "ln_final.bias", "text_model.final_layer_norm.bias"),
+    LayoutRow("text/projection", "text_projection", "text_projection.weight", SAME, TURNED),
 ]  # fmt: skip
 IN_BLOCKS = [
-    Row("ln_1/scale", "ln_1.weight", "layer_norm1.weight"),
-    Row("ln_1/bias", "ln_1.bias", "layer_norm1.bias"),
-    Row("attn/qkv/kernel", "attn.in_proj_weight", "self_attn.{q,k,v}_proj.weight"),
-    Row("attn/qkv/bias", "attn.in_proj_bias", "self_attn.{q,k,v}_proj.bias"),
-    Row("attn/out/kernel", "attn.out_proj.weight", "self_attn.out_proj.weight"),
-    Row("attn/out/bias", "attn.out_proj.bias", "self_attn.out_proj.bias"),
-    Row("ln_2/scale", "ln_2.weight", "layer_norm2.weight"),
-    Row("ln_2/bias", "ln_2.bias", "layer_norm2.bias"),
-    Row("mlp/fc/kernel", "mlp.c_fc.weight", "mlp.fc1.weight"),
-    Row("mlp/fc/bias", "mlp.c_fc.bias", "mlp.fc1.bias"),
-    Row("mlp/proj/kernel", "mlp.c_proj.weight", "mlp.fc2.weight"),
-    Row("mlp/proj/bias", "mlp.c_proj.bias", "mlp.fc2.bias"),
+    LayoutRow("ln_1/scale", "ln_1.weight", "layer_norm1.weight"),
+    LayoutRow("ln_1/bias", "ln_1.bias", "layer_norm1.bias"),
+    LayoutRow("attn/qkv/kernel", "attn.in_proj_weight", "self_attn.{q,k,v}_proj.weight"),
+    LayoutRow("attn/qkv/bias", "attn.in_proj_bias", "self_attn.{q,k,v}_proj.bias"),
+    LayoutRow("attn/out/kernel", "attn.out_proj.weight", "self_attn.out_proj.weight"),
+    LayoutRow("attn/out/bias", "attn.out_proj.bias", "self_attn.out_proj.bias"),
+    LayoutRow("ln_2/scale", "ln_2.weight", "layer_norm2.weight"),
+    LayoutRow("ln_2/bias", "ln_2.bias", "layer_norm2.bias"),
+    LayoutRow("mlp/fc/kernel", "mlp.c_fc.weight", "mlp.fc1.weight"),
+    LayoutRow("mlp/fc/bias", "mlp.c_fc.bias", "mlp.fc1.bias"),
+    LayoutRow("mlp/proj/kernel", "mlp.c_proj.weight", "mlp.fc2.weight"),
+    LayoutRow("mlp/proj/bias", "mlp.c_proj.bias", "mlp.fc2.bias"),
 ]
-# What the published TempMe code trains; a block may have them or not.
+# The parameters that the published TempMe code trains; a block need not have them.
 TRAINED_IN_BLOCKS = [
-    Row("attn/qkv/lora_a", "attn.TVPt_LoRA_a", None, TURNED),
-    Row("attn/qkv/lora_b", "attn.TVPt_LoRA_b", None, TURNED),
-    Row("join_clips/clip_position", "TVPt_Video_Positional_embedding", None, CLIP_POSITION),
+    LayoutRow("attn/qkv/lora_a", "attn.TVPt_LoRA_a", None, TURNED),
+    LayoutRow("attn/qkv/lora_b", "attn.TVPt_LoRA_b", None, TURNED),
+    LayoutRow("join_clips/clip_position", "TVPt_Video_Positional_embedding", None, CLIP_POSITION),
 ]
-# A tower of ours, and what stands before the number of a block elsewhere.
+# The prefix before the number of a block, by layout and tower.
 BLOCK_PREFIXES = {
     "openai": {"video": "visual.transformer.resblocks.", "text": "transformer.resblocks."},
     "huggingface": {"video": "vision_model.encoder.layers.", "text": "text_model.encoder.layers."},
 }
 TOWERS = ("video", "text")
 PUBLISHED_PREFIX = "clip."
-# Stored beside the weights by some, and known from the architecture.
+# Arrays that some files hold beside the weights; they follow from the architecture.
 NOT_WEIGHTS = {
     "input_resolution",
     "context_length",
@@ -116,7 +116,7 @@ NOT_WEIGHTS = {
     "text_model.embeddings.position_ids",
     "vision_model.embeddings.position_ids",
 }
-# The array by which a layout is known.
+# The array by which a layout is recognised.
 MARKS = {
     "tempme_jax": "video/patches/kernel",
     "published": PUBLISHED_PREFIX + "visual.conv1.weight",
@@ -126,8 +126,8 @@ MARKS = {
 
 
 @dataclasses.dataclass(frozen=True)
-class Entry:
-    """A parameter in a file: its path, its name there (three of a split q, k, v), its form."""
+class LayoutEntry:
+    """A parameter in a file: its path, its names there (three for a split q, k, v), its form."""
 
     path: Path
     names: tuple[str, ...]
@@ -135,33 +135,33 @@ class Entry:
     optional: bool = False
 
     def read(self, arrays: Arrays) -> np.ndarray:
-        """The parameter, float32, of the arrays in the file."""
+        """Return the parameter, float32, from the arrays of the file."""
         parts = [arrays[name] for name in self.names]
         stored = parts[0] if len(parts) == 1 else np.concatenate(parts)
         return np.asarray(self.form.ours(stored), dtype=np.float32, order="C")
 
     def write(self, parameter: np.ndarray) -> Arrays:
-        """The arrays in the file, contiguous, of the parameter."""
+        """Return the arrays of the file, contiguous, for the parameter."""
         stored = self.form.theirs(np.asarray(parameter))
         parts = [stored] if len(self.names) == 1 else np.split(stored, len(self.names))
         return {n: np.array(part, order="C") for n, part in zip(self.names, parts, strict=True)}
 
 
 def read_layout(arrays: Arrays) -> tuple[str, dict[Path, np.ndarray]]:
-    """The layout of the arrays, and the parameters in them by our paths, in float32.
+    """Recognise the layout of arrays; return it with the parameters by path, float32.
 
     Raises:
-        WeightsError: if the layout is unknown, or arrays of it are missing, extra or misshapen;
-            it lists them.
+        WeightsError: if the layout is unknown, or arrays are missing, extra or misshapen; it lists
+            them.
     """
-    layout = recognise(arrays)
+    layout = recognise_layout(arrays)
     if layout == "tempme_jax":
         params = {tuple(n.split("/")): np.asarray(a, np.float32) for n, a in arrays.items()}
-        expected = entries("openai", {tower: depth_of(params, tower) for tower in TOWERS})
+        expected = list_entries("openai", {tower: find_depth(params, tower) for tower in TOWERS})
         missing = {entry.path for entry in expected} - params.keys()
         raise_problems({"missing": ["/".join(path) for path in missing]})
         return layout, params
-    expected = entries(layout, depths(layout, arrays))
+    expected = list_entries(layout, find_depths(layout, arrays))
     present = [e for e in expected if not e.optional or set(e.names) <= arrays.keys()]
     used = {name for entry in present for name in entry.names}
     extra = {n for n in arrays.keys() - used if n.removeprefix(PUBLISHED_PREFIX) not in NOT_WEIGHTS}
@@ -170,14 +170,14 @@ def read_layout(arrays: Arrays) -> tuple[str, dict[Path, np.ndarray]]:
     for entry in present:
         try:
             params[entry.path] = entry.read(arrays)
-        except (ValueError, IndexError):  # of sizes that the form cannot have
+        except (ValueError, IndexError):  # sizes that the form cannot have
             misshapen += [f"{name} {arrays[name].shape}" for name in entry.names]
     raise_problems({"misshapen": misshapen})
     return layout, params
 
 
 def write_layout(layout: str, params: dict[Path, np.ndarray]) -> Arrays:
-    """The arrays of a file in "tempme_jax", "openai", "published" or "huggingface" layout.
+    """Return the arrays of a file in "tempme_jax", "openai", "published" or "huggingface" layout.
 
     Raises:
         WeightsError: if the layout has no place for some of the parameters; it lists them.
@@ -186,8 +186,8 @@ def write_layout(layout: str, params: dict[Path, np.ndarray]) -> Arrays:
     require_one_of(layout, MARKS, "layout")
     if layout == "tempme_jax":
         return {"/".join(path): np.array(a, order="C") for path, a in params.items()}
-    depth = {tower: depth_of(params, tower) for tower in TOWERS}
-    places = {entry.path: entry for entry in entries(layout, depth)}
+    depth = {tower: find_depth(params, tower) for tower in TOWERS}
+    places = {entry.path: entry for entry in list_entries(layout, depth)}
     homeless = ["/".join(path) for path in params if path not in places]
     raise_problems({f"without a place in the layout {layout!r}": homeless})
     arrays = {}
@@ -196,8 +196,8 @@ def write_layout(layout: str, params: dict[Path, np.ndarray]) -> Arrays:
     return arrays
 
 
-def recognise(names: Iterable[str]) -> str:
-    """Which layout the names are of."""
+def recognise_layout(names: Iterable[str]) -> str:
+    """Return the layout that has these names; raise a WeightsError if none has."""
     names = set(names)
     for layout, mark in MARKS.items():
         if mark in names:
@@ -209,12 +209,12 @@ def recognise(names: Iterable[str]) -> str:
     )
 
 
-def entries(layout: str, depth: dict[str, int]) -> list[Entry]:
-    """Every parameter that a file in a layout can hold, for towers of these depths."""
+def list_entries(layout: str, depth: dict[str, int]) -> list[LayoutEntry]:
+    """List every parameter that a file in a layout can hold, for towers of these depths."""
     return [
-        *(entry(layout, row) for row in OUTSIDE_BLOCKS),
+        *(make_entry(layout, row) for row in OUTSIDE_BLOCKS),
         *(
-            entry(layout, row, tower=tower, block=i, optional=row in TRAINED_IN_BLOCKS)
+            make_entry(layout, row, tower=tower, block=i, optional=row in TRAINED_IN_BLOCKS)
             for tower in depth
             for i in range(depth[tower])
             for row in IN_BLOCKS + (TRAINED_IN_BLOCKS if layout == "published" else [])
@@ -222,10 +222,10 @@ def entries(layout: str, depth: dict[str, int]) -> list[Entry]:
     ]
 
 
-def entry(
-    layout: str, row: Row, *, tower: str = "", block: int = 0, optional: bool = False
-) -> Entry:
-    """A row of the table, in a layout, for one block of a tower if there is one."""
+def make_entry(
+    layout: str, row: LayoutRow, *, tower: str = "", block: int = 0, optional: bool = False
+) -> LayoutEntry:
+    """Make the entry of a row in a layout, for a block of a tower or outside the blocks."""
     column = "huggingface" if layout == "huggingface" else "openai"
     name, path = getattr(row, column), tuple(row.ours.split("/"))
     if tower:
@@ -235,23 +235,23 @@ def entry(
     if layout == "published":
         names = tuple(PUBLISHED_PREFIX + name for name in names)
     form = row.huggingface_form if column == "huggingface" and row.huggingface_form else row.form
-    return Entry(path, names, form, optional)
+    return LayoutEntry(path, names, form, optional)
 
 
-def depths(layout: str, names: Iterable[str]) -> dict[str, int]:
-    """Blocks of each tower in a file."""
+def find_depths(layout: str, names: Iterable[str]) -> dict[str, int]:
+    """Return the number of blocks of each tower in a file."""
     column = "huggingface" if layout == "huggingface" else "openai"
     prefix = PUBLISHED_PREFIX if layout == "published" else ""
     return {t: count_blocks(prefix + b, names) for t, b in BLOCK_PREFIXES[column].items()}
 
 
-def depth_of(params: dict[Path, np.ndarray], tower: str) -> int:
-    """Blocks of a tower of ours."""
+def find_depth(params: dict[Path, np.ndarray], tower: str) -> int:
+    """Return the number of blocks of a tower among the parameters."""
     return count_blocks(f"{tower}/block_", map("/".join, params))
 
 
 def count_blocks(prefix: str, names: Iterable[str]) -> int:
-    """How many blocks there are, by the highest number behind `prefix`."""
+    """Count blocks by the highest number behind `prefix`."""
     pattern = re.compile(re.escape(prefix) + r"(\d{1,3})\b")
     return max((int(m[1]) + 1 for name in names if (m := pattern.match(name))), default=0)
 
@@ -259,7 +259,7 @@ def count_blocks(prefix: str, names: Iterable[str]) -> int:
 def check_params(
     params: dict[Path, np.ndarray], expected: dict[Path, tuple[int, ...]], *, may_lack: set[Path]
 ) -> None:
-    """Raises a WeightsError unless the parameters are those of a model, shape by shape.
+    """Raise a WeightsError unless the parameters have the paths and shapes of a model.
 
     Args:
         params: parameters by path.
@@ -283,7 +283,7 @@ def check_params(
 
 
 def raise_problems(problems: dict[str, Iterable[str]]) -> None:
-    """Raises a WeightsError that lists the names, if there are any."""
+    """Raise a WeightsError that lists the names under each problem, if there are any."""
     lists = [
         f"{len(list(names))} {what}: {shorten(names)}" for what, names in problems.items() if names
     ]
@@ -292,7 +292,7 @@ def raise_problems(problems: dict[str, Iterable[str]]) -> None:
 
 
 def shorten(names: Iterable[str], most: int = 12) -> str:
-    """The first names of a list, and how many more there are."""
+    """Return the first names of a list, and the count of those left out."""
     names = sorted(names)
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more

@@ -1,8 +1,8 @@
-"""Reads the tensors of PyTorch files without PyTorch and without running anything in them.
+"""Read the tensors of PyTorch files without PyTorch and without running anything in them.
 
 A PyTorch file is a zip archive: `data.pkl`, a pickle that describes the tensors, and one record of
-plain numbers for each storage. A pickle can have any function called, so this one is read with an
-allow-list of what describes tensors, and checked against the storages before they are read.
+plain numbers for each storage. A pickle can call any function, so this one is read with an
+allow-list of the names that describe tensors, and is checked before the storages are read.
 """
 
 import collections
@@ -33,11 +33,11 @@ _WRAPPERS = ("state_dict", "model_state_dict", "model")
 _PREFIXES = ("module.", "_orig_mod.")
 
 _MOST_DIMENSIONS = 32
-# Numpy counts the bytes of an array in 63 bits, an axis of length zero as if it were one.
+# NumPy counts the bytes of an array in 63 bits, with an axis of length 0 as if it were 1.
 _MOST_ELEMENTS = (2**63 - 1) // 8
 _MOST_VALUES = 1_000_000
 _LONGEST_NAME = 1024
-# Tied weights and expanded views repeat the numbers of a storage; far beyond that it is a bomb.
+# Tied weights and expanded views repeat the numbers of a storage; a bomb repeats them far more.
 _MOST_GROWTH = 16
 _ALWAYS_ALLOWED_BYTES = 64 * 2**20
 
@@ -69,22 +69,22 @@ class _Tensor(NamedTuple):
 
 
 def read_torch_file(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
-    """Returns the tensors of a `.pt`, `.pth` or `.bin` file of PyTorch 1.6 or later by name.
+    """Return the tensors of a `.pt`, `.pth` or `.bin` file of PyTorch 1.6 or later by name.
 
     Reads state dicts, checkpoints and TorchScript archives. Names in nested dicts, lists and
-    modules are joined with "."; values that are no tensors are ignored. Of a checkpoint with one
-    dict under "state_dict", "model_state_dict" or "model" only that dict is read, so the optimizer
-    beside it is left out. "module." and "_orig_mod." are removed when all names begin with them.
+    modules are joined with "."; values other than tensors are ignored. If a checkpoint has one
+    dict under "state_dict", "model_state_dict" or "model", only that dict is read, without the
+    optimizer beside it. "module." and "_orig_mod." are removed if all names begin with them.
 
     Returns:
         Arrays of the shapes saved, in the order of the file, C-contiguous, writeable and sharing
         no memory. Dtypes stay as saved, but bfloat16 becomes float32 (which is exact).
 
     Raises:
-        UnsafeFileError: the file refers to anything that is no part of a tensor.
-        TorchFileError: the file is no zip archive (PyTorch before 1.6), is damaged or big-endian,
-            has another dtype than those above, or a tensor reaches outside of its storage.
-        OSError: the file cannot be opened.
+        UnsafeFileError: if the file refers to anything but parts of tensors.
+        TorchFileError: if the file is not a zip archive (PyTorch before 1.6), is damaged or
+            big-endian, has an unknown dtype, or a tensor reaches outside its storage.
+        OSError: if the file cannot be opened.
     """
     with open(path, "rb") as stream:
         try:
@@ -101,8 +101,8 @@ class _Archive:
         stream.seek(0)
         if stream.read(4) != b"PK\x03\x04":
             raise TorchFileError(
-                "no zip archive, so not from PyTorch 1.6 or later; if an older one wrote it, save "
-                "it again with a newer: torch.save(torch.load(path, weights_only=True), path)"
+                "not a zip archive, so not from PyTorch 1.6 or later; if an older one wrote it, "
+                "save it again with a newer: torch.save(torch.load(path, weights_only=True), path)"
             )
         try:
             self._zip = zipfile.ZipFile(stream)
@@ -126,7 +126,7 @@ class _Archive:
             raise TorchFileError(f"its record {name!r} is {state}; get it again or use {_RESAVE}")
         try:
             return self._zip.read(record)
-        # OSError: a damaged archive sends the reader to positions before the file's start.
+        # OSError: a damaged archive points to positions before the start of the file.
         except (zipfile.BadZipFile, EOFError, RuntimeError, ValueError, OSError) as error:
             raise TorchFileError(_DAMAGED.format(error)) from error
 
@@ -135,25 +135,25 @@ def _read(archive: _Archive) -> dict[str, np.ndarray]:
     byteorder = archive.read("byteorder", default=b"little")
     if byteorder != b"little":
         raise TorchFileError(f"its byte order is {byteorder!r:.9}, not b'little'; use {_RESAVE}")
-    tensors = _described_tensors(archive.read("data.pkl"))
-    names_of = collections.defaultdict(list)
+    tensors = _read_descriptions(archive.read("data.pkl"))
+    names_by_storage = collections.defaultdict(list)
     wanted = 0
     for name, tensor in tensors.items():
-        names_of[tensor.storage].append(name)
+        names_by_storage[tensor.storage].append(name)
         wanted += math.prod(tensor.size) * _STORED_DTYPES[tensor.storage.kind].itemsize
     if wanted > max(_MOST_GROWTH * archive.file_bytes, _ALWAYS_ALLOWED_BYTES):
         raise TorchFileError(
             f"its tensors need {wanted} bytes, over {_MOST_GROWTH} times its size; save no views"
         )
     arrays = {}
-    for storage, names in names_of.items():
-        numbers = _numbers(archive.read(storage.record), storage)
-        arrays.update({name: _copied_view(numbers, tensors[name]) for name in names})
+    for storage, names in names_by_storage.items():
+        numbers = _decode_numbers(archive.read(storage.record), storage)
+        arrays.update({name: _copy_view(numbers, tensors[name]) for name in names})
     return {name: arrays[name] for name in tensors}
 
 
 class _ScriptedModule:
-    """Stands in for every module class of a TorchScript archive."""
+    """A stand-in for every module class of a TorchScript archive."""
 
     state: Any = None
 
@@ -170,7 +170,7 @@ class _TensorUnpickler(pickle.Unpickler):
             return collections.OrderedDict
         if module == "torch" and name in _STORED_DTYPES:
             return name
-        # Classes and functions are new ones each time, as the pickle could alter shared ones.
+        # Make a new class or function each time, as the pickle could alter a shared one.
         if wanted.startswith("__torch__."):
             return type("ScriptedModule", (_ScriptedModule,), {})
         if wanted in _ADMITTED:
@@ -182,7 +182,7 @@ class _TensorUnpickler(pickle.Unpickler):
                 f"{', '.join(_STORED_DTYPES)}. Convert it with PyTorch and use {_RESAVE}"
             )
         raise UnsafeFileError(
-            f"refused, as it refers to {wanted!a:.99}, which is no part of a tensor; nothing was "
+            f"refused, as it refers to {wanted!a:.99}, which is not part of a tensor; nothing was "
             f"run. If you trust its author, load it with PyTorch and save the weights: {_RESAVE}"
         )
 
@@ -199,7 +199,7 @@ def _is_count(value: Any) -> bool:
 
 
 def _rebuild_tensor(storage: Any, offset: Any, size: Any, stride: Any, *options: Any) -> _Tensor:
-    """Checks a description of a tensor: all that it reaches must lie within its storage."""
+    """Check a description of a tensor: every element must lie within its storage."""
     # The options are requires_grad, the hooks and, from PyTorch 2.0, signs still to be applied.
     if type(storage) is not _Storage or any(options[2:]):
         raise TorchFileError(f"a tensor is not plain numbers in a storage; use {_RESAVE}")
@@ -229,14 +229,14 @@ _ADMITTED = {
 }
 
 
-def _described_tensors(pickled: bytes) -> dict[str, _Tensor]:
+def _read_descriptions(pickled: bytes) -> dict[str, _Tensor]:
     try:
-        # Python makes room for the highest memo number at once: a few bytes could fill the memory.
+        # Python allocates up to the highest memo number at once: a few bytes could fill the memory.
         for opcode, argument, _ in pickletools.genops(pickled):
-            if opcode.name.endswith("PUT") and argument > len(pickled):
+            if opcode.name.endswith("PUT") and (argument or 0) > len(pickled):
                 raise TorchFileError(f"its data.pkl has {len(pickled)} bytes for {argument} values")
         root = _TensorUnpickler(io.BytesIO(pickled), encoding="utf-8").load()
-        tensors = _named_tensors(_without_wrapper(root))
+        tensors = _collect_tensors(_unwrap(root))
     except TorchFileError:
         raise
     # The documentation of pickle: broken data may raise any exception.
@@ -248,17 +248,17 @@ def _described_tensors(pickled: bytes) -> dict[str, _Tensor]:
     return tensors
 
 
-def _without_wrapper(root: Any) -> Any:
+def _unwrap(root: Any) -> Any:
     if not isinstance(root, dict) or any(isinstance(root[key], _Tensor) for key in root):
         return root
     wrapped = [root[key] for key in _WRAPPERS if key in root and isinstance(root[key], dict)]
     return wrapped[0] if len(wrapped) == 1 else root
 
 
-def _named_tensors(root: Any) -> dict[str, _Tensor]:
+def _collect_tensors(root: Any) -> dict[str, _Tensor]:
     found: dict[str, _Tensor] = {}
     pending = [("", root)]
-    # Counted, and names limited, as a pickle can make a container hold itself.
+    # Values are counted and names limited, as a pickle can make a container hold itself.
     for _ in range(_MOST_VALUES):
         if not pending:
             return found
@@ -274,12 +274,12 @@ def _named_tensors(root: Any) -> dict[str, _Tensor]:
             pending.extend((f"{path}.{i}", node[i]) for i in reversed(range(len(node))))
         elif isinstance(node, dict):
             if not all(isinstance(key, str | int) for key in node):
-                raise TorchFileError(f"has a dict whose keys are no strings; use {_RESAVE}")
+                raise TorchFileError(f"has a dict whose keys are not strings; use {_RESAVE}")
             pending.extend((f"{path}.{key}", node[key]) for key in reversed(node))
     raise TorchFileError(f"has more than {_MOST_VALUES} values; use {_RESAVE}")
 
 
-def _numbers(raw: bytes, storage: _Storage) -> np.ndarray:
+def _decode_numbers(raw: bytes, storage: _Storage) -> np.ndarray:
     dtype = _STORED_DTYPES[storage.kind]
     if len(raw) < storage.length * dtype.itemsize:
         raise TorchFileError(f"its {storage.record!r:.40} has {len(raw)} bytes, too few: {storage}")
@@ -289,10 +289,10 @@ def _numbers(raw: bytes, storage: _Storage) -> np.ndarray:
     return stored != 0 if storage.kind == "BoolStorage" else stored
 
 
-def _copied_view(numbers: np.ndarray, tensor: _Tensor) -> np.ndarray:
+def _copy_view(numbers: np.ndarray, tensor: _Tensor) -> np.ndarray:
     if 0 in tensor.size:
         return np.empty(tensor.size, numbers.dtype)
-    # The step along an axis of length one is never taken, and may be too large for numpy.
+    # The step along an axis of length 1 is never taken, and may be too large for NumPy.
     steps = [step if n > 1 else 0 for n, step in zip(tensor.size, tensor.stride, strict=True)]
     start, *strides = (count * numbers.itemsize for count in (tensor.offset, *steps))
     # Unlike as_strided, this checks the bounds once more.

@@ -7,16 +7,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from random_weights import random_tree
+from random_weights import make_random_tree
 
 from tempme_jax import costs
 from tempme_jax.adapters.dgl import DGL, DGLTransformer
 from tempme_jax.networks import macs
 from tempme_jax.networks.architecture import ARCHITECTURES, Architecture
 from tempme_jax.networks.clip import Clip
-from tempme_jax.parameters import initialise, join, pretrained_paths, shapes, split
+from tempme_jax.parameters import find_shapes, initialise, join, list_pretrained_paths, split
 from tempme_jax.reducers.base import Reducer
-from tempme_jax.reducers.schedule import schedule
+from tempme_jax.reducers.schedule import make_schedule
 from tempme_jax.reducers.tempme import TempMe
 from tempme_jax.reducers.tome import ToMe
 
@@ -33,7 +33,7 @@ PIXELS = np.random.default_rng(1).standard_normal((2, FRAMES, 16, 16, 3)).astype
 
 @functools.cache
 def toy():
-    params = random_tree(LINEAR, FRAMES)
+    params = make_random_tree(LINEAR, FRAMES)
     return params, jax.jit(lambda *inputs: LINEAR.apply({"params": params}, *inputs))
 
 
@@ -158,7 +158,7 @@ def test_combines_with_merging(reducer):
     reducer = reducer.resolve(patches=TOY.patches, frames=FRAMES, depth=TOY.depth)
     network = LINEAR.copy(reducer=reducer)
     last = macs.list_stages(network, FRAMES)[-1]
-    params = random_tree(network, FRAMES)
+    params = make_random_tree(network, FRAMES)
     apply = functools.partial(network.apply, method="encode_video")
     video, tokens = jax.jit(apply)({"params": params}, PIXELS, MASK)
     assert tokens.x.shape == (2, last.clips, last.out, TOY.width)
@@ -199,7 +199,7 @@ def as_in_the_towers(block):
 def test_the_transformer():
     """What it shares is its specification; every frame meets its own prompts."""
     network = Clip(TOY, DGLTransformer(frame_prompts=2, frames=FRAMES), Reducer())
-    params = random_tree(network, FRAMES)
+    params = make_random_tree(network, FRAMES)
 
     def run(params, pixels):
         prompts = network.apply({"params": params}, method=lambda module: module.shared())
@@ -220,7 +220,7 @@ def test_the_transformer_needs_its_frames():
 
     def stages(reducer):
         reducer = reducer.resolve(patches=TOY.patches, frames=FRAMES, depth=TOY.depth)
-        return schedule(reducer, frames=FRAMES, tokens=1 + TOY.patches, depth=TOY.depth)
+        return make_schedule(reducer, frames=FRAMES, tokens=1 + TOY.patches, depth=TOY.depth)
 
     adapter.check(stages(ToMe(r=1)), TOY)
     with pytest.raises(ValueError, match="each of 4 frames .* block 0 works on 2 clips; keep the"):
@@ -241,7 +241,7 @@ def test_in_half_precision_and_computed_again(adapter):
 
 def test_the_start():
     """Prompts U(-v, v), v^2 = 6 / (3 patch^2 + width); the linear layers as PyTorch's."""
-    learned = shapes(LINEAR, FRAMES).keys() - pretrained_paths(TOY)
+    learned = find_shapes(LINEAR, FRAMES).keys() - list_pretrained_paths(TOY)
     start = initialise(LINEAR, FRAMES, learned, seed=1)
     v = (6 / (3 * 8**2 + 16)) ** 0.5
     bounds = {"visual_prompt": v, "global_prompt": v, "kernel": 0.25, "bias": 0.25}
@@ -261,11 +261,11 @@ class KeysOnce(DGL):
 )
 def test_costs_are_those_of_the_specification(backbone, published, once, tokens):
     network = Clip(ARCHITECTURES[backbone], DGL(), Reducer())
-    mac, paper = macs.multiply_accumulates(network, 12)
+    mac, paper = macs.count_macs(network, 12)
     assert paper / 1e9 == pytest.approx(published, rel=2e-3)
-    _, paper = macs.multiply_accumulates(network.copy(adapter=KeysOnce()), 12)
+    _, paper = macs.count_macs(network.copy(adapter=KeysOnce()), 12)
     assert paper / 1e9 == pytest.approx(once, rel=2e-3)
-    assert costs.tokens_left(network, macs.list_stages(network, 12)) == tokens
+    assert costs.count_output_tokens(network, macs.list_stages(network, 12)) == tokens
     # Ours: local prompts are 4 keys and values for all frames, and have no MLP.
     d, n, patch = 768, tokens // 12 - 4, ARCHITECTURES[backbone].patch
     projections = 4 * (12 * n + 4) * d**2 + 3 * 4 * d**2

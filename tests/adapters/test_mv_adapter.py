@@ -7,16 +7,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from random_weights import random_tree
+from random_weights import make_random_tree
 
 from tempme_jax import costs
 from tempme_jax.adapters.base import Site
-from tempme_jax.adapters.mv_adapter import MVAdapter, from_the_end, is_clip_bias
+from tempme_jax.adapters.mv_adapter import MVAdapter, align_to_end, is_clip_bias
 from tempme_jax.networks import macs
 from tempme_jax.networks.architecture import ARCHITECTURES, Architecture
 from tempme_jax.networks.clip import Clip
 from tempme_jax.networks.tokens import Tokens
-from tempme_jax.parameters import join, pretrained_paths, shapes, split
+from tempme_jax.parameters import find_shapes, join, list_pretrained_paths, split
 from tempme_jax.reducers.base import Reducer
 from tempme_jax.reducers.tempme import TempMe
 from tempme_jax.reducers.tome import ToMe
@@ -177,7 +177,7 @@ def random_inputs():
 
 def test_gradients_reach_all_that_trains_beside_tempme():
     network = model(SMALL, TempMe(r=1, layers=(1,), groups=(2,)))
-    trainable, frozen = split(network, random_tree(network, FRAMES))
+    trainable, frozen = split(network, make_random_tree(network, FRAMES))
 
     def loss(trainable):
         video, text = network.apply({"params": join(trainable, frozen)}, *random_inputs())
@@ -192,21 +192,21 @@ def test_gradients_reach_all_that_trains_beside_tempme():
 
 def test_factors_belong_to_the_last_blocks():
     factors = jnp.arange(2.0)[:, None]
-    assert from_the_end(factors, 4) == (None, None, 0, 1)
-    assert from_the_end(factors, 1) == (1,)
+    assert align_to_end(factors, 4) == (None, None, 0, 1)
+    assert align_to_end(factors, 1) == (1,)
 
 
 @jax.numpy_dtype_promotion("standard")  # Flax's layer norm and bfloat16 need it
 def test_beside_tome_in_half_precision_and_computed_again():
     network = model(SMALL, ToMe(r=2)).copy(remat=True, dtype=jnp.bfloat16)
     pixels, mask, ids, words = random_inputs()
-    params = {"params": random_tree(network, FRAMES)}
+    params = {"params": make_random_tree(network, FRAMES)}
     video, text = jax.jit(network.apply)(params, pixels, mask, ids, words)
     _, tokens = jax.eval_shape(lambda p: network.apply(p, pixels, method="encode_video"), params)
     assert tokens.x.dtype == jnp.bfloat16
     assert video.shape == text.shape == (2, TOY.embed_dim)
     assert np.isfinite([video, text]).all()
-    table = shapes(network, FRAMES)
+    table = find_shapes(network, FRAMES)
     position = ("mv_adapter", "transformer", "position_embedding")
     assert table["video", "block_1", *position] == (2 * FRAMES + 1, 4)
     assert table["text", "block_0", *position] == (WORDS, 4)
@@ -214,11 +214,11 @@ def test_beside_tome_in_half_precision_and_computed_again():
 
 def test_only_biases_of_clip_train_slowly():
     network = model(SMALL, Reducer())
-    biases = {path for path in pretrained_paths(TOY) if path[-1] == "bias"}
-    assert {path for path in pretrained_paths(TOY) if SMALL.tunes(path)} == biases
-    assert {path for path in shapes(network, FRAMES) if SMALL.rate(path) != 1} == biases
-    assert {SMALL.rate(path) for path in biases} == {0.02}
-    assert not any(MVAdapter(clip_biases=False).tunes(path) for path in biases)
+    biases = {path for path in list_pretrained_paths(TOY) if path[-1] == "bias"}
+    assert {path for path in list_pretrained_paths(TOY) if SMALL.is_trained(path)} == biases
+    assert {path for path in find_shapes(network, FRAMES) if SMALL.choose_rate(path) != 1} == biases
+    assert {SMALL.choose_rate(path) for path in biases} == {0.02}
+    assert not any(MVAdapter(clip_biases=False).is_trained(path) for path in biases)
 
 
 def test_initial_values():
@@ -269,14 +269,14 @@ def test_parameters_that_train(options, frames, words, count, share):
 
 def test_biases_of_clip_are_counted():
     biases = 3_572_736 - 3_401_728  # of the script: with them and without
-    table = shapes(Clip(ARCHITECTURES["ViT-B/16"], MVAdapter(words=32), Reducer()), 12)
+    table = find_shapes(Clip(ARCHITECTURES["ViT-B/16"], MVAdapter(words=32), Reducer()), 12)
     assert sum(table[path][0] for path in table if is_clip_bias(path)) == biases
 
 
 @pytest.mark.parametrize(("backbone", "gflops"), [("ViT-B/16", 214.15), ("ViT-B/32", 53.76)])
 def test_multiply_accumulates(backbone, gflops):
     network = Clip(ARCHITECTURES[backbone], MVAdapter(), Reducer())
-    assert macs.multiply_accumulates(network, 12)[1] / 1e9 == pytest.approx(gflops, rel=2e-3)
+    assert macs.count_macs(network, 12)[1] / 1e9 == pytest.approx(gflops, rel=2e-3)
 
 
 @pytest.mark.parametrize(

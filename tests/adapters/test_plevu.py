@@ -7,16 +7,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from random_weights import random_tree
+from random_weights import make_random_tree
 
 from tempme_jax import costs, methods
 from tempme_jax.adapters.base import Adapter
-from tempme_jax.adapters.plevu import PLEVU, Sentence, words_in_order
+from tempme_jax.adapters.plevu import PLEVU, Sentence, order_words
 from tempme_jax.building import assemble
 from tempme_jax.networks import macs
 from tempme_jax.networks.architecture import ARCHITECTURES, Architecture
 from tempme_jax.networks.clip import Clip
-from tempme_jax.parameters import initialise, join, pretrained_paths, shapes, split
+from tempme_jax.parameters import find_shapes, initialise, join, list_pretrained_paths, split
 from tempme_jax.reducers.base import Reducer
 from tempme_jax.reducers.tempme import TempMe
 
@@ -37,7 +37,7 @@ CLIP = CLIP.copy(reducer=CLIP.reducer.resolve(patches=TOY.patches, frames=FRAMES
 @functools.cache
 def toy():
     """Parameters, both towers, and the vectors of frames as they are before the pool."""
-    params = random_tree(CLIP, FRAMES)
+    params = make_random_tree(CLIP, FRAMES)
 
     def vectors_of_frames(pixels, mask):
         frames = CLIP.copy(adapter=Frames())
@@ -123,7 +123,7 @@ def test_the_sentence_by_hand():
     """Two prompts on either side: S p p words p p E; -1 is a prompt."""
     end = jnp.array([3, 1])
     words = [[0, -1, -1, 1, 2, -1, -1, 3], [0, -1, -1, -1, -1, 1, -1, -1]]
-    np.testing.assert_array_equal(words_in_order(end, 8, 2), words)
+    np.testing.assert_array_equal(order_words(end, 8, 2), words)
     table = jnp.arange(100.0, 110.0)[:, None]
     ids = jnp.array([[8, 5, 6, 9]])
     x, size, end = Sentence(count=2, std=0.01, positions=10).apply(
@@ -187,7 +187,7 @@ def test_gradients_reach_what_trains():
 def test_the_start():
     """Normal prompts and positions; blocks as PyTorch draws them."""
     network = Clip(TOY, PLEVU(count=COUNT), Reducer())
-    learned = shapes(network, FRAMES).keys() - pretrained_paths(TOY)
+    learned = find_shapes(network, FRAMES).keys() - list_pretrained_paths(TOY)
     start = initialise(network, FRAMES, learned, seed=1)
     start = {"/".join(path): array for path, array in start.items()}
     assert 0.007 < start["text/sentence/prompts"].std() < 0.013
@@ -218,9 +218,9 @@ def test_in_half_precision():
 @pytest.mark.parametrize(("backbone", "gflops"), [("ViT-B/32", 53.12), ("ViT-B/16", 211.43)])
 def test_gflops(backbone, gflops):
     arch = ARCHITECTURES[backbone]
-    mac, paper = macs.multiply_accumulates(Clip(arch, PLEVU(), Reducer()), 12)
+    mac, paper = macs.count_macs(Clip(arch, PLEVU(), Reducer()), 12)
     assert paper / 1e9 == pytest.approx(gflops, rel=2e-3)
-    plain, _ = macs.multiply_accumulates(Clip(arch), 12)
+    plain, _ = macs.count_macs(Clip(arch), 12)
     assert mac - plain == 2 * (12 * 12 * 512**2 + 2 * 12**2 * 512)
 
 
@@ -251,7 +251,7 @@ def test_how_long_texts_may_be(monkeypatch):
     [
         (lambda: PLEVU(count=7).check((), TOY), r"count=7: 14 prompts .* 16 positions; .* 1\.\.6"),
         (lambda: PLEVU(count=1, heads=3).check((), TOY), "heads=3 must divide the 16 channels"),
-        (lambda: PLEVU(layers=0), "layers=0 must be a whole number of 1 or more"),
+        (lambda: PLEVU(temporal_layers=0), "temporal_layers=0 must be a whole number of 1 or more"),
     ],
 )
 def test_mistakes_are_named(make, message):

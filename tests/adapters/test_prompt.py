@@ -3,12 +3,13 @@
 import flax.linen as nn
 import jax.numpy as jnp
 import numpy as np
-from random_weights import random_tree
+from random_weights import make_random_tree
 
 from tempme_jax.adapters.base import Adapter
 from tempme_jax.adapters.prompt import Prompt
 from tempme_jax.networks.architecture import Architecture
-from tempme_jax.networks.clip import Block, Clip
+from tempme_jax.networks.block import Block
+from tempme_jax.networks.clip import Clip
 from tempme_jax.networks.tokens import Stage, Tokens
 from tempme_jax.reducers.base import Reducer
 
@@ -21,7 +22,7 @@ COUNT = 3
 
 def random_model():
     network = Clip(TOY, Prompt(count=COUNT), Reducer())
-    return network, random_tree(network, 2)
+    return network, make_random_tree(network, 2)
 
 
 def block_on_sequence(params, layer, x, heads, *, causal):

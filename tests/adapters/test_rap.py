@@ -7,16 +7,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from random_weights import random_tree
+from random_weights import make_random_tree
 
 from tempme_jax import costs
 from tempme_jax.adapters.base import Site
-from tempme_jax.adapters.rap import RAP, LowRank, WarpedAttention, sample, select
+from tempme_jax.adapters.rap import RAP, LowRank, WarpedAttention, sample_patches, select_patches
 from tempme_jax.networks import macs
 from tempme_jax.networks.architecture import ARCHITECTURES, Architecture
 from tempme_jax.networks.clip import Clip
 from tempme_jax.networks.tokens import Tokens
-from tempme_jax.parameters import join, shapes, split
+from tempme_jax.parameters import find_shapes, join, split
 from tempme_jax.reducers.base import Reducer
 from tempme_jax.reducers.tempme import TempMe
 from tempme_jax.reducers.tome import ToMe
@@ -114,7 +114,7 @@ def test_samples_by_hand():
         (1.5, 0, 0): 100,
         (9, 1, 1): 111,
     }
-    found = sample(
+    found = sample_patches(
         jnp.asarray(patches),
         jnp.array([list(wanted)], jnp.float32),
         jnp.array([[True, True, False]]),
@@ -124,7 +124,7 @@ def test_samples_by_hand():
 
 def test_offsets_have_a_gradient_where_they_start():
     patches = jnp.arange(8.0).reshape(1, 2, 4, 1)
-    gradient = jax.grad(lambda place: sample(patches, place, jnp.ones((1, 2), bool)).sum())
+    gradient = jax.grad(lambda place: sample_patches(patches, place, jnp.ones((1, 2), bool)).sum())
     np.testing.assert_allclose(gradient(jnp.zeros((1, 1, 3)))[0, 0], [2, 1, 0.5])
 
 
@@ -132,7 +132,7 @@ def test_selection_by_hand():
     """The best by direction, not by length; class tokens of frames that are none say nothing."""
     x = jnp.array([[[[1.0, 0], [9, 9], [2, 0], [0, 5]], [[0, 9], [0, 1], [1, 0], [1, 1]]]])
     real = jnp.array([[True, False]])
-    np.testing.assert_array_equal(select(x, real, 2), [[[1, 0], [1, 2]]])
+    np.testing.assert_array_equal(select_patches(x, real, 2), [[[1, 0], [1, 2]]])
 
 
 @pytest.mark.parametrize("words", [None, 5])
@@ -180,7 +180,7 @@ def random_inputs():
 
 def test_gradients_reach_all_that_trains():
     network = model(SMALL, Reducer())
-    trainable, frozen = split(network, random_tree(network, FRAMES))
+    trainable, frozen = split(network, make_random_tree(network, FRAMES))
 
     def loss(trainable):
         video, text = network.apply({"params": join(trainable, frozen)}, *random_inputs())
@@ -199,10 +199,12 @@ def test_without_warping_it_combines_with_reducers(reducer):
     adapter = RAP(rank=2, asa=False, words=WORDS)
     network = model(adapter, reducer)
     adapter.check(macs.list_stages(network, FRAMES), TOY)
-    video, text = jax.jit(network.apply)({"params": random_tree(network, FRAMES)}, *random_inputs())
+    video, text = jax.jit(network.apply)(
+        {"params": make_random_tree(network, FRAMES)}, *random_inputs()
+    )
     assert video.shape == text.shape == (2, TOY.embed_dim)
     assert np.isfinite(video).all() and np.isfinite(text).all()
-    table = shapes(network, FRAMES)
+    table = find_shapes(network, FRAMES)
     clips = 2 if isinstance(reducer, TempMe) else FRAMES
     assert table["video", "block_1", "lorm_mlp", "scale_a"] == (clips, 2)
     assert table["text", "block_0", "lorm_attn", "shift_a"] == (WORDS, 2)
@@ -211,7 +213,7 @@ def test_without_warping_it_combines_with_reducers(reducer):
 @jax.numpy_dtype_promotion("standard")  # Flax's layer norm and bfloat16 need it
 def test_half_precision_stays():
     network = model(SMALL, Reducer(), jnp.bfloat16)
-    tree = jax.eval_shape(lambda: random_tree(network, FRAMES))
+    tree = jax.eval_shape(lambda: make_random_tree(network, FRAMES))
     inputs = random_inputs()[:2]
     _, tokens = jax.eval_shape(
         lambda tree: network.apply({"params": tree}, *inputs, method="encode_video"), tree
@@ -224,7 +226,7 @@ def test_costs_are_the_specifications():
     adapter = RAP().resolve(frames=12, words=32, depth=12)
     for backbone, gflops in (("ViT-B/16", 211.57), ("ViT-B/32", 53.19)):
         network = Clip(ARCHITECTURES[backbone], adapter, Reducer())
-        assert macs.multiply_accumulates(network, 12)[1] / 1e9 == pytest.approx(gflops, rel=2e-3)
+        assert macs.count_macs(network, 12)[1] / 1e9 == pytest.approx(gflops, rel=2e-3)
     assert costs.count_trainable(network, 12) == 1_064_340
     light = costs.count_trainable(network.copy(adapter=RAP(asa=False, words=32)), 12)
     assert light == 299_520 + 208_896

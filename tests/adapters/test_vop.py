@@ -7,18 +7,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from random_weights import random_tree
+from random_weights import make_random_tree
 
 from tempme_jax import costs
-from tempme_jax.adapters.vop import Generator, VoP, class_tokens
+from tempme_jax.adapters.vop import PromptGenerator, VoP, average_class_tokens
 from tempme_jax.networks import macs
 from tempme_jax.networks.architecture import Architecture
 from tempme_jax.networks.clip import Clip
 from tempme_jax.networks.tokens import Tokens
-from tempme_jax.parameters import join, pretrained_paths, shapes, split
+from tempme_jax.parameters import find_shapes, join, list_pretrained_paths, split
 from tempme_jax.reducers.base import Reducer
 from tempme_jax.reducers.joined import Joined
-from tempme_jax.reducers.schedule import schedule
+from tempme_jax.reducers.schedule import make_schedule
 from tempme_jax.reducers.tempme import TempMe
 from tempme_jax.reducers.testa import TESTA
 from tempme_jax.reducers.tome import ToMe
@@ -162,7 +162,7 @@ def text_slowly(params, ids, count):
 def model(name):
     adapter, beside = TOYS[name]
     network = Clip(TOY, adapter, BESIDE[beside].resolve(patches=4, frames=FRAMES, depth=TOY.depth))
-    return network, random_tree(network, FRAMES)
+    return network, make_random_tree(network, FRAMES)
 
 
 def random_pixels():
@@ -202,7 +202,7 @@ def test_words_have_the_positions_that_prompts_leave():
 
 def test_an_lstm_by_hand():
     """Width 1: the input gate sees the row, the candidate is tanh 1, what is output is tanh."""
-    generator = Generator(1)
+    generator = PromptGenerator(1)
     x, real = jnp.array([[[1.0], [9.0], [2.0]]]), jnp.array([[True, False, True]])
     direction = {
         "weight_ih": jnp.array([[1.0], [0.0], [0.0], [0.0]]),
@@ -220,7 +220,7 @@ def test_an_lstm_by_hand():
 
 def test_the_generator_starts_as_in_pytorch():
     x, real = jnp.zeros((1, 2, 64)), jnp.ones((1, 2), bool)
-    params = Generator(2).init(jax.random.key(0), x, real)["params"]
+    params = PromptGenerator(2).init(jax.random.key(0), x, real)["params"]
     flat = flax.traverse_util.flatten_dict(params)
     assert sum(a.size for a in flat.values()) == 2 * 4 * (2 * 64 * 64 + 2 * 64) + 128 * 128 + 128
     for path, array in flat.items():
@@ -234,17 +234,17 @@ def test_class_tokens_of_clips_by_hand():
     x = jnp.array([[[1.0], [3.0], [0.0]], [[5.0], [9.0], [0.0]]])[None]
     size = jnp.array([[1.0, 2.0, 4.0], [1.0, 0.0, 4.0]])[None]
     for clips, expected in ((2, [2, 5]), (1, [3])):
-        mean, real = class_tokens(Tokens(x, size, n_cls=2), clips)
+        mean, real = average_class_tokens(Tokens(x, size, n_cls=2), clips)
         np.testing.assert_array_equal(mean[0, :, 0], expected)
         assert real.all()
-    mean, real = class_tokens(Tokens(x, jnp.zeros_like(size), n_cls=2), 2)
+    mean, real = average_class_tokens(Tokens(x, jnp.zeros_like(size), n_cls=2), 2)
     assert not real.any() and np.isfinite(mean).all()
 
 
 def test_half_precision_stays():
     x, real = jnp.ones((1, 2, 4), jnp.bfloat16), jnp.ones((1, 2), bool)
     made, _ = jax.eval_shape(
-        lambda: Generator(3, jnp.bfloat16).init_with_output(jax.random.key(0), x, real)
+        lambda: PromptGenerator(3, jnp.bfloat16).init_with_output(jax.random.key(0), x, real)
     )
     assert made.dtype == jnp.bfloat16 and made.shape == (1, 2, 3, 4)
 
@@ -270,7 +270,7 @@ def test_gradients_reach_what_trains():
     gradients = flax.traverse_util.flatten_dict(jax.jit(jax.grad(loss))(trainable))
     for path, gradient in gradients.items():
         assert np.isfinite(gradient).all() and np.abs(gradient).max() > 0, path
-        assert network.adapter.rate(path) == (0.1 if "generator" in path else 1)
+        assert network.adapter.choose_rate(path) == (0.1 if "generator" in path else 1)
 
 
 @pytest.mark.parametrize("beside", [ToMe(r=0), TempMe(r=0), TESTA(r=0, r_patch=0)])
@@ -279,7 +279,7 @@ def test_shapes_beside_others(beside):
     beside = beside.resolve(patches=4, frames=FRAMES, depth=TOY.depth)
     first = beside.layers[0] if isinstance(beside, TempMe | TESTA) else 2
     adapter = VoP(generic=1, positional=1, contextual=1, video=2, split=first)
-    stages = schedule(beside, frames=FRAMES, tokens=5, depth=TOY.depth)
+    stages = make_schedule(beside, frames=FRAMES, tokens=5, depth=TOY.depth)
     adapter.check(stages, TOY)
     pixels = jnp.zeros((2, FRAMES, 16, 16, 3))
     (_, tokens), _ = jax.eval_shape(
@@ -293,11 +293,11 @@ def test_shapes_beside_others(beside):
 
 def test_frames_join_once():
     reducer = Joined().resolve(patches=49, frames=12, depth=12)
-    stages = schedule(reducer, frames=12, tokens=50, depth=12)
+    stages = make_schedule(reducer, frames=12, tokens=50, depth=12)
     assert [(s.clips, s.n_cls, s.attention, s.out) for s in stages] == (
         [(12, 1, 50, 50)] * 8 + [(1, 12, 600, 600)] * 4
     )
-    assert not any(reducer.proportional(layer) for layer in range(12))
+    assert not any(reducer.is_proportional(layer) for layer in range(12))
     assert Joined().resolve(patches=256, frames=12, depth=24).layer == 16
 
 
@@ -305,16 +305,16 @@ def test_frames_join_once():
     ("call", "message"),
     [
         (lambda: VoP(generic=-1), "generic=-1 must be a whole number of 0 or more"),
-        (lambda: VoP(split=8), "video=0 says that there are none; give video=8"),
+        (lambda: VoP(split=8), "video=0 means that there are none; set video=8"),
         (lambda: Joined(layer=-1), "layer=-1 must be a whole number of 0 or more"),
         (lambda: Joined(layer=12).check(12), "layer=12 must be a whole number from 0 to 11"),
         (
             lambda: check(VoP(contextual=4, video=8, split=8), Joined(layer=6)),
-            "split=8, but block 6 is the first that joins frames.*give split=6",
+            "split=8, but block 6 is the first that joins frames.*set split=6",
         ),
         (
             lambda: check(VoP(contextual=4), TESTA()),
-            "block 8 works on 11 of 12 frames.*4 own prompts.*give video=8, split=8 or less",
+            "block 8 works on 11 of 12 frames.*4 own prompts.*set video=8 and split=8 or less",
         ),
     ],
 )
@@ -325,7 +325,7 @@ def test_mistakes_are_named(call, message):
 
 def check(adapter, reducer):
     reducer = reducer.resolve(patches=49, frames=12, depth=12)
-    adapter.check(schedule(reducer, frames=12, tokens=50, depth=12), Architecture())
+    adapter.check(make_schedule(reducer, frames=12, tokens=50, depth=12), Architecture())
 
 
 FRAME_PROMPTS = {
@@ -363,7 +363,9 @@ def test_parameters_that_train(variant):
 def test_parameters_of_frame_positions():
     network = published(FRAME_PROMPTS["VoP^F+C"], joined=True, positions=True)
     learned = {
-        p: s for p, s in shapes(network, 12).items() if p not in pretrained_paths(network.arch)
+        p: s
+        for p, s in find_shapes(network, 12).items()
+        if p not in list_pretrained_paths(network.arch)
     }
     assert learned["video", "block_8", "join_frames", "frame_position"] == (12, 768)
     assert costs.count_trainable(network, 12) == 14_278_656
@@ -381,13 +383,13 @@ def test_parameters_of_frame_positions():
 def test_cost_of_a_video(generic, video, patch, gflops, tokens):
     """The first two are TempMe's row, which has half of VoP's prompts."""
     network = published(VoP(generic, contextual=4, video=video), patch=patch, joined=True)
-    mac, counted = macs.multiply_accumulates(network, 12)
+    mac, counted = macs.count_macs(network, 12)
     assert counted / 1e9 == pytest.approx(gflops, rel=2e-3)
-    assert costs.tokens_left(network, macs.list_stages(network, 12)) == tokens
+    assert costs.count_output_tokens(network, macs.list_stages(network, 12)) == tokens
     # 8 blocks make prompts of 12 frames: the LSTM's gates, the layer behind, keys and values.
     rows = 3 * (generic + 4)
     made = 8 * 12 * (16 + 2 * 4 + rows) * 768**2 + 4 * 3 * video * 768**2
-    without = macs.multiply_accumulates(published(VoP(0), patch=patch, joined=True), 12)[0]
+    without = macs.count_macs(published(VoP(0), patch=patch, joined=True), 12)[0]
     seen = 8 * 12 * (1 + network.arch.patches) * (generic + 4)
     seen = seen + 4 * 12 * (1 + network.arch.patches) * video
     assert mac == without + made + 2 * 768 * seen

@@ -33,7 +33,7 @@ def test_help():
 
 
 def test_the_videos_that_are_made(tmp_path):
-    files = list(index.made_videos(tmp_path, 2))
+    files = list(index.make_videos(tmp_path, 2))
     assert files == sorted(tmp_path.iterdir())
     assert len({file.read_bytes() for file in files}) == 2
     with av.open(files[0]) as container:
@@ -67,7 +67,7 @@ def test_as_json():
 
 def test_of_a_folder_as_a_table(tmp_path):
     """Nothing is written to it; what cannot be read is counted."""
-    list(index.made_videos(tmp_path, 2))
+    list(index.make_videos(tmp_path, 2))
     (tmp_path / "broken.mp4").write_text("no video")
     before = sorted(tmp_path.iterdir())
     text = run(*TINY, "--folder", tmp_path).stdout
@@ -89,8 +89,8 @@ def test_a_backbone_has_random_weights(monkeypatch):
     called = []
     monkeypatch.setattr(index, "create", lambda *a, **k: called.append(("create", a, k)))
     monkeypatch.setattr(index, "load", lambda *a, **k: called.append(("load", a, k)))
-    index.model_of("ViT-B/16", None)
-    index.model_of("tiny-clip", "tome")
+    index.open_model("ViT-B/16", None)
+    index.open_model("tiny-clip", "tome")
     assert called == [
         ("create", ("ViT-B/16",), {"method": "tempme"}),
         ("load", ("tiny-clip",), {"method": "tome"}),

@@ -6,7 +6,7 @@ import json
 import click
 import pytest
 from click.testing import CliRunner
-from random_weights import random_params
+from random_weights import make_random_params
 
 from tempme_jax import building
 from tempme_jax.bench import encode
@@ -109,7 +109,7 @@ def test_costs_as_json(table_13):
 
 
 def test_costs_as_a_table(table_13, monkeypatch):
-    rows = paper.rows_of([13])[:4]
+    rows = paper.select_rows([13])[:4]
     noted = dataclasses.replace(rows[-1], table=14, trainable=0.5, note="A [note] of 0.5.")
     monkeypatch.setattr(paper, "ROWS", (*rows, noted))
     lines = [" ".join(line.split()) for line in run("bench", "costs").stdout.splitlines()]
@@ -145,12 +145,12 @@ def clock(monkeypatch):
     monkeypatch.setattr(encode, "create", create_without_params)
     # The first calls of two methods, three rounds of both, and the matrix product.
     seconds = iter([9.0, 8.0, 2.0, 1.0, 4.0, 1.0, 3.0, 2.0] + [0.5] * 30)
-    monkeypatch.setattr(encode, "seconds", lambda call: next(seconds))
+    monkeypatch.setattr(encode, "time_call", lambda call: next(seconds))
 
 
 def test_speeds_and_ratios(clock):
     told = []
-    network, tempme = encode.encode(
+    network, tempme = encode.measure_encoding(
         ["clip", "tempme"], backbone="toy", num_frames=4, batch=6, rounds=3, report=told.append
     )
     assert told == ["preparing clip", "preparing tempme", *(f"round {n} of 3" for n in (1, 2, 3))]
@@ -225,7 +225,7 @@ def test_speeds_of_models_that_were_trained(tmp_path):
     for file, method in zip(files, ("lora", "tome"), strict=True):
         settings = {"method": method, "num_frames": 2, "max_words": 8, "options": {}}
         model = building.assemble(TOY, dtype="float32", **settings)
-        model = building.with_params(model, random_params(model.network, 2), seed=0)
+        model = building.fill_params(model, make_random_params(model.network, 2), seed=0)
         model.save(file)
     out = tmp_path / "speeds.json"
     text = run("bench", "runs", *files, "--rounds", "1", "--batch", "1", "--out", str(out)).stdout

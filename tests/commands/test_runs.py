@@ -37,7 +37,7 @@ def test_prepare_and_doctor(home, tmp_path):
     counts = {split: entry["prepared"] for split, entry in json.loads(report.read_text()).items()}
     assert counts == toy_run.VIDEOS
     told = tempme("data", "doctor", "folder", "--root", home / "videos")
-    assert [line.split()[:2] for line in told.splitlines() if "24" in line] == [["train", "-"]]
+    assert [line.split()[:2] for line in told.splitlines() if "24" in line.split()] == [["train", "-"]]
     (tmp_path / "captions.csv").write_text("file,caption\nnone.mp4,nothing\n")
     told = tempme("data", "doctor", "folder", "--root", tmp_path, "--quick", code=1)
     assert "none.mp4" in told

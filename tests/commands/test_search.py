@@ -11,7 +11,7 @@ import click.testing
 import pytest
 import toy_index
 from PIL import Image
-from toy_index import put
+from toy_index import write_films
 
 from tempme_jax.cli import main
 from tempme_jax.commands import search as cli_search
@@ -32,14 +32,14 @@ def here(monkeypatch):
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
     file = tmp_path_factory.mktemp("model") / "model.safetensors"
-    toy_index.model().save(file)
+    toy_index.make_model().save(file)
     return file
 
 
 @pytest.fixture(scope="module")
 def indexed(model, tmp_path_factory):
     """A folder with an index, and what was printed; its videos were read in child processes."""
-    folder = put(tmp_path_factory.mktemp("videos"), SOME)
+    folder = write_films(tmp_path_factory.mktemp("videos"), SOME)
     with open(os.path.join(os.fsencode(folder), BAD), "wb") as file:
         file.write(b"no video")
     return folder, tempme("index", folder, "--model", model)
@@ -84,7 +84,7 @@ def test_what_an_index_says(indexed):
     assert failed[0] == "1 file could not be indexed:"
     assert failed[1].startswith("  bad\ufffd.mp4: not a video")
     file = folder / ".tempme" / "failed.jsonl"
-    assert last == f"All of them: {file}"
+    assert last == f"All of them are listed in {file}"
     place = shlex.quote(str(file.parent))
     assert search == f'Next: tempme search "what is to be seen" --index {place}'
     assert serve == f"  or: tempme serve --open --index {place}"
@@ -103,9 +103,9 @@ def test_a_second_run(folder, here):
     assert here == []
     assert "1 file could not be indexed" in result.stdout
     assert tempme("index", ".", "--retry-failed").stderr == ""
-    assert here == [("probe", os.fsdecode(BAD))]
+    assert here == [("probe_file", os.fsdecode(BAD))]
     first = tempme("index", ".", "--verify").stdout.splitlines()[0]
-    assert first == "3 files and 9 windows checked: all is as it should be"
+    assert first == "3 files and 9 windows checked: no problems"
 
 
 def test_a_table_of_moments(folder):
@@ -121,7 +121,7 @@ def test_a_table_of_moments(folder):
 
 def test_a_long_path_is_shown_whole(folder, tmp_path, here, model):
     name = "x" * 200 + ".mp4"
-    put(tmp_path, {name: "1"})
+    write_films(tmp_path, {name: "1"})
     tempme("index", tmp_path, "--model", model)
     shown = tempme("search", "a cat", "--index", tmp_path).stdout
     assert sum(len(part) for part in re.findall("x{5,}", shown)) == 200
@@ -172,7 +172,7 @@ def test_a_picture_and_a_clip(folder, tmp_path, here):
 
 
 def test_queries_that_cannot_be(folder, tmp_path, here):
-    sentence = "give a TEXT, or --image FILE, or --clip FILE, and one of them"
+    sentence = "give exactly one of TEXT, --image FILE and --clip FILE"
     assert error("search", code=2) == sentence
     assert error("search", "a cat", "--image", "x.jpg", code=2) == sentence
     assert error("search", "  ").startswith("the text is empty")
@@ -181,7 +181,7 @@ def test_queries_that_cannot_be(folder, tmp_path, here):
     assert "not a picture that can be read" in error("search", "--image", "a.mp4")
     Image.new("RGB", (20, 20)).save(tmp_path / "picture.png")
     assert "not a video" in error("search", "--clip", tmp_path / "picture.png")
-    long = f"{folder}/deep/d.mp4: 15.3 s long; there is nothing from 20 s on"
+    long = f"{folder}/deep/d.mp4: 15.3 s long; nothing is left from 20 s on"
     assert error("search", "--clip", "deep/d.mp4", "--from", "20") == long
     for start, end in (("5", "3"), ("-1", "3"), ("nan", "3"), ("1", "inf"), ("0", "0")):
         line = error("search", "--clip", "deep/d.mp4", "--from", start, "--to", end)
@@ -214,11 +214,11 @@ def test_folders_that_cannot_be_indexed(tmp_path, model):
 
 
 def test_models_that_cannot_be_opened(folder, tmp_path):
-    assert "nowhere.safetensors' is no file" in error(
+    assert "nowhere.safetensors' is not a file" in error(
         "index", folder, "--rebuild", "--model", "nowhere.safetensors"
     )
     other = tmp_path / "other.safetensors"
-    toy_index.model("clip").save(other)
+    toy_index.make_model("clip").save(other)
     for words in (("search", "a cat"), ("index", folder)):
         assert "another model (method tempme, not clip" in error(*words, "--model", other)
     assert "not of 8 at 1" in error("index", folder, "--frames", "8")
@@ -232,14 +232,14 @@ def test_a_model_that_is_gone(folder, model, tmp_path):
     shutil.move(model, moved)
     try:
         line = error("search", "a cat")
-        assert str(model) in line and "give them with --model" in line
+        assert str(model) in line and "name their new place with --model" in line
         assert moments("a cat", "--model", moved) == found
     finally:
         shutil.move(moved, model)
 
 
 def test_an_index_that_is_being_written(folder):
-    with locking.locked(folder / ".tempme"):
+    with locking.lock_index(folder / ".tempme"):
         line = error("index", folder)
         assert f"is being written by process {os.getpid()}" in line
         assert len(moments("a cat")) == 3  # searching goes on
@@ -248,24 +248,24 @@ def test_an_index_that_is_being_written(folder):
 @pytest.mark.parametrize("budget", ["", "0", "0s", "soon", "-1h", "1d", "1.2.3s", "nan"])
 def test_budgets_that_are_none(folder, budget):
     line = error("index", folder, "--budget", budget, code=2)
-    assert f"{budget!r} is no length of time; it is like 2h, 1h30m, 90m or 45s" in line
+    assert f"{budget!r} is not a duration; write it like 2h, 1h30m, 90m or 45s" in line
 
 
 @pytest.mark.parametrize(
     ("text", "seconds"), [("45", 45), ("45s", 45), ("1h30m", 5400), (".5h", 1800), (" 2m ", 120)]
 )
 def test_budgets(text, seconds):
-    assert cli_search.Duration().convert(text, None, None) == seconds
+    assert cli_search.DurationOption().convert(text, None, None) == seconds
 
 
 @pytest.mark.parametrize("shard", ["", "1", "2/2", "-1/2", "0/0", "1/2/3", "a/b"])
 def test_shards_that_are_none(folder, shard):
     line = error("index", folder, "--shard", shard, code=2)
-    assert f"{shard!r} is no part; of four parts they are 0/4, 1/4, 2/4 and 3/4" in line
+    assert f"{shard!r} is not a shard; four shards are 0/4, 1/4, 2/4 and 3/4" in line
 
 
 def test_shards_budgets_and_starting_anew(tmp_path, model, here):
-    folder = put(tmp_path / "videos", {f"{number}.mp4": str(number) for number in range(4)})
+    folder = write_films(tmp_path / "videos", {f"{number}.mp4": str(number) for number in range(4)})
     place = tmp_path / "index"
     given = ("index", folder, "--index", place, "--quiet")
     for number in (0, 1):
@@ -277,19 +277,19 @@ def test_shards_budgets_and_starting_anew(tmp_path, model, here):
         *given, "--rebuild", "--model", model, "--budget", "0.000001s"
     ).stdout.splitlines()
     assert first.startswith("1 video indexed ")
-    assert last == "The time is up: 3 videos left. The same command goes on."
+    assert last == "The time is up: 3 videos left. Run the same command to resume."
     assert tempme(*given, "--verify").stdout.startswith("1 file and 1 window checked")
     assert not (folder / ".tempme").exists()
 
 
 def test_verify_of_an_index_that_is_not_there_yet(tmp_path, model, here):
-    put(tmp_path, {"a.mp4": "1"})
+    write_films(tmp_path, {"a.mp4": "1"})
     told = tempme("index", tmp_path, "--verify", "--model", model, "--quiet").stdout
     assert told.startswith("1 video indexed ")
 
 
 def test_an_interrupted_run_says_how_it_goes_on(tmp_path, model, here, monkeypatch):
-    put(tmp_path, {"a.mp4": "1", "b.mp4": "2"})
+    write_films(tmp_path, {"a.mp4": "1", "b.mp4": "2"})
 
     def interrupted(*_, **options):
         raise KeyboardInterrupt
@@ -299,23 +299,25 @@ def test_an_interrupted_run_says_how_it_goes_on(tmp_path, model, here, monkeypat
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("tempme_jax.search.index.embed_here", interrupted_later)
+        patch.setattr("tempme_jax.search.indexing.run.embed_locally", interrupted_later)
         result = tempme("index", tmp_path, "--model", model, "--quiet", code=130)
-        assert "Interrupted: 2 videos left. The same command goes on." in result.stdout
+        assert "Interrupted: 2 videos left. Run the same command to resume." in result.stdout
     with monkeypatch.context() as patch:
-        patch.setattr("tempme_jax.search.indexing.run.look", interrupted)
+        patch.setattr("tempme_jax.search.indexing.run.survey_folder", interrupted)
         result = tempme("index", tmp_path, "--quiet", code=130)
-        assert result.stderr == "Interrupted. The same command goes on.\n"
+        assert result.stderr == "Interrupted. Run the same command to resume.\n"
     assert tempme("index", tmp_path, "--quiet").stdout.startswith("2 videos indexed")
 
 
 def test_after_a_repair_the_other_folders_are_named(tmp_path, model, here):
     place = tmp_path / "index"
     for name in ("one", "two"):
-        folder = put(tmp_path / name, {"a.mp4": "1" if name == "one" else "2", "b.mp4": "3"})
+        folder = write_films(
+            tmp_path / name, {"a.mp4": "1" if name == "one" else "2", "b.mp4": "3"}
+        )
         tempme("index", folder, "--index", place, "--quiet", "--model", model)
     (tmp_path / "two" / "a.mp4").unlink()
     told = tempme("index", tmp_path / "one", "--index", place, "--quiet", "--verify").stdout
-    assert f"To embed them anew, index {tmp_path / 'two'}, too" in told.splitlines()
+    assert f"Also index {tmp_path / 'two'} again, to embed its files" in told.splitlines()
     told = tempme("index", tmp_path / "two", "--index", place, "--forget").stdout
-    assert told == f"Taken out of the index {place}: 1 files\n"
+    assert told == f"Removed from the index {place}: 1 file\n"

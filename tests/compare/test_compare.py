@@ -11,9 +11,9 @@ import pytest
 from PIL import Image
 
 from tempme_jax.compare import plot, report, runs
-from tempme_jax.training.flags import from_flags
-from tempme_jax.training.metrics import retrieval_metrics
-from tempme_jax.training.results import DIRECTIONS, MEASURES, summaries, write_results
+from tempme_jax.training.flags import parse_flags
+from tempme_jax.training.metrics import Bootstrap, measure_retrieval
+from tempme_jax.training.results import DIRECTIONS, MEASURES, summarize, write_results
 
 # ml_collections reads config files in a way that Python means to drop.
 pytestmark = pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")
@@ -25,8 +25,8 @@ GFLOPS = {"lora": 53.0, "tome": 40.2, "tempme": 34.8}
 def config_file(tmp_path):
     file = tmp_path / "small.py"
     file.write_text(
-        "from tempme_jax.training.flags import defaults\n\n\n"
-        "def get_config(method='tempme'):\n    return defaults(method)\n"
+        "from tempme_jax.training.flags import make_defaults\n\n\n"
+        "def get_config(method='tempme'):\n    return make_defaults(method)\n"
     )
     return file
 
@@ -40,10 +40,10 @@ def results_of(command):
     flags = flags_in(command)
     method, seed = flags["config"].split(":")[-1], int(flags["config.seed"])
     similarity = np.eye(40) + np.random.default_rng(seed).random((40, 40)) * 1.1
-    found = retrieval_metrics(similarity, np.arange(40))
-    config = from_flags(
+    found = measure_retrieval(similarity, np.arange(40), ties="average", intervals=Bootstrap(1000))
+    config = parse_flags(
         [flag for flag in command[3:] if not flag.startswith("--workdir")]
-    ).as_json()
+    ).to_json()
     return {
         **{"dataset": "moving_shapes", "variant": "default", "split": "test"},
         **{"pairs": 40, "texts": 40, "videos": 40, "id_hash": "0123456789ab"},
@@ -149,7 +149,7 @@ def test_one_failure_does_not_stop_the_others(config_file, capsys):
     assert compared(config_file, launch, seeds=2) == 1
     assert len(launch.commands) == 4
     out = capsys.readouterr().out
-    assert "lora, seed 1 (run 3 of 4): FAILED, exit code 3; the others go on" in out
+    assert "lora, seed 1 (run 3 of 4): FAILED, exit code 3; the others continue" in out
     assert "FAILED: exit code 3\n  step 3\n  it broke [here]\nTo run it alone: python -m" in out
     lora, tempme = table_in(out)
     assert (lora[:2], tempme[:2]) == (["lora", "1"], ["tempme", "2"])
@@ -179,7 +179,7 @@ def test_the_table_and_what_is_saved(config_file, capsys):
     launch = Runs()
     assert compared(config_file, launch, methods=["lora", "tome", "tempme"]) == 0
     out = capsys.readouterr().out
-    rows = summaries([results_of(command) for command in launch.commands])
+    rows = summarize([results_of(command) for command in launch.commands])
     r1, r_sum, rank = (rows[2]["text_to_video"][name] for name in ("R@1", "R-Sum", "MnR"))
     shown = [
         *("tempme", "3", "0.492", "34.8", "97"),
@@ -243,7 +243,7 @@ def test_bad_input_before_anything_runs(config_file, changes, error, message):
 
 
 def test_no_config_file(config_file):
-    with pytest.raises(FileNotFoundError, match="small.py:lora; name a file such as"):
+    with pytest.raises(FileNotFoundError, match="small.py:lora .did you mean .*small.py"):
         compared(config_file.with_name("small.py:lora"), Runs())
 
 
@@ -264,7 +264,7 @@ def test_the_plot(tmp_path):
         row("tome", 40.2, 42.8, 0.3, 2),
         row("tempme", 34.8, 46.1, None, 1),
     ]
-    plot.accuracy_and_cost(rows, tmp_path / "plot.png")
+    plot.plot_accuracy_over_cost(rows, tmp_path / "plot.png")
     with Image.open(tmp_path / "plot.png") as image:
         assert (image.format, image.size) == ("PNG", (1280, 880))
         pixels = np.asarray(image.convert("RGB"))
@@ -289,7 +289,7 @@ def test_names_in_the_plot_are_inside_and_hide_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr(plot, "place_names", keep)
     rows = [row(f"method {number}", 53.0, 43 + 0.02 * number, 0.2) for number in range(6)]
     rows += [row("a method with a long name", 60.0, 43.5, 0.1), row("lora", 30.0, 43.0, 0.1)]
-    plot.accuracy_and_cost(rows, tmp_path / "plot.png")
+    plot.plot_accuracy_over_cost(rows, tmp_path / "plot.png")
     assert len(drawn) == 8
     pairs = [(a, b) for number, a in enumerate(drawn) for b in drawn[:number]]
     assert [pair for pair in pairs if pair[0].overlaps(pair[1])] == []
@@ -307,8 +307,8 @@ def test_comparing_takes_no_device():
 def test_rows_of_a_table(config_file, capsys):
     """Two rows of one method, with other options; the paper's figures are apart, dashes if none."""
     rows = [
-        runs.Entry("A: 2/2", "tempme", ("--config.model.options.r=1",), {"gflops": 34.8}),
-        runs.Entry("B", "tempme", (), {"gflops": None, "R@1": 46.1}),
+        runs.Contender("A: 2/2", "tempme", ("--config.model.options.r=1",), {"gflops": 34.8}),
+        runs.Contender("B", "tempme", (), {"gflops": None, "R@1": 46.1}),
     ]
     assert compared(config_file, launch := Runs(), methods=rows, seeds=1) == 0
     assert launch.names == ["A__2_2/seed_0", "B/seed_0"]

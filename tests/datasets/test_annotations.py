@@ -28,7 +28,7 @@ def write(root, files):
 def videos_of(name, root, split, variant=None):
     kind = DATASETS[name]
     config = Storage(variant=variant or kind.VARIANTS[0])
-    return kind(data_dir=root / "prepared", root=root, config=config).videos(split)
+    return kind(data_dir=root / "prepared", root=root, config=config).list_videos(split)
 
 
 def msrvtt_files(trained_on=30):
@@ -125,9 +125,9 @@ def test_msrvtt_holds_out_a_fixed_part_for_validation(tmp_path):
 
 def test_held_out_are_500_of_the_published_sets():
     names = [f"video{number}" for number in range(9000)]
-    held_out = DATASETS["msrvtt"].held_out(names, 500)
+    held_out = DATASETS["msrvtt"].choose_held_out(names, 500)
     assert len(held_out) == 500
-    assert held_out == DATASETS["msrvtt"].held_out(names[::-1], 500)
+    assert held_out == DATASETS["msrvtt"].choose_held_out(names[::-1], 500)
 
 
 def test_activitynet_joins_sentences_to_a_paragraph(tmp_path):
@@ -162,23 +162,23 @@ def test_lsmdc_splits_at_tabs_and_keeps_quotes(tmp_path):
 def test_msrvtt_qa_reads_both_families(tmp_path, variant):
     kind, root = DATASETS["msrvtt_qa"], write(tmp_path, MSRVTT_QA)
     builder = kind(data_dir=tmp_path, root=root, config=Storage(variant=variant))
-    assert builder.answers() == ["ball", "cook"]
-    questions = builder.questions("test")
+    assert builder.read_answers() == ["ball", "cook"]
+    questions = builder.read_questions("test")
     assert [(asked.video_id, asked.label) for asked in questions] == [
         ("video1", 1),
         ("video1", None),
         ("video2", 0),
     ]
-    assert questions[0].kind == ("what" if variant == "jsonl" else "")
-    first, second = builder.videos("test")
+    assert questions[0].answer_type == ("what" if variant == "jsonl" else "")
+    first, second = builder.list_videos("test")
     assert first.captions == ("what does he do?", "who is it?") and first.file is None
     assert second.file == tmp_path / "videos/video2.mp4"
 
 
 def test_msrvtt_qa_trains_on_the_vocabulary_only(tmp_path):
     builder = DATASETS["msrvtt_qa"](data_dir=tmp_path, root=write(tmp_path, MSRVTT_QA))
-    assert [asked.answer for asked in builder.questions("train")] == ["cook", "ball"]
-    assert len(builder.questions("validation")) == 3
+    assert [asked.answer for asked in builder.read_questions("train")] == ["cook", "ball"]
+    assert len(builder.read_questions("validation")) == 3
 
 
 def test_folder_gathers_captions_and_clips(tmp_path):
@@ -226,13 +226,13 @@ BAD_FOLDERS = {
     "file;caption\na;b\n": r"line 1: there is no field 'caption'; the fields are 'file;caption'",
     "": r"captions.csv: is empty; expected the columns caption",
     FOLDER + "a.mp4,b\n\na.mp4,x,y\n": r"line 4: 3 fields, where the header has 2; put quotes",
-    FOLDER + 'a.mp4,"b\n': r"line 2: is no CSV \(unexpected end of data\)",
+    FOLDER + 'a.mp4,"b\n': r"line 2: is not CSV \(unexpected end of data\)",
     FOLDER + "a.mp4, \n": r"line 2: caption is empty; fill it in",
     FOLDER + ",b\n": r"line 2: there must be either a file or a video",
-    FOLDER + "/etc/passwd,b\n": r"line 2: '/etc/passwd' is no path within",
-    FOLDER + "a/../../b.mp4,b\n": r"line 2: 'a/../../b.mp4' is no path within",
-    FOLDER + "a\0.mp4,b\n": r"line 2: .* is no path within",
-    FOLDER + ".,b\n": r"line 2: '.' is no path within",
+    FOLDER + "/etc/passwd,b\n": r"line 2: '/etc/passwd' is not a path within",
+    FOLDER + "a/../../b.mp4,b\n": r"line 2: 'a/../../b.mp4' is not a path within",
+    FOLDER + "a\0.mp4,b\n": r"line 2: .* is not a path within",
+    FOLDER + ".,b\n": r"line 2: '.' is not a path within",
     FOLDER + "out/b.mp4,b\n": r"line 2: 'out/b.mp4' is a link that leads out of .*put the file it",
     "file,video,caption\na,b,c\n": r"line 2: there must be either a file or a video",
     "file,caption,split\na,b,val\n": r"line 2: unknown split 'val'; use train, validation, test",
@@ -257,7 +257,7 @@ def test_bad_folder_names_file_line_and_remedy(tmp_path, text, message):
 
 
 BAD_LINES = {
-    '{"file": "a", "caption": "b"}\n{"file": ': r"jsonl, line 2: is no JSON \(Expecting value\)",
+    '{"file": "a", "caption": "b"}\n{"file": ': r"jsonl, line 2: is not JSON \(Expecting value\)",
     '["a"]': r"line 1: must be an object with fields, not \['a'\]",
     '{"file": "a", "caption": 3}': r"line 1: caption must be text, not 3",
     '{"file": "a", "caption": "\\ud800"}': r"line 1: caption holds half a character",
@@ -265,7 +265,7 @@ BAD_LINES = {
     '{"file": "a", "caption": "c", "end": true}': r"line 1: end must be a number .* not True",
     '{"file": "a", "caption": "c", "end": NaN}': r"line 1: end must be a number .* not nan",
     '{"file": "a", "caption": "b"}\n{"file": "a", "text": "b"}': r"line 2: there is no field 'capt",
-    "[" * 100_000: r"line 1: is no JSON that can be read",
+    "[" * 100_000: r"line 1: is not JSON that can be read",
 }
 
 
@@ -289,7 +289,7 @@ BAD_FILES = [
     ("msrvtt", TEST_CSV, "video_id,sentence\na,b\na,c\n", "line 3: video_id 'a' is there twice"),
     ("msrvtt", TEST_CSV, "video_id,sentence\na,\n", "line 2: sentence is empty"),
     ("activitynet", "annotations/val_1.json", "[]", "val_1.json: must hold an object, not a list"),
-    ("activitynet", "annotations/val_1.json", "{\n  x", r"line 2: is no JSON \(Expecting prop"),
+    ("activitynet", "annotations/val_1.json", "{\n  x", r"line 2: is not JSON \(Expecting prop"),
     ("activitynet", "annotations/val_1.json", '{"v": 1, "v": 2}', "json: 'v' is there twice"),
     ("activitynet", "annotations/val_1.json", {"v": {}}, "'v': there is no field 'sentences'"),
     ("activitynet", "annotations/val_1.json", {"v": {"sentences": [1]}}, "'v': sentences must be"),
@@ -366,9 +366,9 @@ def test_links_are_followed_once(tmp_path):
     (tmp_path / "videos/disk").symlink_to(tmp_path / "elsewhere")
     (tmp_path / "elsewhere/loop").symlink_to(tmp_path / "videos")
     files = VideoFiles(tmp_path / "videos")
-    assert files.stemmed("a") == tmp_path / "videos/disk/a.mp4"
-    assert files.stemmed("b") == files.named("b.mp4") == tmp_path / "videos/b.mp4"
-    assert files.stemmed("notes") is None and files.named("notes.txt") is not None
+    assert files.find_stemmed("a") == tmp_path / "videos/disk/a.mp4"
+    assert files.find_stemmed("b") == files.find_named("b.mp4") == tmp_path / "videos/b.mp4"
+    assert files.find_stemmed("notes") is None and files.find_named("notes.txt") is not None
 
 
 def test_download_unpacks_side_by_side_and_nowhere_else(tmp_path):
@@ -395,6 +395,6 @@ def test_download_unpacks_side_by_side_and_nowhere_else(tmp_path):
 
 def test_download_refuses_what_is_no_zip_file(tmp_path):
     (tmp_path / "MSRVTT.zip").write_text("<html>moved</html>")
-    with pytest.raises(AnnotationError, match="MSRVTT.zip: is no zip file.*remove it and try"):
+    with pytest.raises(AnnotationError, match="MSRVTT.zip: is not a zip file.*remove it and try"):
         msrvtt.download(tmp_path, ["MSRVTT.zip"])
     assert not (tmp_path / "videos").exists()

@@ -25,7 +25,7 @@ def report(tmp_path_factory):
         container.mux(stream.encode())
     (root / "cut.mp4").write_bytes((root / "good.mp4").read_bytes()[:600])
     before = sorted(root.iterdir())
-    yield check.examine("folder", root, workers=1)
+    yield check.check_data_set("folder", root, workers=1)
     assert sorted(root.iterdir()) == before
 
 
@@ -53,7 +53,7 @@ def test_says_what_to_do_and_prints_it(report, capsys):
 
 
 def test_unusable_annotations_are_reported_not_raised(tmp_path, capsys):
-    report = check.examine("msrvtt", tmp_path, "7k")
+    report = check.check_data_set("msrvtt", tmp_path, "7k")
     assert [split.expected for split in report.splits] == [6510, 500, 1000]
     assert all("no such folder" in split.problem for split in report.splits)
     check.print_report(report)
@@ -66,7 +66,7 @@ def test_a_shorter_list_than_published_is_advised_of(tmp_path):
     (tmp_path / "videos").mkdir()
     text = "video_id,sentence\n" + "".join(f"video{n},a cat\n" for n in range(25))
     (tmp_path / "annotations/MSRVTT_JSFUSION_test.csv").write_text(text)
-    report = check.examine("msrvtt", tmp_path, deep=False)
+    report = check.check_data_set("msrvtt", tmp_path, deep=False)
     listed, missing = report.advice[-2:]
     assert listed.startswith("test: the annotation files list 25 videos, 1000 are published")
     assert missing.startswith("test: of 25 videos 25 are not there") and "MSRVTT.zip" in missing
@@ -76,7 +76,7 @@ def test_a_shorter_list_than_published_is_advised_of(tmp_path):
 def test_print_names_the_first_faults_and_counts_the_rest(tmp_path, capsys):
     faults = tuple(check.Fault(f"video{n}", f"video{n}.*", "not found") for n in range(25))
     split = check.SplitReport("test", 25, 25, 25, 0, faults)
-    check.print_report(check.Report("msrvtt", "9k", "[data]", (split,), ()))
+    check.print_report(check.SetReport("msrvtt", "9k", "[data]", (split,), ()))
     printed = capsys.readouterr().out
     assert "video9 " in printed and "video10 " not in printed and "and 15 more" in printed
     assert "in [data]" in printed
@@ -84,6 +84,6 @@ def test_print_names_the_first_faults_and_counts_the_rest(tmp_path, capsys):
 
 def test_unknown_names_are_refused_with_a_suggestion(tmp_path):
     with pytest.raises(ValueError, match="unknown data set: 'msrvt' .did you mean 'msrvtt'"):
-        check.examine("msrvt", tmp_path)
+        check.check_data_set("msrvt", tmp_path)
     with pytest.raises(ValueError, match="unknown variant: '8k'.*there are: 7k, 9k"):
-        check.examine("msrvtt", tmp_path, "8k")
+        check.check_data_set("msrvtt", tmp_path, "8k")

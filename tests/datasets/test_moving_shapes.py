@@ -10,10 +10,10 @@ from toy_clip import random_params
 from tempme_jax import create
 from tempme_jax.datasets import moving_shapes, shapes
 from tempme_jax.datasets.base import Storage
-from tempme_jax.datasets.moving_shapes import EDITION, SIZES, MovingShapes, write_video
+from tempme_jax.datasets.moving_shapes import EDITION, SIZES, MovingShapes, save_frames
 from tempme_jax.networks.architecture import Architecture
-from tempme_jax.training.batches import decode
-from tempme_jax.training.order import distinct_batches, pairs_of
+from tempme_jax.training.batches import decode_jpeg
+from tempme_jax.training.order import make_distinct_batches, make_pairs
 from tempme_jax.video.frames import read_frames
 from tempme_jax.video.workers import Request, decode_file
 
@@ -33,13 +33,13 @@ def drawn(motion, seed=0, noise=1):
 def builder(tmp_path, monkeypatch):
     """The set, of which nothing is drawn: its files are empty."""
     monkeypatch.setattr(shapes, "draw", lambda *_: None)
-    monkeypatch.setattr(moving_shapes, "write_video", lambda file, frames: file.touch())
+    monkeypatch.setattr(moving_shapes, "save_frames", lambda file, frames: file.touch())
     storage = Storage(variant="small", size=64, fps=None, least=FRAMES, most=FRAMES)
     return MovingShapes(data_dir=tmp_path / "prepared", root=tmp_path, config=storage)
 
 
 def test_all_motions():
-    motions = shapes.all_motions()
+    motions = shapes.list_motions()
     assert len(set(motions)) == len({motion.caption for motion in motions}) == 96
     assert MOTION.caption == "a red circle moves right then up"
     assert MOTION.reverse == shapes.Motion("red", "circle", "down", "left")
@@ -51,7 +51,7 @@ def test_all_motions():
 
 def test_places():
     """Right for half of the time, then up, at a steady speed, around a corner at (10, 20)."""
-    x, y = shapes.places(MOTION, np.array([10.0, 20.0])).T
+    x, y = shapes.compute_centres(MOTION, np.array([10.0, 20.0])).T
     step = 2 * shapes.LEG / shapes.FRAMES
     assert x[:12] == pytest.approx(10 + step * (np.arange(12) + 0.5))
     assert y[:12] == pytest.approx(np.full(12, 20 + shapes.LEG))
@@ -59,17 +59,17 @@ def test_places():
     assert y[12:] == pytest.approx(20 + shapes.LEG - step * (np.arange(12) + 0.5))
 
 
-@pytest.mark.parametrize("motion", shapes.all_motions()[:8], ids=str)
+@pytest.mark.parametrize("motion", shapes.list_motions()[:8], ids=str)
 def test_a_reverse_goes_the_same_way_back(motion):
     corner = np.array([12.5, 17.0])
-    back = shapes.places(motion.reverse, corner)[::-1]
-    assert shapes.places(motion, corner) == pytest.approx(back)
+    back = shapes.compute_centres(motion.reverse, corner)[::-1]
+    assert shapes.compute_centres(motion, corner) == pytest.approx(back)
 
 
-@pytest.mark.parametrize("motion", shapes.all_motions(), ids=str)
+@pytest.mark.parametrize("motion", shapes.list_motions(), ids=str)
 def test_shapes_stay_in_the_picture(motion):
     for corner in ((18 + i, 18 + j) for i in (-3, 3) for j in (-3, 3)):
-        places = shapes.places(motion, np.array(corner, float))
+        places = shapes.compute_centres(motion, np.array(corner, float))
         assert places.min() >= shapes.RADIUS[1]
         assert places.max() <= shapes.SIDE - shapes.RADIUS[1]
 
@@ -97,8 +97,8 @@ def files(tmp_path_factory):
     """A motion and its reverse, written as the set writes them."""
     folder = tmp_path_factory.mktemp("files")
     made = [folder / "there.mp4", folder / "back.mp4"]
-    write_video(made[0], drawn(MOTION))
-    write_video(made[1], drawn(MOTION.reverse, noise=2))
+    save_frames(made[0], drawn(MOTION))
+    save_frames(made[1], drawn(MOTION.reverse, noise=2))
     return made
 
 
@@ -106,7 +106,7 @@ def files(tmp_path_factory):
 def read(files):
     """The frames that training sees of both files: evenly spread, and stored as JPEG."""
     requests = [Request(file=str(f), size=64, fps=None, least=FRAMES, most=FRAMES) for f in files]
-    return [np.stack([decode(jpeg) for jpeg in decode_file(r).frames]) for r in requests]
+    return [np.stack([decode_jpeg(jpeg) for jpeg in decode_file(r).frames]) for r in requests]
 
 
 def test_frames_read_from_a_file_do_not_tell_the_direction(files, read):
@@ -122,7 +122,7 @@ def test_frames_read_from_a_file_do_not_tell_the_direction(files, read):
 
 
 def test_files_are_the_same_each_time_and_whole(files, tmp_path):
-    write_video(tmp_path / "again.mp4", drawn(MOTION))
+    save_frames(tmp_path / "again.mp4", drawn(MOTION))
     assert (tmp_path / "again.mp4").read_bytes() == files[0].read_bytes()
     assert [file.name for file in tmp_path.iterdir()] == ["again.mp4"]  # nothing unfinished
 
@@ -134,7 +134,7 @@ def test_listed_videos(builder, monkeypatch):
         shapes, "draw", lambda _, look, noise: seeds.append((look.random(), noise.random()))
     )
     monkeypatch.setitem(SIZES["small"], "train", 2)
-    listed = {split: builder.videos(split) for split in builder.SPLITS}
+    listed = {split: builder.list_videos(split) for split in builder.SPLITS}
     assert {split: len(videos) for split, videos in listed.items()} == {
         "train": 192, "validation": 96, "test": 96,
     }  # fmt: skip
@@ -147,21 +147,21 @@ def test_listed_videos(builder, monkeypatch):
         assert video.file.is_file()
         assert f"edition-{EDITION}" in video.file.parts
     before = {video.file: video.file.stat().st_mtime_ns for video in listed["test"]}
-    assert {v.file: v.file.stat().st_mtime_ns for v in builder.videos("test")} == before
+    assert {v.file: v.file.stat().st_mtime_ns for v in builder.list_videos("test")} == before
 
 
 def test_captions_and_groups(builder):
-    videos = builder.videos("test")
+    videos = builder.list_videos("test")
     captions = [video.captions[0] for video in videos]
     assert len(set(captions)) == len(videos) == 96
     by_group = collections.defaultdict(list)
     for video in videos:
         by_group[video.group].append(video.captions[0])
-    motions = {motion.caption: motion for motion in shapes.all_motions()}
+    motions = {motion.caption: motion for motion in shapes.list_motions()}
     for one, other in by_group.values():  # each is a pair
         assert motions[one].reverse == motions[other]
-    pairs = pairs_of([video.captions for video in videos], [video.group for video in videos])
-    for batch in distinct_batches(pairs, 32, np.random.default_rng(0)):
+    pairs = make_pairs([video.captions for video in videos], [video.group for video in videos])
+    for batch in make_distinct_batches(pairs, 32, np.random.default_rng(0)):
         texts = {pairs.texts[i] for i in batch}
         assert {motions[text].reverse.caption for text in texts} == texts
 

@@ -10,7 +10,7 @@ import tempme_jax
 from tempme_jax.cli import main
 from tempme_jax.datasets import moving_shapes, shapes
 
-MOTIONS = shapes.all_motions()
+MOTIONS = shapes.list_motions()
 # Ten videos with their reverses, of all colours and shapes.
 PAIRS = [(i, MOTIONS.index(m.reverse)) for i, m in enumerate(MOTIONS) if m < m.reverse][::5]
 

@@ -13,9 +13,9 @@ from huggingface_hub import constants
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
-from tempme_jax import doctor
 from tempme_jax.cli import main
 from tempme_jax.doctor import hardware, metadata, software, storage
+from tempme_jax.doctor import report as doctor
 from tempme_jax.doctor.finding import Finding, State
 
 NEEDS = (
@@ -24,7 +24,8 @@ NEEDS = (
     "new-one<3",
     "absent-one>=1",
     "elsewhere>=1; sys_platform == 'nowhere'",
-    "av>=17",
+    "av>=18.1",
+    "starlette>=0.49.1",
     "absent-ray>=2; extra == 'ray'",
     "torch==2.13.0; extra == 'torch'",
     "good-one>=1; extra == 'test'",
@@ -58,32 +59,32 @@ def install(folder, name, version, *needs, extras=()):
 
 
 def test_versions_against_the_metadata(libraries):
-    found = {library.name: library for library in metadata.required()}
+    found = {library.name: library for library in metadata.list_required()}
     assert {name: library.fault for name, library in found.items()} == {
         "good-one": "",
-        "old-one": "too old",
-        "new-one": "too new",
+        "old-one": "out of range",
+        "new-one": "out of range",
         "absent-one": "missing",
-        "av": "too old",
-        "starlette": "too old",
+        "av": "out of range",
+        "starlette": "out of range",
     }
     assert [name for name, library in found.items() if library.unsafe] == ["av", "starlette"]
-    assert metadata.python("3.10.1").fault == "too old"
+    assert metadata.compare_python("3.10.1").fault == "out of range"
 
 
 def test_what_is_wrong_has_a_cure(libraries, monkeypatch):
     monkeypatch.setattr(software, "LINES", 4)
-    ok, *lines, rest = software.libraries()
+    ok, *lines, rest = software.check_libraries()
     assert (ok.state, ok.text) == (State.OK, "1 of 6 are in range: good-one 1.5")
     assert {line.state for line in (*lines, rest)} == {State.MISSING}
     assert [f"{line.text}: {line.cure}" for line in lines] == [
-        "av 17.0 is too old, and has known security holes: pip install 'av>=18.1,>=17'",
-        "starlette 0.40.0 is too old, and has known security holes: "
+        "av 17.0 is out of range and has known security holes: pip install 'av>=18.1'",
+        "starlette 0.40.0 is out of range and has known security holes: "
         "pip install 'starlette>=0.49.1'",
-        "old-one 2.0 is too old: pip install 'old-one>=2.1,<3'",
-        "new-one 3.0 is too new: pip install 'new-one<3'",
+        "old-one 2.0 is out of range: pip install 'old-one>=2.1,<3'",
+        "new-one 3.0 is out of range: pip install 'new-one<3'",
     ]
-    assert rest.text.startswith("1 more are not: absent-one")
+    assert rest.text.startswith("1 more are missing or out of range: absent-one")
     assert rest.values == {"absent-one": "missing"}
 
 
@@ -91,40 +92,40 @@ def test_what_is_wrong_has_a_cure(libraries, monkeypatch):
     ("version", "limits", "fault"),
     [
         ("2.13.0+cpu", "==2.13.0", ""),
-        ("2.12.0", "==2.13.0", "too old"),
-        ("2.14.0", "==2.13.0", "too new"),
+        ("2.12.0", "==2.13.0", "out of range"),
+        ("2.14.0", "==2.13.0", "out of range"),
         ("0.12.1.dev7", ">=0.10.2,<0.13", ""),
-        ("1.5", ">=1,!=1.5", "not allowed"),
-        ("2.0", "~=1.4", "too new"),
+        ("1.5", ">=1,!=1.5", "out of range"),
+        ("2.0", "~=1.4", "out of range"),
     ],
 )
 def test_faults(version, limits, fault):
-    assert metadata.fault(Version(version), set(SpecifierSet(limits))) == fault
+    assert metadata.find_fault(Version(version), SpecifierSet(limits)) == fault
 
 
 def test_extras_are_optional(libraries):
-    here, *lines = software.extras()
+    here, *lines = software.check_extras()
     # good-one[none] wants new-one of any version, which is here.
-    assert (here.state, here.text) == (State.OK, "all is here for TPUs")
+    assert (here.state, here.text) == (State.OK, "complete for TPUs")
     assert {line.state for line in lines} == {State.OPTIONAL}
     assert [line.text for line in lines] == [
         "ray, for `tempme index --ray`",
-        "torch, for the tests against PyTorch (torch 2.1 is too old)",
-        "test, for the tests (old-one 2.0 is too old)",
+        "torch, for the tests against PyTorch (torch 2.1 is out of range)",
+        "test, for the tests (old-one 2.0 is out of range)",
         "cuda12 or cuda13, for NVIDIA GPUs",
     ]
-    assert lines[0].cure == software.install("ray")
+    assert lines[0].cure == software.make_install_command("ray")
     assert lines[3].values["cuda12"] == ["gpu-plugin>=1"]
 
 
 def test_how_it_is_installed(monkeypatch, tmp_path):
-    root = doctor.__file__.removesuffix("/tempme_jax/doctor/__init__.py")
+    root = doctor.__file__.removesuffix("/tempme_jax/doctor/report.py")
     monkeypatch.chdir(tmp_path)
-    assert software.install("ray") == f"pip install -e '{root}[ray]'"
+    assert software.make_install_command("ray") == f"pip install -e '{root}[ray]'"
     monkeypatch.chdir(root)
-    assert software.install() == "pip install -e ."
+    assert software.make_install_command() == "pip install -e ."
     monkeypatch.setattr(software, "__file__", str(tmp_path / "lib/tempme_jax/doctor/software.py"))
-    assert software.install("ray") == "pip install 'tempme-jax[ray]'"
+    assert software.make_install_command("ray") == "pip install 'tempme-jax[ray]'"
 
 
 def broken():
@@ -136,7 +137,7 @@ def test_a_probe_that_fails_is_a_line():
     report = doctor.examine({"memory": broken})
     assert [finding.text for finding in report.findings] == [
         "half",
-        "could not be found out: OSError: a [broken] library",
+        "the check failed: OSError: a [broken] library",
     ]
     assert report.findings[1].state == State.UNKNOWN and report.ready
     assert not doctor.examine({"devices": broken}).ready
@@ -161,13 +162,13 @@ def test_a_bad_machine_fits_a_screen():
     long = "a long text " * 12
     bad = [Finding("libraries", State.MISSING, long, "pip install one") for _ in range(8)]
     lacking = [Finding("extras", State.OPTIONAL, "ray", "pip install ray") for _ in range(9)]
-    lines = doctor.as_text(doctor.examine({"all": lambda: bad + lacking})).splitlines()
+    lines = doctor.format_text(doctor.examine({"all": lambda: bad + lacking})).splitlines()
     assert len(lines) <= 30
     assert max(map(len, lines)) <= 100
     assert lines[-3:] == [
-        "What is optional and not here: tempme doctor --json",
+        "Optional parts that are missing: tempme doctor --json",
         "",
-        "Not ready: see what is MISSING.",
+        "Not ready: see the lines that begin with MISSING.",
     ]
     assert lines.count(" " * 22 + "pip install one") == 8
 
@@ -176,7 +177,7 @@ def test_this_machine():
     report = doctor.examine()
     topics = [finding.topic for finding in report.findings]
     assert {"libraries", "decoders", "devices", "cpus", "compiled", "weights"} <= {*topics}
-    assert len(doctor.as_text(report).splitlines()) <= 30
+    assert len(doctor.format_text(report).splitlines()) <= 30
     by_topic = {finding.topic: finding for finding in report.findings}
     assert by_topic["devices"].values["platform"] == "cpu"
     assert by_topic["decoders"].values["h264"] is True
@@ -186,9 +187,9 @@ def test_this_machine():
 
 def test_a_decoder_that_is_not_there(monkeypatch):
     monkeypatch.setitem(software.DECODERS, "hevc", ("no-such-decoder",))
-    assert list(software.decoders())[1].state == State.PROBLEM
+    assert list(software.check_decoders())[1].state == State.PROBLEM
     monkeypatch.setitem(software.DECODERS, "h264", ("no-such-decoder",))
-    found, lost = software.decoders()
+    found, lost = software.check_decoders()
     assert "h264" not in found.text and found.values["vp9"]
     assert (lost.state, lost.text) == (State.MISSING, "h264, hevc cannot be decoded here")
 
@@ -207,10 +208,10 @@ def test_a_gpu_that_is_not_used(said, extra, tmp_path, monkeypatch):
     (tmp_path / "nvidia-smi").chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
     monkeypatch.setattr(hardware.importlib.util, "find_spec", lambda name: None)
-    (found,) = hardware.idle_gpu(None)
-    assert (found.state, found.cure) == (State.PROBLEM, software.install(extra))
+    (found,) = hardware.explain_idle_gpu(None)
+    assert (found.state, found.cure) == (State.PROBLEM, software.make_install_command(extra))
     assert found.text == "NVIDIA H100 is here, but JAX does not use it"
-    (found,) = hardware.idle_gpu("cpu")
+    (found,) = hardware.explain_idle_gpu("cpu")
     assert found.cure == "unset JAX_PLATFORMS"
 
 
@@ -218,7 +219,7 @@ def test_devices_of_one_kind_are_one_line(monkeypatch):
     stats = {"bytes_limit": 60 * 2**30}
     gpu = types.SimpleNamespace(platform="gpu", device_kind="H100", memory_stats=lambda: stats)
     monkeypatch.setattr(jax, "devices", lambda: [gpu] * 8)
-    (found,) = hardware.devices()
+    (found,) = hardware.check_devices()
     assert found.text == "JAX computes on 8 gpu: H100, 60.0 GiB each that JAX may use"
     assert found.values["memory"] == [60 * 2**30] * 8
 
@@ -228,18 +229,20 @@ def test_no_device(monkeypatch):
         raise RuntimeError("Unable to initialize backend")
 
     monkeypatch.setattr(jax, "devices", devices)
-    assert next(hardware.devices()).text.startswith("JAX finds no device: Unable to initialize")
-    assert not doctor.examine({"devices": hardware.devices}).ready
+    assert next(hardware.check_devices()).text.startswith(
+        "JAX finds no device: Unable to initialize"
+    )
+    assert not doctor.examine({"devices": hardware.check_devices}).ready
 
 
 def test_clip_in_the_cache(tmp_path, monkeypatch):
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
-    (found,) = storage.weights()
+    (found,) = storage.check_weights()
     assert found.state == State.OPTIONAL and "no CLIP" in found.text
     for name in ("models--openai--clip-one", "models--google--bert", "datasets--my--clips"):
         (tmp_path / name / "snapshots" / "abc").mkdir(parents=True)
         (tmp_path / name / "snapshots" / "abc" / "model.safetensors").write_bytes(bytes(1000))
-    (found,) = storage.weights()
+    (found,) = storage.check_weights()
     assert (found.state, found.values["clip"]) == (State.OK, {"openai/clip-one": 1000})
     assert "openai/clip-one" in found.text
 
@@ -251,11 +254,11 @@ def test_limits_only_where_they_are_a_problem(monkeypatch):
         monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage)
         monkeypatch.setattr(sys, "getfilesystemencoding", lambda: encoding)
         monkeypatch.setattr(storage.pathlib.Path, "is_dir", lambda folder: True)
-        return {finding.topic: finding for finding in storage.limits()}
+        return {finding.topic: finding for finding in storage.check_limits()}
 
     assert limited(resource.RLIM_INFINITY, 2**30, "utf-8") == {}
     found = limited(256, 64 * 2**20, "ascii")
     assert found.keys() == {"names", "files", "shared"}
-    assert found["files"].text.startswith("only 256 ")
+    assert found["files"].text.startswith("only 256 files ")
     assert found["files"].cure == "ulimit -n 1024"
     assert {finding.state for finding in found.values()} == {State.PROBLEM}

@@ -7,6 +7,7 @@ import hypothesis.strategies as st
 import jax
 import jax.export
 import jax.numpy as jnp
+import jaxtyping
 import numpy as np
 import pytest
 
@@ -14,9 +15,9 @@ from tempme_jax.adapters.base import Adapter
 from tempme_jax.adapters.lora import LoRA
 from tempme_jax.adapters.prompt import Prompt
 from tempme_jax.networks.architecture import Architecture
-from tempme_jax.networks.attention import Attention, attend, causal_bias
+from tempme_jax.networks.attention import Attention, attend, make_causal_bias
 from tempme_jax.networks.clip import Clip
-from tempme_jax.parameters import shapes
+from tempme_jax.parameters import find_shapes
 from tempme_jax.reducers.base import Reducer
 from tempme_jax.reducers.tempme import TempMe
 
@@ -35,7 +36,7 @@ def make(adapter=None, reducer=TEMPME, dtype=None):
     network = Clip(TOY, adapter or Adapter(), reducer, dtype)
     flat = {
         path: np.random.default_rng(sum(map(ord, "/".join(path)))).standard_normal(shape) * 0.3
-        for path, shape in shapes(network, FRAMES).items()
+        for path, shape in find_shapes(network, FRAMES).items()
     }
     tree = flax.traverse_util.unflatten_dict({p: jnp.float32(a) for p, a in flat.items()})
     return network, {"params": tree}
@@ -128,7 +129,7 @@ def test_what_follows_the_end_of_a_text_changes_nothing(adapter):
 
 def test_learned_tokens_stand_behind_the_first_word():
     """Each of 3 words sees the words up to itself and, but for the first, 2 learned tokens."""
-    visible = causal_bias(3, 5)[0, 0, 0] == 0
+    visible = make_causal_bias(3, 5)[0, 0, 0] == 0
     np.testing.assert_array_equal(visible, [[1, 0, 0, 0, 0], [1, 1, 0, 1, 1], [1, 1, 1, 1, 1]])
 
 
@@ -162,6 +163,20 @@ def test_the_encoder_exports_for_other_devices():
     assert exported.platforms == ("cpu", "cuda", "tpu")
     again = exported.call(params, PIXELS, MASK)
     np.testing.assert_allclose(again, encode(params, PIXELS, MASK), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("method", "arrays"),
+    [
+        ("encode_video", (PIXELS[:, :, :16, :16],)),
+        ("encode_video", (PIXELS[..., :1],)),
+        ("encode_text", (np.ones(7, np.int32),)),
+    ],
+)
+def test_wrong_shapes_stop_at_the_entrance(method, arrays):
+    network, params = make()
+    with pytest.raises((AssertionError, jaxtyping.TypeCheckError)):
+        jax.eval_shape(lambda: network.apply(params, *map(jnp.asarray, arrays), method=method))
 
 
 def test_too_many_ids_say_how_many_there_can_be():

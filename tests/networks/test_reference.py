@@ -11,12 +11,14 @@ import reference_weights
 from repository import FIXTURES
 
 from tempme_jax import methods
-from tempme_jax.losses import contrastive_loss, similarity
-from tempme_jax.networks.clip import Block, Clip
+from tempme_jax.losses import compute_contrastive_loss, compute_similarity
+from tempme_jax.networks.block import Block
+from tempme_jax.networks.clip import Clip
 from tempme_jax.parameters import split
-from tempme_jax.training.optim import learning_rate, optimizer
-from tempme_jax.training.step import Objective, TrainState, train_step, unchanged
-from tempme_jax.weights.files import architecture_of
+from tempme_jax.training.config import TrainSettings
+from tempme_jax.training.optim import make_learning_rate, make_optimizer
+from tempme_jax.training.step import Objective, TrainState, leave_unchanged, train_step
+from tempme_jax.weights.files import infer_architecture
 from tempme_jax.weights.layouts import read_layout, write_layout
 
 FOLDER = FIXTURES / "reference"
@@ -36,18 +38,18 @@ def published(stem):
     patch, _, frames, _, method, joins = CASES[stem]
     sizes = dict(reference_weights.TINY, patch=patch)
     arrays = {
-        f"clip.{name}": a for name, a in reference_weights.clip_state_dict(**sizes).items()
-    } | reference_weights.tempme_state_dict(sizes, frames, joins)
+        f"clip.{name}": a for name, a in reference_weights.make_clip_state_dict(**sizes).items()
+    } | reference_weights.make_tempme_state_dict(sizes, frames, joins)
     _, params = read_layout(arrays)
-    arch = architecture_of(params)
+    arch = infer_architecture(params)
     network = Clip(arch, *methods.build(method, arch, frames))
     return network, params, arrays
 
 
 def inputs(stem):
     _, batch, frames, words, _, _ = CASES[stem]
-    pixels = reference_weights.video(stem, batch, frames).transpose(0, 1, 3, 4, 2)
-    ids, mask = reference_weights.token_ids(batch, words, 512)
+    pixels = reference_weights.make_video(stem, batch, frames).transpose(0, 1, 3, 4, 2)
+    ids, mask = reference_weights.make_token_ids(batch, words, 512)
     return jnp.asarray(pixels), jnp.asarray(ids, jnp.int32), jnp.asarray(mask, bool)
 
 
@@ -121,7 +123,7 @@ def trained_and_frozen(params):
 def make_loss(network, frozen):
     def loss(trained, pixels, ids, mask):
         video, text = network.apply(tree(frozen | trained), pixels, None, ids, mask)
-        return contrastive_loss(similarity(text, video, frozen["logit_scale",]))
+        return compute_contrastive_loss(compute_similarity(text, video, frozen["logit_scale",]))
 
     return loss
 
@@ -162,17 +164,18 @@ def test_training_for_eight_steps():
     golden = np.load(FOLDER / "tiny_training.npz")
     network, params, _ = published("tiny_b32_f12")
     trainable, frozen = split(network, tree(params)["params"])
-    rate = learning_rate(6e-4, 8, 0.25)
-    update = optimizer(rate)
+    settings = TrainSettings(warmup=0.25)
+    rate = make_learning_rate(settings, 8)
+    update = make_optimizer(settings, rate)
     state = TrainState(jnp.int32(0), jax.tree.map(jnp.asarray, trainable), update.init(trainable))
-    objective = PixelObjective(network)
-    ids, mask = reference_weights.token_ids(4, 32, 512)
+    objective = PixelObjective(network, gradient_cache=0, temperature=0.0)
+    ids, mask = reference_weights.make_token_ids(4, 32, 512)
     batch = {"ids": jnp.asarray(ids, jnp.int32), "text_mask": jnp.asarray(mask, bool)}
     for i in range(8):
         np.testing.assert_allclose(rate(i), golden["learning_rate"][i], rtol=1e-6, atol=1e-12)
-        pixels = reference_weights.video(f"train.{i}", 4, 12).transpose(0, 1, 3, 4, 2)
+        pixels = reference_weights.make_video(f"train.{i}", 4, 12).transpose(0, 1, 3, 4, 2)
         given = batch | {"frames": jnp.asarray(pixels), "frame_mask": jnp.ones((4, 12), bool)}
-        state, measured = train_step(objective, update, unchanged, state, frozen, given)
+        state, measured = train_step(objective, update, leave_unchanged, state, frozen, given)
         assert_close(measured["loss"], golden["loss"][i], f"loss of step {i}")
         assert_close(measured["gradient_norm"], golden["grad_norm"][i], f"gradient norm of {i}")
     assert int(state.step) == 8

@@ -5,14 +5,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tempme_jax.networks.tokens import Tokens, from_frames, join_clips
+from tempme_jax.networks.tokens import Tokens, join_clips, make_tokens
 from tempme_jax.reducers.base import merge_tokens
 
 
 def numbered(frames=4, patches=2):
     """One video in which frame f holds class token 10 f and patches 10 f + 1, 10 f + 2."""
     x = 10.0 * np.arange(frames)[:, None] + np.arange(1 + patches)
-    return from_frames(jnp.asarray(x[None, :, :, None]), None, trace=True)
+    return make_tokens(jnp.asarray(x[None, :, :, None]), None, trace=True)
 
 
 def test_joining_puts_class_tokens_first():
@@ -32,7 +32,7 @@ def test_joining_needs_whole_groups():
 
 def test_masked_frames_have_size_zero():
     mask = jnp.array([[True, True, False]])
-    tokens = from_frames(jnp.ones((1, 3, 5, 2)), mask, trace=False)
+    tokens = make_tokens(jnp.ones((1, 3, 5, 2)), mask, trace=False)
     np.testing.assert_array_equal(tokens.size[0].sum(axis=1), [5, 5, 0])
     assert tokens.source is None
 
@@ -51,7 +51,7 @@ def test_source_map_counts_are_the_sizes(group):
 
     @jax.jit
     def reduce(x):
-        tokens = from_frames(x, None, trace=True)
+        tokens = make_tokens(x, None, trace=True)
         tokens = join_clips(merge_tokens(tokens, tokens.x, 7), group)
         return merge_tokens(tokens, tokens.x, tokens.x.shape[2] - 2)
 

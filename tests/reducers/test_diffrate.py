@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from frame_tower import FRAMES, TOY, at_one_site, check_masked_frames, encoder
+from frame_tower import FRAMES, TOY, check_masked_frames, make_encoder, reduce_one_site
 
 from tempme_jax import costs
 from tempme_jax.adapters.lora import LoRA
@@ -12,9 +12,9 @@ from tempme_jax.networks import macs
 from tempme_jax.networks.architecture import ARCHITECTURES
 from tempme_jax.networks.clip import Clip
 from tempme_jax.networks.tokens import Stage
-from tempme_jax.reducers.base import keep
+from tempme_jax.reducers.base import keep_tokens
 from tempme_jax.reducers.diffrate import DiffRate
-from tempme_jax.reducers.schedule import schedule
+from tempme_jax.reducers.schedule import make_schedule
 
 REDUCER = DiffRate(prune=(17, 15, 11, 7), merge=(17, 12, 11, 5))
 CLIP = Clip(TOY, LoRA(rank=2), REDUCER)
@@ -44,7 +44,7 @@ def test_agrees_with_a_slow_loop(prune, merge):
     rng = np.random.default_rng(prune)
     x, score = rng.standard_normal((3, 10, 4)), rng.random((3, 10))
     size = rng.uniform(1, 4, (3, 10))
-    reduced = at_one_site(DiffRate((prune,), (merge,)), x, size, score)
+    reduced = reduce_one_site(DiffRate((prune,), (merge,)), x, size, score)
     assert reduced.x.shape[2] == merge
     held = np.asarray(reduced.source).reshape(3, 9)
     for frame in range(3):
@@ -60,7 +60,7 @@ def test_one_frame_by_hand():
     x = np.array([[[9.0, 9.0], [5.0, 0.0], [1.0, 0.0], [3.0, 4.0], [0.0, 2.0]]])
     score = np.array([[0.5, 0.05, 0.1, 0.2, 0.15]])
     size = np.array([[1.0, 1.0, 2.0, 3.0, 1.0]])
-    reduced = at_one_site(DiffRate((4,), (3,)), x, size, score)
+    reduced = reduce_one_site(DiffRate((4,), (3,)), x, size, score)
     np.testing.assert_allclose(reduced.x[0, 0], [[9, 9], [2, 2], [0, 2]], rtol=1e-6)
     np.testing.assert_allclose(reduced.size[0, 0], [1, 3 + 2 * 0.6, 1], rtol=1e-6)
     np.testing.assert_array_equal(reduced.source, [[-1, 1, 1, 2]])
@@ -69,14 +69,14 @@ def test_one_frame_by_hand():
 def test_the_unlike_add_nothing_to_a_size():
     """A negative similarity would make sizes that have no logarithm."""
     x = np.array([[[1.0, 0.0], [1.0, 0.0], [-1.0, 0.1]]])
-    reduced = at_one_site(DiffRate((3,), (2,)), x, np.ones((1, 3)), np.array([[1.0, 0.5, 0.2]]))
+    reduced = reduce_one_site(DiffRate((3,), (2,)), x, np.ones((1, 3)), np.array([[1.0, 0.5, 0.2]]))
     np.testing.assert_array_equal(reduced.size[0, 0], [1, 1])
     np.testing.assert_allclose(reduced.x[0, 0, 1], [0, 0.05], atol=1e-7)
 
 
 def test_nothing_is_done_where_as_many_are_kept():
     stage = Stage(clips=2, n_cls=1, attention=17, mlp=17)
-    assert REDUCER.after_attention(0, stage) is keep
+    assert REDUCER.after_attention(0, stage) is keep_tokens
     assert DiffRate((17, 17), (14, 14)).stage(1, Stage(1, 1, 14, 14)).mlp == 14
 
 
@@ -86,7 +86,7 @@ def test_of_kept_tokens_the_gradient_is_whole():
     score = np.array([[0.0, 0.5, 0.4, 0.3, 0.2]])
 
     def total(x, score):
-        reduced = at_one_site(DiffRate((4,), (3,)), x, np.ones((1, 5)), score)
+        reduced = reduce_one_site(DiffRate((4,), (3,)), x, np.ones((1, 5)), score)
         return reduced.x.sum() + reduced.size.sum()
 
     of_x, of_score = jax.grad(total, argnums=(0, 1))(jnp.float32(x), jnp.float32(score))
@@ -97,7 +97,7 @@ def test_of_kept_tokens_the_gradient_is_whole():
 
 @pytest.fixture(scope="module")
 def model():
-    return encoder(REDUCER)
+    return make_encoder(REDUCER)
 
 
 def test_masked_frames_change_nothing(model):
@@ -132,7 +132,7 @@ def test_schedules_of_the_specification():
 @pytest.mark.parametrize(("patches", "depth"), [(1, 1), (1, 3), (4, 2), (16, 4), (256, 24)])
 def test_schedules_of_other_sizes(patches, depth):
     reducer, tokens = kept_by(patches, depth), 1 + patches
-    stages = schedule(reducer, frames=2, tokens=tokens, depth=depth)
+    stages = make_schedule(reducer, frames=2, tokens=tokens, depth=depth)
     assert stages[0].mlp == tokens
     assert stages[-1].out == (tokens if depth == 1 else max(2, round(0.4 * tokens)))
 
@@ -149,9 +149,9 @@ def test_schedules_of_other_sizes(patches, depth):
 def test_costs_of_the_specification(backbone, frames, mac, paper, left):
     arch = ARCHITECTURES[backbone]
     network = Clip(arch, LoRA(), kept_by(arch.patches, arch.depth))
-    counted = macs.multiply_accumulates(network, frames)
+    counted = macs.count_macs(network, frames)
     assert np.array(counted) / 1e9 == pytest.approx([mac, paper], abs=1e-3)
-    assert costs.tokens_left(network, macs.list_stages(network, frames)) == frames * left
+    assert costs.count_output_tokens(network, macs.list_stages(network, frames)) == frames * left
 
 
 def test_nothing_is_learned_but_lora():
@@ -160,7 +160,7 @@ def test_nothing_is_learned_but_lora():
 
 
 def test_attention_counts_sizes():
-    assert all(REDUCER.proportional(layer) for layer in range(TOY.depth))
+    assert all(REDUCER.is_proportional(layer) for layer in range(TOY.depth))
 
 
 def test_lists_become_tuples():
@@ -176,7 +176,7 @@ def test_lists_become_tuples():
         (lambda: DiffRate((5, 4), (5, 5)), r"merge=\(5, 5\) must nowhere be more than prune"),
         (lambda: DiffRate((5, 4), (5, 4)).check(3), "for each of the 3 blocks; they have 2 and 2"),
         (
-            lambda: schedule(kept_by(196, 12), frames=1, tokens=50, depth=12),
+            lambda: make_schedule(kept_by(196, 12), frames=1, tokens=50, depth=12),
             "begins with 197, and there are 50; begin with 50 or fewer",
         ),
     ],

@@ -9,27 +9,28 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from random_weights import random_tree
+from random_weights import make_random_tree
 
 from tempme_jax import costs
 from tempme_jax.adapters.base import Adapter
-from tempme_jax.losses import contrastive_loss, similarity
+from tempme_jax.losses import compute_contrastive_loss, compute_similarity
 from tempme_jax.networks import macs
 from tempme_jax.networks.architecture import ARCHITECTURES, Architecture
 from tempme_jax.networks.clip import Clip
-from tempme_jax.parameters import initialise, join, shapes, split
+from tempme_jax.parameters import find_shapes, initialise, join, split
 from tempme_jax.reducers.base import Reducer
 from tempme_jax.reducers.diffrate import DiffRate
 from tempme_jax.reducers.diffrate_search import (
     DiffRateSearch,
-    choices,
-    kept_patches,
-    mostly_all,
+    compute_chance,
+    count_kept_patches,
+    list_choices,
+    make_initial_logits,
     prune_and_merge_in_place,
-    staying,
 )
 from tempme_jax.training import optim, printing
-from tempme_jax.training.flags import from_flags
+from tempme_jax.training.config import TrainSettings
+from tempme_jax.training.flags import parse_flags
 
 # ml_collections reads config files in a way that Python means to drop.
 pytestmark = pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")
@@ -48,21 +49,23 @@ REAL = jnp.array([[True] * 4, [True, True, False, False]])
 def test_a_choice_by_hand():
     """Of 3, 2 or 1 patches, chosen with 1/2, 1/4, 1/4: 2.25 are expected, and 3 kept."""
     logits = jnp.log(jnp.array([0.5, 0.25, 0.25]))
-    np.testing.assert_allclose(staying(logits, 3, 1), [1, 0.75, 0.5], rtol=1e-6)
-    kept, slope = jax.value_and_grad(lambda logits: kept_patches(staying(logits, 3, 1)))(logits)
+    np.testing.assert_allclose(compute_chance(logits, 3, 1), [1, 0.75, 0.5], rtol=1e-6)
+    kept, slope = jax.value_and_grad(
+        lambda logits: count_kept_patches(compute_chance(logits, 3, 1))
+    )(logits)
     assert kept == 3
     np.testing.assert_allclose(slope, [0.5 * 0.75, 0.25 * -0.25, 0.25 * -1.25], atol=1e-6)
 
 
 def test_a_whole_expectation_is_not_rounded_up():
-    assert kept_patches(jnp.array([1.0, 1.00002, 0.0])) == 2
-    assert kept_patches(jnp.zeros(3)) == 1
+    assert count_kept_patches(jnp.array([1.0, 1.00002, 0.0])) == 2
+    assert count_kept_patches(jnp.zeros(3)) == 1
 
 
 def test_coarse_choices_begin_with_all():
-    np.testing.assert_array_equal(choices(10, 4), [10, 6, 2])
+    np.testing.assert_array_equal(list_choices(10, 4), [10, 6, 2])
     np.testing.assert_allclose(
-        staying(jnp.log(jnp.array([0.5, 0.25, 0.25])), 10, 4),
+        compute_chance(jnp.log(jnp.array([0.5, 0.25, 0.25])), 10, 4),
         [1, 1, 0.75, 0.75, 0.75, 0.75, 0.5, 0.5, 0.5, 0.5],
         rtol=1e-6,
     )
@@ -92,7 +95,7 @@ def test_one_frame_by_hand():
 
 def random_params(seed, scale=2.0):
     """Of the toy; the rates are anything."""
-    params = random_tree(CLIP, FRAMES)
+    params = make_random_tree(CLIP, FRAMES)
     rng = np.random.default_rng(seed)
     for layer in range(1, TOY.depth):
         params["video"][f"block_{layer}"]["rates"] = {
@@ -122,7 +125,9 @@ ENCODE = jax.jit(encode, static_argnums=0)
 def test_what_is_found_computes_the_same():
     """Tokens of size 0 are as good as gone: DiffRate with these rates gives the same vectors."""
     params = random_params(1)
-    found = SEARCH.found(params)  # both, nothing, and merging of what has merged before
+    found = SEARCH.read_found_options(
+        params
+    )  # both, nothing, and merging of what has merged before
     assert found == {"prune": (17, 13, 10, 10), "merge": (17, 10, 10, 5)}
     fixed = Clip(TOY, Adapter(), DiffRate(**found))
     ours, tokens = ENCODE(CLIP, params, pixels_of(), REAL)
@@ -140,10 +145,10 @@ def test_what_is_found_computes_the_same():
 
 def test_masks_of_one_are_plain_clip():
     """As at the start of the toy: of 16 patches more than 15 are expected to stay."""
-    fresh = initialise(CLIP, FRAMES, {p for p in shapes(CLIP, FRAMES) if "rates" in p}, seed=0)
+    fresh = initialise(CLIP, FRAMES, {p for p in find_shapes(CLIP, FRAMES) if "rates" in p}, seed=0)
     params = without_rates(random_params(0))
     all_of_it = flax.traverse_util.unflatten_dict(flax.traverse_util.flatten_dict(params) | fresh)
-    assert SEARCH.found(all_of_it) == {"prune": (17,) * 4, "merge": (17,) * 4}
+    assert SEARCH.read_found_options(all_of_it) == {"prune": (17,) * 4, "merge": (17,) * 4}
     ours, tokens = ENCODE(CLIP, all_of_it, pixels_of(), REAL)
     plain, _ = ENCODE(Clip(TOY, Adapter(), Reducer()), params, pixels_of(), REAL)
     np.testing.assert_allclose(ours, plain, atol=1e-6)
@@ -151,7 +156,7 @@ def test_masks_of_one_are_plain_clip():
 
 
 def gmac(reducer):
-    return macs.multiply_accumulates(Clip(TOY, Adapter(), reducer), FRAMES)[0] / 1e9
+    return macs.count_macs(Clip(TOY, Adapter(), reducer), FRAMES)[0] / 1e9
 
 
 def test_what_is_found_is_shown_as_flags(capsys):
@@ -159,7 +164,7 @@ def test_what_is_found_is_shown_as_flags(capsys):
     found = {"prune": (17, 13, 10, 10, 9, 9), "merge": (17, 10, 10, 5, 5, 5)}
     printing.print_found_rates(found)
     flags = shlex.split(capsys.readouterr().out.split(": ", 1)[1])
-    config = from_flags(["--config=configs/moving_shapes.py:diffrate", *flags])
+    config = parse_flags(["--config=configs/moving_shapes.py:diffrate", *flags])
     assert {name: config.model.options[name] for name in found} == found
     printing.print_found_rates({})
     assert capsys.readouterr().out == ""
@@ -168,21 +173,23 @@ def test_what_is_found_is_shown_as_flags(capsys):
 @pytest.mark.parametrize("seed", range(6))
 def test_what_is_found_fits_and_costs_what_the_penalty_says(seed):
     params = random_params(seed, scale=3.0)
-    found = SEARCH.found(params)
+    found = SEARCH.read_found_options(params)
     reducer = DiffRate(**found)  # checks itself
     reducer.check(TOY.depth)
     for before, after in itertools.pairwise(zip(*found.values(), strict=True)):
         assert before[1] >= after[0] >= after[1]
-    np.testing.assert_allclose(SEARCH.cost(params, TOY, FRAMES), gmac(reducer), rtol=1e-5)
+    np.testing.assert_allclose(SEARCH.compute_cost(params, TOY, FRAMES), gmac(reducer), rtol=1e-5)
     on_target = DiffRateSearch(granularity=1, target=gmac(reducer))
-    assert on_target.penalty(params, TOY, FRAMES) == pytest.approx(0, abs=1e-12)
+    assert on_target.compute_penalty(params, TOY, FRAMES) == pytest.approx(0, abs=1e-12)
 
 
 def test_the_target_is_that_of_fixed_rates():
     params = random_params(0)
     fixed = DiffRate().resolve(patches=16, frames=FRAMES, depth=TOY.depth)
-    difference = SEARCH.cost(params, TOY, FRAMES) - gmac(fixed)
-    np.testing.assert_allclose(SEARCH.penalty(params, TOY, FRAMES), 1e10 * difference**2, rtol=1e-3)
+    difference = SEARCH.compute_cost(params, TOY, FRAMES) - gmac(fixed)
+    np.testing.assert_allclose(
+        SEARCH.compute_penalty(params, TOY, FRAMES), 1e10 * difference**2, rtol=1e-3
+    )
 
 
 @pytest.mark.parametrize(("target", "sign"), [(1e-5, 1), (1.0, -1)])
@@ -190,11 +197,11 @@ def test_the_penalty_pushes_every_block_towards_its_target(target, sign):
     """The slope along keeping more: positive above the target, negative below."""
     params = random_params(0)
     search = DiffRateSearch(granularity=1, target=target)
-    slopes = jax.grad(search.penalty)(params, TOY, FRAMES)
+    slopes = jax.grad(search.compute_penalty)(params, TOY, FRAMES)
     for layer in range(1, TOY.depth):
         for name in ("prune", "merge"):
             logits = params["video"][f"block_{layer}"]["rates"][name]
-            more = jax.grad(lambda logits: staying(logits, 16, 1).sum())(logits)
+            more = jax.grad(lambda logits: compute_chance(logits, 16, 1).sum())(logits)
             slope = slopes["video"][f"block_{layer}"]["rates"][name]
             assert sign * (slope @ more) > 0
 
@@ -203,18 +210,18 @@ def test_training_goes_to_the_target():
     """From the start, with the contrastive loss, which reaches every rate that it can reach."""
     params = random_params(0)
     for layer in range(1, TOY.depth):
-        start = {name: mostly_all(jax.random.key(0), (16,)) for name in ("prune", "merge")}
+        start = {name: make_initial_logits(jax.random.key(0), (16,)) for name in ("prune", "merge")}
         params["video"][f"block_{layer}"]["rates"] = start
     trainable, frozen = split(CLIP, params)
     ids = jnp.asarray([[28, 3, 5, 29], [28, 4, 29, 0]], jnp.int32)
-    optimizer = optim.optimizer(lambda count: 0.1, weight_decay=0)
+    optimizer = optim.make_optimizer(TrainSettings(weight_decay=0.0), lambda count: 0.1)
 
     def loss(trainable, with_penalty):
         params = join(trainable, frozen)
         video, text = CLIP.apply({"params": params}, pixels_of(), REAL, ids, ids > 0)
-        task = contrastive_loss(similarity(text, video, params["logit_scale"]))
-        penalty = SEARCH.penalty(params, TOY, FRAMES)
-        return task + with_penalty * penalty, SEARCH.cost(params, TOY, FRAMES)
+        task = compute_contrastive_loss(compute_similarity(text, video, params["logit_scale"]))
+        penalty = SEARCH.compute_penalty(params, TOY, FRAMES)
+        return task + with_penalty * penalty, SEARCH.compute_cost(params, TOY, FRAMES)
 
     @jax.jit
     def step(trainable, state, with_penalty):
@@ -245,21 +252,21 @@ def test_the_start_keeps_nearly_all(backbone, granularity, kept):
     patches = ARCHITECTURES[backbone].patches
     search = DiffRateSearch().resolve(patches=patches, frames=12, depth=12)
     assert search.granularity == granularity
-    assert len(choices(patches, granularity)) == 49
-    start = mostly_all(jax.random.key(0), (49,))
-    assert kept_patches(staying(start, patches, granularity)) == kept
+    assert len(list_choices(patches, granularity)) == 49
+    start = make_initial_logits(jax.random.key(0), (49,))
+    assert count_kept_patches(compute_chance(start, patches, granularity)) == kept
     rates = {f"block_{layer}": {"rates": {"prune": start, "merge": start}} for layer in range(12)}
     left = (1 + patches, *11 * [1 + kept])
     network = Clip(ARCHITECTURES[backbone], Adapter(), DiffRate(prune=left, merge=left))
-    cost = jax.jit(lambda rates: search.cost({"video": rates}, network.arch, 64))(rates)
-    assert cost == pytest.approx(macs.multiply_accumulates(network, 64)[0] / 1e9, rel=1e-6)
+    cost = jax.jit(lambda rates: search.compute_cost({"video": rates}, network.arch, 64))(rates)
+    assert cost == pytest.approx(macs.count_macs(network, 64)[0] / 1e9, rel=1e-6)
 
 
 def test_counts():
     """All tokens to the end; 49 choices of 11 blocks, in pruning and in merging."""
     arch = ARCHITECTURES["ViT-B/32"]
     search = DiffRateSearch().resolve(patches=49, frames=12, depth=12)
-    counted = costs.count(Clip(arch, Adapter(), search), 12)
+    counted = costs.count_costs(Clip(arch, Adapter(), search), 12)
     assert counted.trainable == 11 * 2 * 49
     assert counted.tokens == 12 * 50
     assert counted.mac == pytest.approx(52.906, abs=5e-4)
@@ -271,7 +278,7 @@ def test_counts():
         (lambda: DiffRateSearch(granularity=0), "granularity=0 must be a whole number of 1"),
         (lambda: DiffRateSearch(target=-1), "target=-1 must be a positive number"),
         (lambda: DiffRateSearch(weight=0), "weight=0 must be a positive number"),
-        (lambda: DiffRateSearch(granularity=1).check(1), "there is no other to search in"),
+        (lambda: DiffRateSearch(granularity=1).check(1), "needs a model of 2 blocks or more"),
     ],
 )
 def test_mistakes_are_named(call, message):

@@ -4,16 +4,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from frame_tower import FRAMES, TOY, at_one_site, check_masked_frames, encoder
+from frame_tower import FRAMES, TOY, check_masked_frames, make_encoder, reduce_one_site
 
 from tempme_jax import costs
 from tempme_jax.adapters.lora import LoRA
 from tempme_jax.networks.architecture import ARCHITECTURES
 from tempme_jax.networks.clip import Clip
 from tempme_jax.networks.tokens import Stage
-from tempme_jax.reducers.base import keep
+from tempme_jax.reducers.base import keep_tokens
 from tempme_jax.reducers.evit import EViT
-from tempme_jax.reducers.schedule import schedule
+from tempme_jax.reducers.schedule import make_schedule
 
 REDUCER = EViT().resolve(patches=TOY.patches, frames=FRAMES, depth=TOY.depth)
 CLIP = Clip(TOY, LoRA(rank=2), REDUCER)
@@ -41,7 +41,7 @@ def test_agrees_with_a_slow_loop(fuse):
     rng = np.random.default_rng(0)
     x, score = rng.standard_normal((3, 9, 5)), rng.random((3, 9))
     size = rng.integers(1, 4, (3, 9)).astype(float)
-    reduced = at_one_site(EViT(keep=0.6, layers=(0,), fuse=fuse), x, size, score)
+    reduced = reduce_one_site(EViT(keep=0.6, layers=(0,), fuse=fuse), x, size, score)
     held = np.asarray(reduced.source).reshape(3, 8)
     for frame in range(3):
         slow = evit_slowly(x[frame], size[frame], score[frame], 5, fuse)
@@ -54,7 +54,7 @@ def test_agrees_with_a_slow_loop(fuse):
 def test_one_frame_by_hand():
     """Of patches 10, 20, 30, 40 half is kept, the most attended first; 0.1 and 0.2 are summed."""
     x, score = np.arange(0.0, 50, 10)[None, :, None], np.array([[0.1, 0.1, 0.2, 0.2, 0.4]])
-    reduced = at_one_site(EViT(keep=0.5, layers=(0,)), x, np.ones((1, 5)), score)
+    reduced = reduce_one_site(EViT(keep=0.5, layers=(0,)), x, np.ones((1, 5)), score)
     np.testing.assert_allclose(reduced.x[0, 0, :, 0], [0, 40, 20, 0.1 * 10 + 0.2 * 30], rtol=1e-6)
     np.testing.assert_array_equal(reduced.size[0, 0], [1, 1, 1, 2])
     np.testing.assert_array_equal(reduced.source, [[3, 2, 3, 1]])
@@ -65,7 +65,7 @@ def test_the_fused_weights_have_a_gradient_and_the_choice_has_none():
     score = np.array([[0.2, 0.3, 0.1, 0.15, 0.25, 0.05]])
 
     def total(score):
-        return at_one_site(EViT(keep=0.5, layers=(0,)), x, np.ones((1, 6)), score).x.sum()
+        return reduce_one_site(EViT(keep=0.5, layers=(0,)), x, np.ones((1, 6)), score).x.sum()
 
     slope = jax.grad(total)(jnp.float32(score))
     dropped = np.array([False, False, True, False, False, True])
@@ -74,8 +74,8 @@ def test_the_fused_weights_have_a_gradient_and_the_choice_has_none():
 
 def test_all_kept_is_nothing_done():
     reducer = EViT(keep=1.0, layers=(0,))
-    assert reducer.after_attention(0, Stage(clips=1, n_cls=1, attention=5, mlp=5)) is keep
-    assert REDUCER.after_attention(0, Stage(clips=1, n_cls=1, attention=5, mlp=5)) is keep
+    assert reducer.after_attention(0, Stage(clips=1, n_cls=1, attention=5, mlp=5)) is keep_tokens
+    assert REDUCER.after_attention(0, Stage(clips=1, n_cls=1, attention=5, mlp=5)) is keep_tokens
 
 
 def test_shares_are_exact():
@@ -86,7 +86,7 @@ def test_shares_are_exact():
 
 @pytest.fixture(scope="module")
 def model():
-    return encoder(REDUCER)
+    return make_encoder(REDUCER)
 
 
 def test_masked_frames_change_nothing(model):
@@ -109,7 +109,7 @@ def test_sizes_count_patches(model):
 def test_tokens_of_the_specification(backbone, kept):
     patches = ARCHITECTURES[backbone].patches
     reducer = EViT().resolve(patches=patches, frames=12, depth=12)
-    stages = schedule(reducer, frames=12, tokens=1 + patches, depth=12)
+    stages = make_schedule(reducer, frames=12, tokens=1 + patches, depth=12)
     assert reducer.layers == (3, 6, 9)
     assert tuple(stages[layer].mlp for layer in (3, 6, 9)) == kept
     assert tuple(stages[layer].attention for layer in (4, 7, 10)) == kept
@@ -119,7 +119,7 @@ def test_tokens_of_the_specification(backbone, kept):
 def test_costs_of_the_specification():
     arch = ARCHITECTURES["ViT-B/32"]
     reducer = EViT().resolve(patches=arch.patches, frames=12, depth=arch.depth)
-    counted = costs.count(Clip(arch, LoRA(), reducer), 12)
+    counted = costs.count_costs(Clip(arch, LoRA(), reducer), 12)
     assert counted.mac == pytest.approx(37.186, abs=5e-4)
     assert counted.paper == pytest.approx(37.264, abs=5e-4)
     assert counted.tokens == 12 * 21

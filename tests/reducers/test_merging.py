@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from slow_merging import match_slowly, merge_slowly
 
-from tempme_jax.reducers.merging import match, max_merged, merge, rank_of
+from tempme_jax.reducers.merging import limit_merges, match, merge, rank_scores
 
 
 def test_four_tokens_by_hand():
@@ -30,7 +30,9 @@ def test_discarded_tokens_are_gone():
 
 
 def test_ranks_with_ties_by_hand():
-    np.testing.assert_array_equal(rank_of(jnp.array([1.0, 3.0, 1.0, 2.0, 3.0])), [3, 0, 4, 2, 1])
+    np.testing.assert_array_equal(
+        rank_scores(jnp.array([1.0, 3.0, 1.0, 2.0, 3.0])), [3, 0, 4, 2, 1]
+    )
 
 
 @pytest.mark.parametrize(
@@ -105,6 +107,6 @@ def test_half_precision_stays_and_kept_tokens_are_exact():
 
 
 def test_too_many_to_merge_says_how_many_can():
-    assert max_merged(10, 3) == 3
+    assert limit_merges(10, 3) == 3
     with pytest.raises(ValueError, match=r"r=4 .* of 10 tokens 3 are class tokens.*0\.\.3"):
         match(jnp.ones((10, 2)), 4, n_cls=3)

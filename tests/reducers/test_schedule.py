@@ -4,8 +4,8 @@ import pytest
 
 from tempme_jax import methods
 from tempme_jax.networks.architecture import Architecture
-from tempme_jax.reducers.schedule import schedule
-from tempme_jax.reducers.tempme import TempMe, even_groups
+from tempme_jax.reducers.schedule import make_schedule
+from tempme_jax.reducers.tempme import TempMe, choose_groups
 from tempme_jax.reducers.tome import ToMe
 
 B32, B16 = Architecture(), Architecture(patch=16)
@@ -13,7 +13,7 @@ B32, B16 = Architecture(), Architecture(patch=16)
 
 def trace(arch, frames, method="tempme", **options):
     _, reducer = methods.build(method, arch, frames, options)
-    stages = schedule(reducer, frames=frames, tokens=1 + arch.patches, depth=arch.depth)
+    stages = make_schedule(reducer, frames=frames, tokens=1 + arch.patches, depth=arch.depth)
     return [(s.clips, s.attention, s.mlp) for s in stages]
 
 
@@ -52,8 +52,8 @@ def test_the_paper_s_settings_are_found():
 
 
 def test_groups_of_other_numbers_of_frames():
-    assert even_groups(16, 3) == (2, 2, 4)
-    assert even_groups(24, 3) == (2, 3, 4)
+    assert choose_groups(16, 3) == (2, 2, 4)
+    assert choose_groups(24, 3) == (2, 3, 4)
     assert trace(B32, 7)[-1][0] == trace(B32, 2)[-1][0] == trace(B32, 1)[-1][0] == 1
 
 

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from random_weights import random_tree
+from random_weights import make_random_tree
 
 from tempme_jax import costs
 from tempme_jax.adapters.base import Adapter
@@ -15,11 +15,11 @@ from tempme_jax.adapters.lora import LoRA
 from tempme_jax.networks import macs
 from tempme_jax.networks.architecture import Architecture
 from tempme_jax.networks.clip import Clip
-from tempme_jax.networks.tokens import from_frames
-from tempme_jax.parameters import join, shapes, split
+from tempme_jax.networks.tokens import make_tokens
+from tempme_jax.parameters import find_shapes, join, split
 from tempme_jax.reducers.base import Reducer
-from tempme_jax.reducers.schedule import schedule
-from tempme_jax.reducers.sta import STA, accumulate, drop_seen, importance
+from tempme_jax.reducers.schedule import make_schedule
+from tempme_jax.reducers.sta import STA, accumulate, compute_importance, drop_repeated
 
 B32, B16 = Architecture(), Architecture(patch=16)
 TOY = Architecture(
@@ -31,7 +31,7 @@ FRAMES = 4
 
 def trace(reducer, arch=B32, frames=12):
     reducer = reducer.resolve(patches=arch.patches, frames=frames, depth=arch.depth)
-    return schedule(reducer, frames=frames, tokens=1 + arch.patches, depth=arch.depth)
+    return make_schedule(reducer, frames=frames, tokens=1 + arch.patches, depth=arch.depth)
 
 
 def keep_slowly(x, keys, r, *, backwards):
@@ -61,7 +61,7 @@ def keep_slowly(x, keys, r, *, backwards):
 
 @functools.partial(jax.jit, static_argnames=("n_out", "backwards"))
 def dropped(x, keys, mask, *, n_out, backwards=False):
-    return drop_seen(from_frames(x, mask, trace=True), keys, n_out, backwards=backwards)
+    return drop_repeated(make_tokens(x, mask, trace=True), keys, n_out, backwards=backwards)
 
 
 def random_frames(*shape, seed=0):
@@ -107,8 +107,10 @@ def test_two_frames_by_hand(important, second):
 
 
 def test_importance_of_equal_patches_is_finite():
-    np.testing.assert_array_equal(importance(jnp.ones((1, 2, 3, 4))), np.zeros((1, 2, 3)))
-    np.testing.assert_allclose(importance(jnp.array([[[[1.0], [-3], [2]]]])), [[[0, 1, 0.5]]])
+    np.testing.assert_array_equal(compute_importance(jnp.ones((1, 2, 3, 4))), np.zeros((1, 2, 3)))
+    np.testing.assert_allclose(
+        compute_importance(jnp.array([[[[1.0], [-3], [2]]]])), [[[0, 1, 0.5]]]
+    )
 
 
 @pytest.mark.parametrize("backwards", [False, True])
@@ -137,9 +139,10 @@ def test_laws_of_a_tower():
     network = toy_clip(STA(), LoRA(rank=2))
     assert network.reducer == STA(drop=(2, 1, 1), layers=(0, 1, 2))
     assert (
-        shapes(network, FRAMES).keys() == shapes(toy_clip(Reducer(), LoRA(rank=2)), FRAMES).keys()
+        find_shapes(network, FRAMES).keys()
+        == find_shapes(toy_clip(Reducer(), LoRA(rank=2)), FRAMES).keys()
     )
-    trainable, frozen = split(network, random_tree(network, FRAMES))
+    trainable, frozen = split(network, make_random_tree(network, FRAMES))
     frames = jax.random.normal(jax.random.key(0), (3, 24, 24, 3))
     # The same three frames, before and behind one that is masked.
     pixels = jnp.full((2, FRAMES, 24, 24, 3), 99.0).at[0, :3].set(frames).at[1, 1:].set(frames)
@@ -184,10 +187,10 @@ def test_published_trace_and_cost():
     ):
         reducer = reducer.resolve(patches=49, frames=12, depth=12)
         network = Clip(B32, LoRA(), reducer)
-        counted = macs.multiply_accumulates(network, 12)
+        counted = macs.count_macs(network, 12)
         assert [count / 1e9 for count in counted] == pytest.approx([mac, paper], abs=5e-4)
     assert costs.count_trainable(network, 12) == 491_520
-    assert costs.tokens_left(network.copy(adapter=Adapter()), tuple(stages)) == 12 * 26
+    assert costs.count_output_tokens(network.copy(adapter=Adapter()), tuple(stages)) == 12 * 26
 
 
 def test_drops_follow_the_patches():
@@ -207,7 +210,7 @@ def test_drops_follow_the_patches():
         (lambda: STA(drop=-1), "drop=-1 must be a list of whole numbers"),
         (
             lambda: trace(STA(drop=(12, 20, 4))),
-            r"drop=20 is too large behind block 4: 38 tokens are left .* a number in 0\.\.18",
+            r"drop=20 is too large after block 4: 38 tokens are left .* a number in 0\.\.18",
         ),
     ],
 )

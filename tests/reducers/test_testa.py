@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from random_weights import random_tree
+from random_weights import make_random_tree
 from slow_merging import match_slowly, merge_slowly
 
 from tempme_jax import costs
@@ -15,11 +15,12 @@ from tempme_jax.adapters.base import Adapter
 from tempme_jax.adapters.lora import LoRA
 from tempme_jax.networks import macs
 from tempme_jax.networks.architecture import Architecture
-from tempme_jax.networks.clip import Block, Clip
-from tempme_jax.networks.tokens import Evidence, Stage, from_frames
-from tempme_jax.parameters import initialise, join, pretrained_paths, shapes, split
+from tempme_jax.networks.block import Block
+from tempme_jax.networks.clip import Clip
+from tempme_jax.networks.tokens import Evidence, Stage, make_tokens
+from tempme_jax.parameters import find_shapes, initialise, join, list_pretrained_paths, split
 from tempme_jax.reducers.base import Reducer
-from tempme_jax.reducers.schedule import schedule
+from tempme_jax.reducers.schedule import make_schedule
 from tempme_jax.reducers.testa import TESTA, AcrossFrames, match_frames
 
 B32, B16 = Architecture(), Architecture(patch=16)
@@ -38,7 +39,7 @@ def clip_of(reducer, adapter=None, arch=TOY, frames=FRAMES):
 
 def trace(reducer, arch=B32, frames=12):
     reducer = clip_of(reducer, arch=arch, frames=frames).reducer
-    return schedule(reducer, frames=frames, tokens=1 + arch.patches, depth=arch.depth)
+    return make_schedule(reducer, frames=frames, tokens=1 + arch.patches, depth=arch.depth)
 
 
 def match_frames_slowly(keys, real, r, vote):
@@ -114,7 +115,7 @@ def test_a_block_agrees_with_a_slow_loop():
     rng = np.random.default_rng(0)
     x, size = rng.standard_normal((2, t, n, d)), rng.integers(1, 4, (2, t, n))
     size[1, 3] = 0
-    tokens = from_frames(jnp.float32(x), None, trace=True).replace(size=jnp.float32(size))
+    tokens = make_tokens(jnp.float32(x), None, trace=True).replace(size=jnp.float32(size))
     tree = jax.eval_shape(lambda: block.init(jax.random.key(0), tokens, stage)["params"])
     params = jax.tree.map(lambda a: rng.standard_normal(a.shape) * 0.5, tree)
     apply = jax.jit(lambda params, tokens: block.apply({"params": params}, tokens, stage))
@@ -169,7 +170,7 @@ def test_frames_merge_by_size_and_without_gate_all_is_added():
 
     x = jnp.array([[1.0, 2.0], [5.0, 6.0], [7.0, 8.0]])[None, :, :, None]
     size = jnp.array([[[1.0, 3.0], [1.0, 1.0], [1.0, 1.0]]])
-    tokens = from_frames(x, None, trace=True).replace(size=size)
+    tokens = make_tokens(x, None, trace=True).replace(size=size)
     for gate, added in ((False, 10), (True, 0)):
         module = AcrossFrames(2, gate, "mean")
         call = functools.partial(module.init_with_output, jax.random.key(0), attend=attend)
@@ -183,7 +184,7 @@ def test_frames_merge_by_size_and_without_gate_all_is_added():
 def test_laws_of_a_tower():
     """Masks, the source map, the weight of frames; and gradients reach all that trains."""
     network = clip_of(TESTA(r=1, layers=(1, 2)))
-    trainable, frozen = split(network, random_tree(network, FRAMES))
+    trainable, frozen = split(network, make_random_tree(network, FRAMES))
     mask = jnp.array([[True, True, True, False], [True, True, True, True]])
     pixels = jax.random.normal(jax.random.key(0), (2, FRAMES, 24, 24, 3))
 
@@ -216,9 +217,9 @@ def test_laws_of_a_tower():
 def test_a_fresh_one_that_merges_nothing_is_the_backbone():
     network = clip_of(TESTA(r=0, r_frame=0, r_patch=0))
     plain = clip_of(Reducer(), Adapter())
-    backbone = random_tree(plain, FRAMES)
+    backbone = make_random_tree(plain, FRAMES)
     fresh = initialise(
-        network, FRAMES, shapes(network, FRAMES).keys() - pretrained_paths(TOY), seed=1
+        network, FRAMES, find_shapes(network, FRAMES).keys() - list_pretrained_paths(TOY), seed=1
     )
     assert ("video", "block_2", "across_frames", "gamma") in fresh
     params = flax.traverse_util.unflatten_dict(flax.traverse_util.flatten_dict(backbone) | fresh)
@@ -241,11 +242,11 @@ def test_published_trace_and_cost():
     ]  # fmt: skip
     assert [s.temporal for s in stages] == [0] * 8 + [12, 11, 10, 9]
     network = clip_of(TESTA(), LoRA(), B32, 12)
-    counted = macs.multiply_accumulates(network, 12)
+    counted = macs.count_macs(network, 12)
     projections = 4 * 768 * 512 / 1e9
     expected = [40.514 - projections, 40.599]
     assert [count / 1e9 for count in counted] == pytest.approx(expected, abs=5e-4)
-    assert costs.tokens_left(network, tuple(stages)) == 8 * 22
+    assert costs.count_output_tokens(network, tuple(stages)) == 8 * 22
     assert costs.count_trainable(network, 12) == 592_896
     assert costs.count_trainable(clip_of(TESTA(gate=False), LoRA(), B32, 12), 12) == 589_824
 
@@ -253,7 +254,7 @@ def test_published_trace_and_cost():
 def test_options_follow_the_backbone():
     reducer = TESTA().resolve(patches=196, frames=12, depth=12)
     assert reducer == TESTA(r=10, layers=(8, 9, 10, 11), r_frame=1, r_patch=12)
-    assert [reducer.proportional(layer) for layer in (7, 8)] == [True, False]
+    assert [reducer.is_proportional(layer) for layer in (7, 8)] == [True, False]
     assert trace(TESTA(), B16)[-1] == Stage(8, 1, attention=81, mlp=69, temporal=9)
     toy = TESTA(r=1, layers=(2,), r_patch=1)
     assert TESTA().resolve(patches=16, frames=8, depth=3) == toy

@@ -13,15 +13,15 @@ import tempme_jax
 from tempme_jax.model import Drawn
 from tempme_jax.search.errors import VideoIndexError
 from tempme_jax.search.header import (
-    described,
-    differences,
-    fingerprint,
-    header_of,
-    open_again,
-    refuse_other,
+    describe_model,
+    describe_source,
+    hash_parameters,
+    list_differences,
+    make_header,
+    open_model,
     refuse_other_method,
+    refuse_other_model,
     refuse_other_sampling,
-    source_of,
 )
 from tempme_jax.search.indexing.windows import Sampling
 
@@ -31,7 +31,7 @@ SAMPLING = Sampling(frames=toy_index.FRAMES)
 @pytest.fixture(scope="module")
 def file(tmp_path_factory):
     file = tmp_path_factory.mktemp("weights") / "model.safetensors"
-    toy_index.model().save(file)
+    toy_index.make_model().save(file)
     return file
 
 
@@ -39,7 +39,7 @@ def file(tmp_path_factory):
 def plain(tmp_path_factory):
     """A plain CLIP, of which a method learns more than the file holds."""
     file = tmp_path_factory.mktemp("weights") / "clip.safetensors"
-    toy_index.model("clip").save(file)
+    toy_index.make_model("clip").save(file)
     return file
 
 
@@ -50,7 +50,7 @@ def adapted(plain, **options):
 
 def header(file):
     model = tempme_jax.load(file)
-    return json.loads(json.dumps(header_of(model, source_of(file), SAMPLING)))
+    return json.loads(json.dumps(make_header(model, describe_source(file), SAMPLING)))
 
 
 def altered(model, by):
@@ -63,24 +63,24 @@ def altered(model, by):
 
 def test_the_same_file_is_the_same_model(file):
     first, second = tempme_jax.load(file), tempme_jax.load(file)
-    assert fingerprint(first) == fingerprint(second)
-    assert described(first) == described(second)
-    assert differences(described(first), described(second)) == []
-    assert len(fingerprint(first)) == 64
+    assert hash_parameters(first) == hash_parameters(second)
+    assert describe_model(first) == describe_model(second)
+    assert list_differences(describe_model(first), describe_model(second)) == []
+    assert len(hash_parameters(first)) == 64
 
 
 def test_other_weights_are_another_model(file):
     model = tempme_jax.load(file)
     nearly = altered(model, lambda array: np.nextafter(np.float32(array), np.float32(99)))
-    others = [toy_index.model(seed=1), toy_index.model("clip"), nearly]
-    assert len({fingerprint(one) for one in (model, *others)}) == 4
+    others = [toy_index.make_model(seed=1), toy_index.make_model("clip"), nearly]
+    assert len({hash_parameters(one) for one in (model, *others)}) == 4
 
 
 def test_what_was_drawn_counts_by_its_seed(plain):
     """Not by its bits, in which the draws of two kinds of devices differ."""
     model, again, other = adapted(plain), adapted(plain), adapted(plain, seed=1)
     assert model.drawn.paths and model.drawn.seed == 0
-    assert fingerprint(model) == fingerprint(again) != fingerprint(other)
+    assert hash_parameters(model) == hash_parameters(again) != hash_parameters(other)
     paths = model.drawn.paths
 
     def nudged(path, array):
@@ -89,79 +89,87 @@ def test_what_was_drawn_counts_by_its_seed(plain):
 
     params = jax.tree_util.tree_map_with_path(nudged, model.params)
     nearly = dataclasses.replace(model, params=params)
-    assert fingerprint(nearly) == fingerprint(model)
+    assert hash_parameters(nearly) == hash_parameters(model)
     trained = dataclasses.replace(nearly, drawn=Drawn())
-    assert fingerprint(trained) not in (fingerprint(model), fingerprint(other))
+    assert hash_parameters(trained) not in (hash_parameters(model), hash_parameters(other))
 
 
 def test_options_of_the_method_count(plain):
     model = adapted(plain)
     options = toy_index.OPTIONS["tempme"] | {"r": 0}
-    found = differences(described(model), described(adapted(plain, method_options=options)))
+    found = list_differences(
+        describe_model(model), describe_model(adapted(plain, method_options=options))
+    )
     assert found == ["r 1, not 0"]
     other = dataclasses.replace(model, num_frames=8, max_words=16)
-    assert differences(described(model), described(other)) == [
+    assert list_differences(describe_model(model), describe_model(other)) == [
         "max_words 32, not 16",
         "num_frames 4, not 8",
     ]
 
 
 def test_settings_that_only_one_version_knows_do_not_count(file):
-    made = described(tempme_jax.load(file))
+    made = describe_model(tempme_jax.load(file))
     older = {**made, "options": {**made["options"], "forgotten": 1}, "old": 2}
-    assert differences(older, made) == []
+    assert list_differences(older, made) == []
 
 
 def test_a_header_is_of_jsons_types_and_opens_its_model_again(file, monkeypatch, tmp_path):
     monkeypatch.chdir(file.parent)
-    made = header_of(tempme_jax.load(file.name), source_of(file.name, method=None), SAMPLING)
+    made = make_header(
+        tempme_jax.load(file.name), describe_source(file.name, method=None), SAMPLING
+    )
     assert json.loads(json.dumps(made)) == made
     assert made["source"] == {"source": str(file)}
     assert made["sampling"] == {"frames": 4, "fps": 1.0, "overlap": 0.5}
     monkeypatch.chdir(tmp_path)
     np.testing.assert_array_equal(
-        open_again(made, "index").embed_text("a cat"), toy_index.model().embed_text("a cat")
+        open_model(made, "index").embed_text("a cat"), toy_index.make_model().embed_text("a cat")
     )
 
 
 def test_sources(file, tmp_path, monkeypatch):
-    assert source_of("openai/clip-vit-base-patch32") == {"source": "openai/clip-vit-base-patch32"}
-    assert source_of("tiny-clip", method="clip", num_frames=None) == {
+    assert describe_source("openai/clip-vit-base-patch32") == {
+        "source": "openai/clip-vit-base-patch32"
+    }
+    assert describe_source("tiny-clip", method="clip", num_frames=None) == {
         "source": "tiny-clip", "method": "clip",
     }  # fmt: skip
     (tmp_path / "link").symlink_to(file)
-    assert source_of(tmp_path / "link") == {"source": str(file)}
+    assert describe_source(tmp_path / "link") == {"source": str(file)}
 
 
 def test_other_models_are_refused_with_what_differs(file, tmp_path):
     made = header(file)
     copy = shutil.copy(file, tmp_path / "copy.safetensors")
-    refuse_other(made, tempme_jax.load(copy), "index")  # the same weights from elsewhere will do
+    refuse_other_model(
+        made, tempme_jax.load(copy), "index"
+    )  # the same weights from elsewhere will do
     with pytest.raises(VideoIndexError) as caught:
-        refuse_other(made, toy_index.model(seed=1), "index")
+        refuse_other_model(made, toy_index.make_model(seed=1), "index")
     assert str(caught.value) == (
-        "the index index was made with another model (other weights), whose vectors mean nothing "
-        f"to this one. Search with the model that it was made with ({file}), or index anew: "
+        "the index index was built with another model (other weights). Vectors from different "
+        f"models cannot be compared. Use the model that it was built with ({file}), or rebuild it: "
         "`tempme index FOLDER --rebuild --model MODEL`"
     )
     with pytest.raises(VideoIndexError, match="method tempme, not clip, other weights"):
-        refuse_other(made, toy_index.model("clip"), "index")
+        refuse_other_model(made, toy_index.make_model("clip"), "index")
 
 
 def test_weights_that_changed_in_their_place_are_refused(tmp_path):
     file = tmp_path / "model.safetensors"
-    toy_index.model().save(file)
+    toy_index.make_model().save(file)
     made = header(file)
     file.unlink()
-    toy_index.model(seed=1).save(file)
+    toy_index.make_model(seed=1).save(file)
     with pytest.raises(VideoIndexError, match="other weights"):
-        open_again(made, "index")
+        open_model(made, "index")
     file.unlink()
     with pytest.raises(VideoIndexError, match="cannot be opened: .*--model") as caught:
-        open_again(made, "index")
+        open_model(made, "index")
     assert isinstance(caught.value.__cause__, FileNotFoundError)
-    with pytest.raises(VideoIndexError, match="a program handed over"):
-        open_again(made | {"source": {}}, "index")
+    with pytest.raises(VideoIndexError, match="a program passed"):
+        open_model(made | {"source": {}}, "index")
 
 
 def test_other_windows_and_methods_are_refused(file):
@@ -181,4 +189,4 @@ def test_a_saved_model_is_the_same(plain, tmp_path):
     model.save(tmp_path / "model.safetensors")
     loaded = tempme_jax.load(tmp_path / "model.safetensors")
     assert loaded.drawn == model.drawn
-    assert fingerprint(loaded) == fingerprint(model)
+    assert hash_parameters(loaded) == hash_parameters(model)

@@ -8,19 +8,28 @@ import threading
 import numpy as np
 import pytest
 import toy_index
-from toy_index import LONG, decoded, files_of, film, make, opened, put, windows_of
+from toy_index import (
+    LONG,
+    list_decoded,
+    list_files,
+    list_opened,
+    list_windows,
+    make_toy_index,
+    read_film,
+    write_films,
+)
 
-from tempme_jax.search import index as index_module
 from tempme_jax.search import opening
 from tempme_jax.search.errors import VideoIndexError
 from tempme_jax.search.index import VideoIndex
-from tempme_jax.search.indexing.run import Options
+from tempme_jax.search.indexing import run
+from tempme_jax.search.indexing.run import IndexOptions
 from tempme_jax.search.query import frames
 from tempme_jax.search.store import locking
 from tempme_jax.search.store.store import Store
 from tempme_jax.weights import hub
 
-MODEL = toy_index.model
+MODEL = toy_index.make_model
 SOME = {"a.mp4": "1", "b.mp4": "2", "deep/er/c.mp4": "3", "d.mp4": "long"}
 
 
@@ -31,7 +40,7 @@ def done(monkeypatch):
 
 @pytest.fixture
 def folder(tmp_path):
-    return put(tmp_path / "videos", SOME)
+    return write_films(tmp_path / "videos", SOME)
 
 
 def add(folder, *, index=None, **options):
@@ -50,37 +59,37 @@ def expected(tmp_path_factory):
     """Files and windows of SOME, indexed at once, in another folder."""
     with pytest.MonkeyPatch.context() as patch:
         toy_index.decode_here(patch)
-        index = make(put(tmp_path_factory.mktemp("expected"), SOME))
-        return {"files": files_of(index), "windows": windows_of(index)}
+        index = make_toy_index(write_films(tmp_path_factory.mktemp("expected"), SOME))
+        return {"files": list_files(index), "windows": list_windows(index)}
 
 
 def assert_whole(index, expected):
-    assert files_of(index) == expected["files"]
-    assert windows_of(index) == expected["windows"]
+    assert list_files(index) == expected["files"]
+    assert list_windows(index) == expected["windows"]
 
 
 def test_the_first_run_finds_all_and_the_second_nothing_to_do(folder, done, capsys):
     (folder / ".hidden").mkdir()
-    put(folder, {".hidden/e.mp4": "4", "notes.txt": "4"})
+    write_films(folder, {".hidden/e.mp4": "4", "notes.txt": "4"})
     told = add(folder)
     assert counts(told) == {"found": 4, "embedded": 4}
     assert told.windows == 3 + len(LONG)
     assert told.hours == pytest.approx((0.4 + 0.5 + 0.6 + 15.3) / 3600)
     assert "4 videos indexed (17 s, 10 windows) in" in told.summary
-    assert decoded(done) == ["a.mp4", "b.mp4", "c.mp4", "d.mp4"]
+    assert list_decoded(done) == ["a.mp4", "b.mp4", "c.mp4", "d.mp4"]
     done.clear()
     # It was made with a model that was handed over: where to find that again is not known.
     index = VideoIndex(folder)
     assert counts(index.add(folder)) == {"found": 4, "unchanged": 4}
     assert done == []
-    with pytest.raises(VideoIndexError, match="handed over.*give the model"):
+    with pytest.raises(VideoIndexError, match="a program passed.*pass the model"):
         _ = index.model
     assert capsys.readouterr().err == ""
 
 
 def test_what_is_stored(folder, expected):
-    index = make(folder)
-    rows = {os.path.basename(row.path): row for row in index.store.files()}
+    index = make_toy_index(folder)
+    rows = {os.path.basename(row.path): row for row in index.store.read_files()}
     assert {name: row.windows for name, row in rows.items()} == {
         b"a.mp4": 1, b"b.mp4": 1, b"c.mp4": 1, b"d.mp4": len(LONG),
     }  # fmt: skip
@@ -99,9 +108,9 @@ def test_what_is_stored(folder, expected):
 
 
 def test_vectors_are_the_same_bits_in_any_company(folder, tmp_path):
-    windows = windows_of(make(folder))
+    windows = list_windows(make_toy_index(folder))
     others = {"0.mp4": "long", "1.mp4": "5", "2.mp4": "3", "3.mp4": "1"}
-    other = windows_of(make(put(tmp_path / "others", others)))
+    other = list_windows(make_toy_index(write_films(tmp_path / "others", others)))
     assert len(windows.keys() & other.keys()) == 2 + len(LONG)
     assert {name: windows[name] for name in windows.keys() & other.keys()} == {
         name: other[name] for name in windows.keys() & other.keys()
@@ -110,10 +119,10 @@ def test_vectors_are_the_same_bits_in_any_company(folder, tmp_path):
 
 def test_changes_are_followed_and_only_what_is_new_is_decoded(tmp_path, done):
     names = ("changed", "moved", "copied", "touched", "gone", "same")
-    folder = put(tmp_path, {f"{name}.mp4": str(i) for i, name in enumerate(names)})
-    make(folder)
-    before = files_of(VideoIndex(folder))
-    put(folder, {"new.mp4": "6", "changed.mp4": "7"})
+    folder = write_films(tmp_path, {f"{name}.mp4": str(i) for i, name in enumerate(names)})
+    make_toy_index(folder)
+    before = list_files(VideoIndex(folder))
+    write_films(folder, {"new.mp4": "6", "changed.mp4": "7"})
     (folder / "in").mkdir()
     (folder / "moved.mp4").rename(folder / "in" / "moved.mp4")
     shutil.copy(folder / "copied.mp4", folder / "copy.mp4")
@@ -122,12 +131,12 @@ def test_changes_are_followed_and_only_what_is_new_is_decoded(tmp_path, done):
     done.clear()
     index = VideoIndex(folder, model=MODEL())
     told = index.add(folder, quiet=True)
-    assert decoded(done) == ["changed.mp4", "new.mp4"]
-    assert opened(done) == ["changed.mp4", "copy.mp4", "moved.mp4", "new.mp4", "touched.mp4"]
+    assert list_decoded(done) == ["changed.mp4", "new.mp4"]
+    assert list_opened(done) == ["changed.mp4", "copy.mp4", "moved.mp4", "new.mp4", "touched.mp4"]
     expected = {"found": 7, "unchanged": 2, "embedded": 2, "moved": 1, "known": 2, "gone": 1}
     assert counts(told) == expected
     assert "2 unchanged, 1 moved, 2 copied or touched, 1 gone" in told.summary
-    after = files_of(index)
+    after = list_files(index)
     assert after.keys() == before.keys() - {"moved.mp4", "gone.mp4"} | {
         "new.mp4", "copy.mp4", "in/moved.mp4",
     }  # fmt: skip
@@ -141,11 +150,11 @@ def test_changes_are_followed_and_only_what_is_new_is_decoded(tmp_path, done):
 
 
 def test_copies_are_decoded_once_and_found_as_one(tmp_path, done):
-    folder = put(tmp_path, {"a.mp4": "1", "b.mp4": "1", "c.mp4": "2"})
+    folder = write_films(tmp_path, {"a.mp4": "1", "b.mp4": "1", "c.mp4": "2"})
     index = VideoIndex(folder, model=MODEL())
     told = index.add(folder, quiet=True)
     assert counts(told) == {"found": 3, "embedded": 3}
-    assert decoded(done) == ["a.mp4", "c.mp4"]
+    assert list_decoded(done) == ["a.mp4", "c.mp4"]
     moments = index.search("a cat").moments
     assert sorted((moment.file.name, len(moment.copies)) for moment in moments) == [
         ("a.mp4", 1),
@@ -154,7 +163,7 @@ def test_copies_are_decoded_once_and_found_as_one(tmp_path, done):
 
 
 def test_a_file_that_fails_is_tried_again_when_told_to_or_changed(tmp_path, done):
-    folder = put(tmp_path, {"good.mp4": "1"})
+    folder = write_films(tmp_path, {"good.mp4": "1"})
     (folder / "bad.mp4").write_bytes(b"This is no video.")
     told = add(folder)
     assert counts(told) == {"found": 2, "embedded": 1}
@@ -166,20 +175,22 @@ def test_a_file_that_fails_is_tried_again_when_told_to_or_changed(tmp_path, done
     assert add(folder).failures == [failure]  # is told again, but not looked at
     assert done == []
     assert add(folder, retry_failed=True).failures == [failure]
-    assert opened(done) == ["bad.mp4"]
-    put(folder, {"bad.mp4": "2"})
+    assert list_opened(done) == ["bad.mp4"]
+    write_films(folder, {"bad.mp4": "2"})
     told = add(folder)
     assert (counts(told), told.failures) == ({"found": 2, "unchanged": 1, "embedded": 1}, [])
     assert VideoIndex(folder).stats().failed == 0
-    put(folder, {"good.mp4": "3"})
-    (folder / "good.mp4").write_bytes(film("3")[:400])  # its windows stay, but count no more
+    write_films(folder, {"good.mp4": "3"})
+    (folder / "good.mp4").write_bytes(read_film("3")[:400])  # its windows stay, but count no more
     assert [failure.file for failure in add(folder).failures] == [b"good.mp4"]
-    assert [moment.file.name for moment in make(folder).search("a cat").moments] == ["bad.mp4"]
+    assert [moment.file.name for moment in make_toy_index(folder).search("a cat").moments] == [
+        "bad.mp4"
+    ]
 
 
 def test_two_folders_in_one_index(tmp_path, done):
-    one = put(tmp_path / "one", {"a.mp4": "1", "b.mp4": "2"})
-    two = put(tmp_path / "two", {"a.mp4": "3", "copy.mp4": "2"})
+    one = write_films(tmp_path / "one", {"a.mp4": "1", "b.mp4": "2"})
+    two = write_films(tmp_path / "two", {"a.mp4": "3", "copy.mp4": "2"})
     add(one)
     told = VideoIndex(one, model=MODEL()).add(two, quiet=True)
     assert counts(told) == {"found": 2, "embedded": 1, "known": 1}
@@ -191,13 +202,13 @@ def test_two_folders_in_one_index(tmp_path, done):
         two / "a.mp4": (), two / "copy.mp4": (one / "b.mp4",),
     }  # fmt: skip
     assert index.folders() == [str(one), str(two)]
-    paths = {index.file(row.id) for row in index.store.files()}
+    paths = {index.file(row.id) for row in index.store.read_files()}
     assert paths == {one / "a.mp4", one / "b.mp4", two / "a.mp4", two / "copy.mp4"}
 
 
 def test_a_folder_in_a_folder_is_refused(folder):
     with pytest.raises(VideoIndexError, match="lies in .*videos, which is in the index"):
-        make(folder).add(folder / "deep")
+        make_toy_index(folder).add(folder / "deep")
     inner = VideoIndex(folder / "deep", model=MODEL())
     inner.add(folder / "deep", quiet=True)
     with pytest.raises(VideoIndexError, match="deep, which is in the index .*, lies in"):
@@ -211,10 +222,10 @@ def test_folders_without_videos(tmp_path):
         for name in content:
             (folder / name).write_bytes(b"")
         with pytest.raises(VideoIndexError, match="there is no video in .*: no file with a suffix"):
-            make(folder)
+            make_toy_index(folder)
         assert sorted(os.listdir(folder)) == sorted(content)  # no index was begun
     with pytest.raises(VideoIndexError, match="nowhere does not exist"):
-        make(tmp_path / "nowhere")
+        make_toy_index(tmp_path / "nowhere")
 
 
 def test_a_disk_that_is_not_mounted(folder, tmp_path, expected):
@@ -222,14 +233,14 @@ def test_a_disk_that_is_not_mounted(folder, tmp_path, expected):
     add(folder, index=place)
     folder.rename(tmp_path / "elsewhere")
     folder.mkdir()
-    with pytest.raises(VideoIndexError, match="where the index knows 4. Is a disk not mounted"):
+    with pytest.raises(VideoIndexError, match="but the index has 4 of them. Is a disk not mounted"):
         add(folder, index=place)
     folder.rmdir()
     with pytest.raises(VideoIndexError, match="does not exist"):
         add(folder, index=place)
     (tmp_path / "elsewhere").rename(folder)
     assert counts(add(folder, index=place)) == {"found": 4, "unchanged": 4}
-    assert windows_of(VideoIndex(place)) == expected["windows"]
+    assert list_windows(VideoIndex(place)) == expected["windows"]
 
 
 def test_a_budget_ends_a_run_which_the_next_goes_on_with(folder, expected):
@@ -241,13 +252,13 @@ def test_a_budget_ends_a_run_which_the_next_goes_on_with(folder, expected):
     assert left == [(1, 3), (1, 2), (1, 1), (1, 0)]
     told.stopped, told.left = "The time is up", 2
     assert told.summary.splitlines()[-1] == (
-        "The time is up: 2 videos left. The same command goes on."
+        "The time is up: 2 videos left. Run the same command to resume."
     )
     assert_whole(VideoIndex(folder), expected)
 
 
 def test_an_interrupt_keeps_what_is_done(folder, expected, monkeypatch):
-    read, index = index_module.embed_here, VideoIndex(folder, model=MODEL())
+    read, index = run.embed_locally, VideoIndex(folder, model=MODEL())
 
     def embed(*arguments, **options):
         videos = read(*arguments, **options)
@@ -255,25 +266,25 @@ def test_an_interrupt_keeps_what_is_done(folder, expected, monkeypatch):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(index_module, "embed_here", embed)
+        patch.setattr(run, "embed_locally", embed)
         told = index.add(folder, quiet=True)
     assert (told.stopped, told.embedded, told.left) == ("Interrupted", 1, 3)
-    assert len(index.store.files()) == 1
+    assert len(index.store.read_files()) == 1
     assert index.add(folder, quiet=True).embedded == 3
     assert_whole(index, expected)
 
 
 def test_shards_do_together_what_one_run_does(folder, expected, done):
-    put(folder, {"copy.mp4": "2"})
+    write_films(folder, {"copy.mp4": "2"})
     before = [add(folder, shard=(number, 2)) for number in (0, 1)]
     assert sum(told.embedded for told in before) == sum(told.found for told in before) == 5
-    assert decoded(done) == ["a.mp4", "b.mp4", "c.mp4", "d.mp4"]
+    assert list_decoded(done) == ["a.mp4", "b.mp4", "c.mp4", "d.mp4"]
     done.clear()
     (folder / "copy.mp4").unlink()
     (folder / "b.mp4").rename(folder / "moved.mp4")
     for number in (0, 1):
         add(folder, shard=(number, 2))
-    assert decoded(done) == []
+    assert list_decoded(done) == []
     (folder / "moved.mp4").rename(folder / "b.mp4")
     assert sum(add(folder, shard=(number, 2)).moved for number in (0, 1)) == 1
     assert_whole(VideoIndex(folder), expected)
@@ -297,8 +308,8 @@ def test_shards_that_begin_at_the_same_moment(folder, expected):
 
 def test_an_index_that_was_only_begun_is_made_in_its_place(tmp_path):
     place = tmp_path / "place"
-    folder = put(tmp_path / "videos", {"a.mp4": "1"})
-    with locking.creating(place):
+    folder = write_films(tmp_path / "videos", {"a.mp4": "1"})
+    with locking.lock_creation(place):
         pass  # and killed before there was an index
     index = VideoIndex(place, model=MODEL())
     assert index.uri == str(place)
@@ -312,7 +323,7 @@ def test_an_index_that_was_only_begun_is_made_in_its_place(tmp_path):
 @pytest.mark.parametrize("shard", [None, (0, 2)])
 def test_two_runs_at_once_are_refused(folder, shard):
     add(folder)
-    with locking.locked(folder / ".tempme", shard):
+    with locking.lock_index(folder / ".tempme", shard):
         with pytest.raises(VideoIndexError, match=f"is being written by process {os.getpid()}"):
             add(folder)
         with pytest.raises(VideoIndexError, match="is being written"):
@@ -320,7 +331,7 @@ def test_two_runs_at_once_are_refused(folder, shard):
 
 
 def test_made_anew_only_once_all_is_there_that_is_needed(folder, tmp_path, expected):
-    make(folder)
+    make_toy_index(folder)
     empty = tmp_path / "empty"
     empty.mkdir()
     with pytest.raises(VideoIndexError, match="there is no video"):
@@ -340,12 +351,12 @@ def test_made_anew_only_once_all_is_there_that_is_needed(folder, tmp_path, expec
 
 
 def test_settings_that_do_not_fit_an_index_are_refused(folder, tmp_path):
-    make(folder)
+    make_toy_index(folder)
     for given, sentence in (
-        ({"fps": 2.0}, "windows of 4 frames at 1 a second with an overlap of 0.5, not of 4 at 2"),
+        ({"fps": 2.0}, "windows of 4 frames at 1 per second with an overlap of 0.5, not of 4 at 2"),
         ({"overlap": 0.25}, "not of 4 at 1 with 0.25"),
         ({"num_frames": 8}, "not of 8 at 1"),
-        ({"method": "clip"}, "made with method tempme, not clip"),
+        ({"method": "clip"}, "built with method tempme, not clip"),
     ):
         with pytest.raises(VideoIndexError, match=f"{sentence}.*--rebuild"):
             VideoIndex(folder, **given)
@@ -360,21 +371,21 @@ def test_settings_that_do_not_fit_an_index_are_refused(folder, tmp_path):
 
 def test_options_are_checked():
     with pytest.raises(ValueError, match="shard 2/2 must be one of 0/2 to 1/2"):
-        Options(shard=(2, 2))
+        IndexOptions(shard=(2, 2))
     with pytest.raises(ValueError, match="workers=0 must be at least 1"):
-        Options(workers=0)
-    assert Options(workers=3).processes == 3
+        IndexOptions(workers=0)
+    assert IndexOptions(workers=3).processes == 3
 
 
 def test_an_index_moves_together_with_its_folder(folder, tmp_path, done):
-    make(folder)
+    make_toy_index(folder)
     moved = tmp_path / "moved" / "here"
     moved.parent.mkdir()
     folder.rename(moved)
     done.clear()
     index = VideoIndex(moved, model=MODEL())
     assert index.search("a cat").moments[0].file.is_relative_to(moved)
-    assert index.file(index.store.files()[0].id).is_relative_to(moved)
+    assert index.file(index.store.read_files()[0].id).is_relative_to(moved)
     assert index.verify(quiet=True).is_clean
     done.clear()
     assert counts(index.add(moved, quiet=True)) == {"found": 4, "unchanged": 4}
@@ -430,10 +441,10 @@ def test_an_index_by_the_name_of_its_model(folder, tmp_path, monkeypatch):
     assert index.header["source"] == {"source": str(tmp_path / "model.safetensors")}
     found = index.search("a cat", 3)
     (tmp_path / "model.safetensors").rename(tmp_path / "moved.safetensors")
-    put(folder, {"new.mp4": "6"})
-    with pytest.raises(VideoIndexError, match="give them with --model"):
+    write_films(folder, {"new.mp4": "6"})
+    with pytest.raises(VideoIndexError, match="name their new place with --model"):
         VideoIndex(folder).search("a cat")
-    with pytest.raises(VideoIndexError, match="give them with --model"):
+    with pytest.raises(VideoIndexError, match="name their new place with --model"):
         VideoIndex(folder).add(folder, quiet=True)
     (folder / "new.mp4").unlink()
     index = VideoIndex(folder, model=tmp_path / "moved.safetensors")
@@ -442,7 +453,7 @@ def test_an_index_by_the_name_of_its_model(folder, tmp_path, monkeypatch):
 
 
 def test_weights_that_lie_elsewhere_are_opened_with_the_same_settings(folder, monkeypatch):
-    make(folder)
+    make_toy_index(folder)
     index = VideoIndex(folder, model="moved.safetensors")
     index.header["source"] = {"source": "gone.safetensors", "method": "lora", "num_frames": 8}
     asked = []
@@ -456,8 +467,8 @@ def test_the_default_model_is_a_published_one():
 
 
 def test_what_is_like_a_video_a_part_of_it_or_a_picture(folder, tmp_path):
-    index = make(folder)
-    rows = files_of(index)
+    index = make_toy_index(folder)
+    rows = list_files(index)
     [best, *_] = index.search_clip(folder / "a.mp4").moments
     assert (best.file, round(best.score, 4)) == (folder / "a.mp4", 1)
     part = index.search_clip(folder / "d.mp4", 4, 8).moments[0]
@@ -472,11 +483,11 @@ def test_what_is_like_a_video_a_part_of_it_or_a_picture(folder, tmp_path):
 
 
 def test_the_picture_of_what_was_merged_is_of_a_window(folder, monkeypatch):
-    index, asked = make(folder), []
-    monkeypatch.setattr(frames, "merged", lambda *given: asked.append(given) or b"PNG")
-    put(folder, {"copy.mp4": "long"})
+    index, asked = make_toy_index(folder), []
+    monkeypatch.setattr(frames, "draw_merged", lambda *given: asked.append(given) or b"PNG")
+    write_films(folder, {"copy.mp4": "long"})
     index.add(folder, quiet=True)
-    window = f"{files_of(index)['d.mp4'].content}-00001"
+    window = f"{list_files(index)['d.mp4'].content}-00001"
     (folder / "copy.mp4").unlink()
     assert index.merged(window) == b"PNG"
     [(given, clip)] = asked
@@ -489,16 +500,18 @@ def test_the_picture_of_what_was_merged_is_of_a_window(folder, monkeypatch):
 
 
 def test_a_searcher_sees_what_others_store(folder):
-    index = make(folder)
+    index = make_toy_index(folder)
     assert index.search("a cat").searched == 10
-    put(folder, {"e.mp4": "5"})
-    make(folder)
+    write_films(folder, {"e.mp4": "5"})
+    make_toy_index(folder)
     index.refresh()
     assert index.search("a cat").searched == 11
 
 
 def test_a_folder_is_taken_out(folder, tmp_path):
-    other = put(tmp_path / "other", {"a.mp4": "1", "x.mp4": "5"})  # a copy, and one of its own
+    other = write_films(
+        tmp_path / "other", {"a.mp4": "1", "x.mp4": "5"}
+    )  # a copy, and one of its own
     index = VideoIndex(tmp_path / "index", model=MODEL())
     index.add(folder, quiet=True)
     index.add(other, quiet=True)
@@ -508,5 +521,5 @@ def test_a_folder_is_taken_out(folder, tmp_path):
     found = index.search("a cat", 10)
     assert found.moments and all(one.file.is_relative_to(folder) for one in found.moments)
     assert index.verify(repair=False).leftovers == 0
-    with pytest.raises(VideoIndexError, match=f"other is not in the index .*which is of {folder}"):
+    with pytest.raises(VideoIndexError, match=f"other is not in the index .*which holds {folder}"):
         index.forget(other)

@@ -10,9 +10,9 @@ from repository import ROOT
 import tempme_jax
 from tempme_jax.cli import main
 from tempme_jax.datasets import moving_shapes
-from tempme_jax.search.indexing.windows import Sampling, cut
+from tempme_jax.search.indexing.windows import Sampling, cut_into_windows
 from tempme_jax.search.query import unrelated
-from tempme_jax.search.query.scoring import LEAST
+from tempme_jax.search.query.scoring import MIN_SCORES
 from tempme_jax.search.query.searcher import CONFIDENT
 from tempme_jax.search.store import store
 
@@ -62,11 +62,11 @@ def test_python(tmp_path, monkeypatch, capsys):
 
 
 def test_numbers():
-    texts = unrelated.texts()
+    texts = unrelated.read_texts()
     flowing = " ".join(PAGE.split())
     assert f"So {len(texts)} short texts" in flowing
     assert all(quoted in texts for quoted in re.findall(r'\("(.*?)", "(.*?)"\)', flowing)[0])
-    assert f"From {CONFIDENT:.0f} on" in PAGE and f"fewer than {LEAST} to compare" in PAGE
+    assert f"From {CONFIDENT:.0f} on" in PAGE and f"fewer than {MIN_SCORES} to compare" in PAGE
     assert f"Up to {store.EXACT_LIMIT:,} windows" in PAGE
-    windows = cut(3600, Sampling(frames=12))
+    windows = cut_into_windows(3600, Sampling(frames=12))
     assert abs(len(windows) - 600) < 2 and "an hour of video has 600 windows" in PAGE

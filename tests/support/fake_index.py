@@ -14,8 +14,8 @@ from PIL import Image, ImageDraw
 
 from tempme_jax.search.errors import VideoIndexError
 from tempme_jax.search.query.searcher import Moment, Results
-from tempme_jax.search.serve.server import listen, settings
-from tempme_jax.search.stats import Stats
+from tempme_jax.search.serve.server import listen, make_server_config
+from tempme_jax.search.stats import IndexStats
 from tempme_jax.text.bpe import Tokenizer
 
 RATE, SIZE = 6, (320, 180)
@@ -129,7 +129,7 @@ class FakeIndex:
         return [str(self.root), *sorted({str(path.parent) for path in self.paths.values()})]
 
     def stats(self):
-        return Stats(
+        return IndexStats(
             address="", folders=(str(self.root),), videos=len(VIDEOS), failed=1, windows=40,
             hours=1.2, model="a model", method="tempme", frames=12, fps=1.0, overlap=0.5,
         )  # fmt: skip
@@ -167,7 +167,7 @@ def write_video(path, ground, figure, seconds=8):
 @contextlib.contextmanager
 def serving(app):
     """Serves an application in a thread; gives the port."""
-    server = uvicorn.Server(settings(app))
+    server = uvicorn.Server(make_server_config(app))
     with listen("127.0.0.1", 0) as listening:
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
         thread.start()

@@ -4,12 +4,12 @@ import flax.traverse_util
 import jax
 import jax.numpy as jnp
 import numpy as np
-from random_weights import random_tree
+from random_weights import make_random_tree
 
 from tempme_jax.adapters.lora import LoRA
 from tempme_jax.networks.architecture import Architecture
 from tempme_jax.networks.clip import Clip
-from tempme_jax.networks.tokens import Evidence, Stage, from_frames
+from tempme_jax.networks.tokens import Evidence, Stage, make_tokens
 from tempme_jax.parameters import join, split
 
 TOY = Architecture(
@@ -19,9 +19,9 @@ TOY = Architecture(
 FRAMES = 4
 
 
-def at_one_site(reducer, x, size, score):
+def reduce_one_site(reducer, x, size, score):
     """What block 0 of a reducer does to frames [t, n, d] of one video, by a score [t, n]."""
-    tokens = from_frames(jnp.float32(x[None]), None, trace=True)
+    tokens = make_tokens(jnp.float32(x[None]), None, trace=True)
     tokens = tokens.replace(size=jnp.float32(size[None]))
     before = Stage(clips=x.shape[0], n_cls=1, attention=x.shape[1], mlp=x.shape[1])
     stage = reducer.stage(0, before)
@@ -31,13 +31,13 @@ def at_one_site(reducer, x, size, score):
     return reduced
 
 
-def encoder(reducer):
+def make_encoder(reducer):
     """Gradients of what trains, vectors and last tokens of random videos, compiled once.
 
     Returns the function of pixels and mask, and pixels of two videos whose frames come twice.
     """
     network = Clip(TOY, LoRA(rank=2), reducer)
-    trainable, frozen = split(network, random_tree(network, FRAMES))
+    trainable, frozen = split(network, make_random_tree(network, FRAMES))
     rng = np.random.default_rng(1)
     pixels = rng.standard_normal((2, FRAMES, 32, 32, 3), dtype=np.float32)
     pixels[:, 2:] = pixels[:, :2]

@@ -7,9 +7,10 @@ from toy_clip import clip_of, random_batch, random_params
 
 from tempme_jax.parameters import split
 from tempme_jax.training import sharding
-from tempme_jax.training.optim import learning_rate, optimizer
-from tempme_jax.training.sharding import Mesh, place, place_batch, place_params, replicated
-from tempme_jax.training.step import Objective, RandAugment, TrainState, train_step, unchanged
+from tempme_jax.training.config import TrainSettings
+from tempme_jax.training.optim import make_learning_rate, make_optimizer
+from tempme_jax.training.sharding import Mesh, place, place_batch, place_params, replicate
+from tempme_jax.training.step import Objective, RandAugment, TrainState, leave_unchanged, train_step
 
 STEPS = 10
 sharding.LEAST_SPLIT = 64  # the toy's kernels are to be split, too
@@ -29,14 +30,15 @@ def train(data, model, gradient_cache=0):
     frozen = place_params(mesh, frozen, split=True)
     halved = [a for a in jax.tree.leaves(frozen) if not a.sharding.is_fully_replicated]
     assert len(halved) == (9 if model > 1 else 0)
-    update = optimizer(learning_rate(1e-2, STEPS, 0.2))
-    initial = jax.jit(update.init, out_shardings=replicated(mesh))(trainable)
-    state = TrainState(place(replicated(mesh), np.int32(0)), trainable, initial)
-    objective = Objective(network, gradient_cache)
+    settings = TrainSettings(learning_rate=1e-2, warmup=0.2)
+    update = make_optimizer(settings, make_learning_rate(settings, STEPS))
+    initial = jax.jit(update.init, out_shardings=replicate(mesh))(trainable)
+    state = TrainState(place(replicate(mesh), np.int32(0)), trainable, initial)
+    objective = Objective(network, gradient_cache, temperature=0.0)
     losses = []
     for step in range(STEPS):
         batch = place_batch(mesh, random_batch(16, seed=step))
-        state, measured = train_step(objective, update, unchanged, state, frozen, batch)
+        state, measured = train_step(objective, update, leave_unchanged, state, frozen, batch)
         losses.append(float(measured["loss"]))
     return np.array(losses), [np.asarray(a) for a in jax.tree.leaves(state.trainable)]
 

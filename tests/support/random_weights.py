@@ -6,7 +6,7 @@ import numpy as np
 import safetensors.numpy
 
 from tempme_jax.networks.architecture import Architecture
-from tempme_jax.parameters import shapes
+from tempme_jax.parameters import find_shapes
 from tempme_jax.weights.layouts import write_layout
 
 # Heads 64 wide, as they are where nothing says how wide.
@@ -16,18 +16,18 @@ TOY = Architecture(
 )  # fmt: skip
 
 
-def random_params(network, num_frames=1, scale=0.1):
+def make_random_params(network, num_frames=1, scale=0.1):
     """Every parameter of a model by its path: also what would start as zero."""
     generator = np.random.default_rng(0)
     return {
         path: scale * generator.standard_normal(shape, dtype=np.float32)
-        for path, shape in shapes(network, num_frames).items()
+        for path, shape in find_shapes(network, num_frames).items()
     }
 
 
-def random_tree(network, num_frames, scale=0.3):
+def make_random_tree(network, num_frames, scale=0.3):
     """The same as the tree that a module takes; far cheaper than initialising."""
-    flat = random_params(network, num_frames, scale)
+    flat = make_random_params(network, num_frames, scale)
     return flax.traverse_util.unflatten_dict({path: jnp.asarray(a) for path, a in flat.items()})
 
 

@@ -28,7 +28,7 @@ def small_set(folder, captions=("about {}", "a cat by {}")):
     builder = listed_set(folder, train=videos, test=videos[:7])
 
     def decode_here(requests, **options):
-        return (workers.decode_file(request) for request in requests)
+        return ((request, workers.decode_file(request)) for request in requests)
 
     with pytest.MonkeyPatch.context() as patch:  # without the second that a process takes to start
         patch.setattr(workers, "decode_all", decode_here)

@@ -7,8 +7,8 @@ from collections import namedtuple
 
 import numpy as np
 
-# What a pickle can ask for: a function by its name, a call of it, a record of the archive, and a
-# module of a TorchScript archive.
+# Things that a pickle can ask for: a function by its name, a call of it, a record of the archive,
+# and a module of a TorchScript archive.
 Global = namedtuple("Global", "module name")
 Call = namedtuple("Call", "function arguments")
 Stored = namedtuple("Stored", "identifier")
@@ -16,7 +16,7 @@ Module = namedtuple("Module", "cls state")
 
 
 def opcodes(value) -> bytes:
-    """The opcodes of a pickle (protocol 2, without memo) that make `value`."""
+    """Return the opcodes of a pickle (protocol 2, without memo) that make `value`."""
     match value:
         case Global(module, name):
             return f"c{module}\n{name}\n".encode()
@@ -50,7 +50,7 @@ T = tensor((6,), (1,))
 
 
 def write(path, data, storage=SIX, compressed=None, **records):
-    """Writes a torch file of one storage; `data` are the values or the pickle itself."""
+    """Write a torch file of one storage; `data` are the values or the pickle itself."""
     data = data if isinstance(data, bytes) else b"\x80\x02" + opcodes(data) + b"."
     with zipfile.ZipFile(path, "w") as archive:
         for name, record in {"data.pkl": data, "data/0": storage, **records}.items():

@@ -2,7 +2,7 @@
 
 import flax.traverse_util
 import numpy as np
-from random_weights import random_tree
+from random_weights import make_random_tree
 
 from tempme_jax import methods
 from tempme_jax.networks.architecture import Architecture
@@ -39,7 +39,7 @@ def random_batch(rows=8, seed=0):
 
 def random_params(network, num_frames=FRAMES):
     """With little that all videos or all texts share, so that they differ as trained ones do."""
-    flat = flax.traverse_util.flatten_dict(random_tree(network, num_frames, scale=0.6))
+    flat = flax.traverse_util.flatten_dict(make_random_tree(network, num_frames, scale=0.6))
     shared = ("bias", "class_embedding", "position_embedding")
     flat = {path: 0.1 * a if path[-1] in shared else a for path, a in flat.items()}
     return flax.traverse_util.unflatten_dict(flat)

@@ -24,8 +24,8 @@ LONG = [(start, min(start + 4, 15.3)) for start in range(0, 13, 2)]
 
 
 @functools.cache
-def model(method="tempme", seed=0):
-    """A model of random weights."""
+def make_model(method="tempme", seed=0):
+    """Make a model of random weights."""
     options = OPTIONS[method]
     return tempme_jax.create(
         method=method, num_frames=FRAMES, method_options=options, seed=seed, **SIZES
@@ -33,8 +33,8 @@ def model(method="tempme", seed=0):
 
 
 @functools.cache
-def film(name):
-    """The bytes of a video: "long" has seven windows, all others one, each of its own length."""
+def read_film(name):
+    """Return the bytes of a video: "long" has seven windows, others one, each of its own length."""
     long = name == "long"
     times = range(0, 160, 8) if long else range(int(name) + 3)
     with tempfile.TemporaryDirectory() as folder:
@@ -42,30 +42,30 @@ def film(name):
         return file.read_bytes()
 
 
-def put(folder, names):
-    """Writes films: a dictionary of file names and names of films."""
+def write_films(folder, names):
+    """Write films: a dictionary of file names and names of films."""
     for name, of_film in names.items():
         file = folder / name
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_bytes(film(of_film))
+        file.write_bytes(read_film(of_film))
     return folder
 
 
-def make(folder, **options):
-    """The index of a folder."""
-    index = VideoIndex(folder, model=model(), **options)
+def make_toy_index(folder, **options):
+    """Index a folder."""
+    index = VideoIndex(folder, model=make_model(), **options)
     index.add(folder, quiet=True)
     return index
 
 
-def files_of(index):
-    """What an index says of its files, by name, without times."""
-    rows = index.store.files()
+def list_files(index):
+    """Return the rows of all files of an index, by name, without times."""
+    rows = index.store.read_files()
     return {os.fsdecode(row.path): row._replace(mtime_ns=0) for row in rows}
 
 
-def windows_of(index):
-    """All windows of an index, to the last bit, by their ids; none may be there twice."""
+def list_windows(index):
+    """Return all windows of an index, to the last bit, by their ids; none may be there twice."""
     rows = list(index.store.scan())
     found = {row.id: (row.start, row.end, row.vector.tobytes(), row.thumbnail) for row in rows}
     assert len(found) == len(rows)
@@ -73,9 +73,9 @@ def windows_of(index):
 
 
 def decode_here(monkeypatch):
-    """Decodes in this process, which saves the time of starting others.
+    """Decode in this process, which saves starting others.
 
-    Returns a list that gets what is done: the name of a function, and that of a file.
+    Returns a list that collects what is done: pairs of a function's name and a file's name.
     """
     done = []
 
@@ -83,20 +83,20 @@ def decode_here(monkeypatch):
         for request in requests:
             done.append((decode.__name__, os.path.basename(request.file)))
             try:
-                yield decode(request)
+                yield request, decode(request)
             except VideoError as error:
-                yield error
+                yield request, error
 
     for module in (workers, probe, reading):
         monkeypatch.setattr(module, "decode_all", decode_all)
     return done
 
 
-def opened(done):
-    """The files that were opened, to see what they are."""
-    return sorted(name for what, name in done if what == "probe")
+def list_opened(done):
+    """List the files that were probed."""
+    return sorted(name for what, name in done if what == "probe_file")
 
 
-def decoded(done):
-    """The files whose frames were decoded."""
+def list_decoded(done):
+    """List the files whose frames were decoded."""
     return sorted({name for what, name in done if what == "read_chunk"})

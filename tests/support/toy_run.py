@@ -11,7 +11,8 @@ import sys
 
 import av
 import numpy as np
-from tempme_jax.training.flags import build, defaults
+
+from tempme_jax.training.flags import build_config, make_defaults
 
 FILE = pathlib.Path(__file__)
 # This file is also read as a config, where nothing beside it can be imported.
@@ -23,7 +24,7 @@ SECONDS = 300
 
 def get_config(method="tempme"):
     """12 steps of 8 videos; also read from the command line: --config=tests/support/toy_run.py."""
-    config = defaults(method)
+    config = make_defaults(method)
     config.data.update(name="folder", size=SIDE, fps=None, least=4, most=4, decoders=1)
     config.model.update(
         weights="", num_frames=4, max_words=12,
@@ -49,7 +50,7 @@ def config_of(home, settings=None, method="tempme"):
     config = get_config(method)
     with config.unlocked():
         config.update_from_flattened_dict(places(home) | (settings or {}))
-    return build(config)
+    return build_config(config)
 
 
 def places(home):
@@ -66,9 +67,9 @@ def home_of(tmp_path_factory):
         if not (home / "videos").exists():
             write_videos(home / "unfinished")
             (home / "unfinished").rename(home / "videos")
-        from tempme_jax.training.splits import prepare
+        from tempme_jax.training.splits import prepare_data
 
-        prepare(config_of(home).data)
+        prepare_data(config_of(home).data)
     return home
 
 

@@ -82,7 +82,7 @@ class Listed(VideoText, skip_registration=True):
 
     listed: dict
 
-    def videos(self, split):
+    def list_videos(self, split):
         return self.listed[split]
 
 

@@ -1,7 +1,6 @@
 """Text becomes exactly CLIP's token ids, and whatever is cut or refused is said in plain words."""
 
 import gzip
-import json
 import pickle
 
 import numpy as np
@@ -11,8 +10,7 @@ from tempme_jax.text.bpe import (
     TextCutWarning,
     Tokenizer,
     VocabularyError,
-    packaged_bpe,
-    read_files,
+    load_packaged_bpe,
     read_packaged,
 )
 
@@ -163,8 +161,8 @@ def test_a_pickled_tokenizer_is_the_same():
 
 
 def test_the_packaged_vocabulary_is_built_once():
-    assert packaged_bpe() is packaged_bpe()
-    assert packaged_bpe().get_vocab_size() == 49408
+    assert load_packaged_bpe() is load_packaged_bpe()
+    assert load_packaged_bpe().get_vocab_size() == 49408
 
 
 def test_a_small_vocabulary_spells_rare_words_in_pieces():
@@ -180,34 +178,3 @@ def test_a_damaged_vocabulary_is_refused(tmp_path):
     damaged.write_bytes(gzip.compress(b"#version: 0.2\ni n\n"))
     with pytest.raises(VocabularyError, match=r"bpe\.txt\.gz is damaged: its sha256 is .*924691ac"):
         read_packaged(damaged)
-
-
-@pytest.fixture
-def folder(tmp_path):
-    vocabulary, merges = read_packaged()
-    (tmp_path / "vocab.json").write_text(json.dumps(vocabulary), "utf-8")
-    lines = ["#version: 0.2", *(" ".join(merge) for merge in merges), ""]
-    (tmp_path / "merges.txt").write_text("\n".join(lines), "utf-8")
-    return tmp_path
-
-
-def test_hugging_face_files_give_the_same_ids(folder):
-    other = Tokenizer.from_files(folder / "vocab.json", folder / "merges.txt", max_words=20)
-    np.testing.assert_array_equal(
-        other(list(PUBLISHED))[0], Tokenizer(max_words=20)(list(PUBLISHED))[0]
-    )
-
-
-@pytest.mark.parametrize(
-    ("name", "content", "message"),
-    [
-        ("vocab.json", "{", "Cannot read .*vocab.json"),
-        ("vocab.json", '{"a": 0}', "not a CLIP vocabulary .* lacks 49407 of the tokens"),
-        ("merges.txt", "a b c", "A merge is two tokens .* not 'a b c'"),
-        ("merges.txt", "zzzz qqqq", "lacks 2 of the tokens, such as 'qqqq'"),
-    ],
-)
-def test_files_of_another_kind_are_refused(folder, name, content, message):
-    (folder / name).write_text(content, "utf-8")
-    with pytest.raises(VocabularyError, match=message):
-        read_files(folder / "vocab.json", folder / "merges.txt")

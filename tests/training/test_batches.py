@@ -11,16 +11,14 @@ from small_set import STORED, small_set
 
 from tempme_jax.text.bpe import Tokenizer
 from tempme_jax.training.batches import (
-    Reading,
-    TrainingBatches,
-    Videos,
-    batches,
-    decode,
-    random_segment,
-    repeat,
-    uniform,
+    FrameReader,
+    TrainingRows,
+    VideoRows,
+    decode_jpeg,
+    read_batches,
+    sample_frames,
 )
-from tempme_jax.training.order import Order, pairs_of
+from tempme_jax.training.order import Order, make_pairs
 
 BATCH = 4
 STEPS = 12
@@ -35,13 +33,13 @@ def prepared(tmp_path_factory):
 @pytest.fixture(scope="module")
 def source(prepared):
     """More than two epochs, of frames that are drawn."""
-    pairs = pairs_of(prepared.captions, prepared.groups)
+    pairs = make_pairs(prepared.captions, prepared.groups)
     order = Order(pairs, batch_size=BATCH, kind="distinct", seed=1)
-    return TrainingBatches(order, Reading(prepared, 3, "random_segment", 1), Tokenizer(9), STEPS)
+    return TrainingRows(order, FrameReader(prepared, 3, "random_segment", 1), Tokenizer(9), STEPS)
 
 
 def rows_of(source, batch_size=BATCH, **options):
-    with batches(source, batch_size, **options) as reader:
+    with read_batches(source, batch_size, **options) as reader:
         return list(reader)
 
 
@@ -56,29 +54,33 @@ def assert_same(ours, expected):
 @pytest.mark.parametrize(
     ("rule", "stored", "wanted", "chosen"),
     [
-        (uniform, 10, 5, [1, 3, 5, 7, 9]),
-        (uniform, 7, 3, [1, 3, 5]),
-        (uniform, 8, 8, [0, 1, 2, 3, 4, 5, 6, 7]),
-        (uniform, 3, 5, [0, 1, 2]),
-        (repeat, 10, 4, [0, 3, 6, 9]),
-        (repeat, 8, 3, [0, 3, 7]),
-        (repeat, 5, 5, [0, 1, 2, 3, 4]),
-        (repeat, 2, 4, [0, 0, 0, 1]),
-        (repeat, 1, 3, [0, 0, 0]),
-        (repeat, 5, 1, [0]),
-        (random_segment, 3, 3, [0, 1, 2]),
-        (random_segment, 3, 5, [0, 1, 2]),
+        ("uniform", 10, 5, [1, 3, 5, 7, 9]),
+        ("uniform", 7, 3, [1, 3, 5]),
+        ("uniform", 8, 8, [0, 1, 2, 3, 4, 5, 6, 7]),
+        ("uniform", 3, 5, [0, 1, 2]),
+        ("repeat", 10, 4, [0, 3, 6, 9]),
+        ("repeat", 8, 3, [0, 3, 7]),
+        ("repeat", 5, 5, [0, 1, 2, 3, 4]),
+        ("repeat", 2, 4, [0, 0, 0, 1]),
+        ("repeat", 1, 3, [0, 0, 0]),
+        ("repeat", 5, 1, [0]),
+        ("random_segment", 3, 3, [0, 1, 2]),
+        ("random_segment", 3, 5, [0, 1, 2]),
     ],
 )
 def test_which_frames(rule, stored, wanted, chosen):
-    assert rule(stored, wanted, RNG).tolist() == chosen
+    assert sample_frames(rule, stored, wanted, RNG).tolist() == chosen
 
 
 def test_random_frames_lie_in_their_segments():
-    drawn = np.array([random_segment(12, 4, np.random.default_rng(i)) for i in range(200)])
+    drawn = np.array(
+        [sample_frames("random_segment", 12, 4, np.random.default_rng(i)) for i in range(200)]
+    )
     for segment in range(4):
         assert sorted(set(drawn[:, segment].tolist())) == list(range(3 * segment, 3 * segment + 3))
-    one_of_all = {int(random_segment(5, 1, np.random.default_rng(i))[0]) for i in range(100)}
+    one_of_all = {
+        int(sample_frames("random_segment", 5, 1, np.random.default_rng(i))[0]) for i in range(100)
+    }
     assert one_of_all == set(range(5))
 
 
@@ -86,7 +88,7 @@ def test_decoding_gives_the_pixels_of_a_jpeg():
     grey = Image.fromarray(np.arange(64, dtype=np.uint8).reshape(8, 8) * 4)
     file = io.BytesIO()
     grey.save(file, "JPEG", quality=100)
-    pixels = decode(file.getvalue())
+    pixels = decode_jpeg(file.getvalue())
     assert (pixels.shape, pixels.dtype) == ((8, 8, 3), np.uint8)
     np.testing.assert_allclose(pixels[..., 0], np.asarray(grey), atol=3)
 
@@ -94,7 +96,7 @@ def test_decoding_gives_the_pixels_of_a_jpeg():
 @pytest.mark.parametrize("rule", ["uniform", "repeat", "random_segment"])
 def test_reading_fills_up_and_masks(prepared, rule):
     for video, stored in enumerate(STORED):
-        frames, mask = Reading(prepared, 6, rule)(video, place=3)
+        frames, mask = FrameReader(prepared, 6, rule)(video, place=3)
         assert (frames.shape, frames.dtype) == ((6, 32, 32, 3), np.uint8)
         real = 6 if rule == "repeat" else min(stored, 6)
         assert mask.tolist() == [True] * real + [False] * (6 - real)
@@ -106,13 +108,13 @@ def test_reading_fills_up_and_masks(prepared, rule):
 
 
 def test_what_is_drawn_depends_on_the_place_alone(prepared):
-    reading = Reading(prepared, 2, "random_segment", seed=5)
+    reading = FrameReader(prepared, 2, "random_segment", seed=5)
     at = [reading(0, place)[0] for place in range(12)]
     assert len({frames.tobytes() for frames in at}) > 1
-    other = pickle.loads(pickle.dumps(Reading(prepared, 2, "random_segment", seed=5)))
+    other = pickle.loads(pickle.dumps(FrameReader(prepared, 2, "random_segment", seed=5)))
     for place in reversed(range(12)):
         np.testing.assert_array_equal(other(0, place)[0], at[place])
-    again = [Reading(prepared, 2, "random_segment", seed=6)(0, place)[0] for place in range(12)]
+    again = [FrameReader(prepared, 2, "random_segment", seed=6)(0, place)[0] for place in range(12)]
     assert any((a != b).any() for a, b in zip(at, again, strict=True))
 
 
@@ -121,12 +123,12 @@ def test_training_rows(source, prepared):
     tokenizer = Tokenizer(9)
     for place in (0, 5, STEPS * BATCH - 1):
         row = source[place]
-        pair = source.order.batch(place // BATCH)[place % BATCH]
+        pair = source.order.get_batch(place // BATCH)[place % BATCH]
         video = int(source.order.pairs.video[pair])
         text = tokenizer.decode(row["ids"])
         assert text in prepared.captions[video]
         assert row["text_mask"].sum() == len(text.split()) + 2
-        frames, mask = source.reading(video, place)
+        frames, mask = source.reader(video, place)
         np.testing.assert_array_equal(row["frames"], frames)
         np.testing.assert_array_equal(row["frame_mask"], mask)
         assert (row["place"], row["place"].dtype) == (place, np.int32)
@@ -146,7 +148,7 @@ def test_going_on_is_as_if_one_had_not_stopped(source, expected, first):
 
 
 def test_worker_processes_read_the_same_and_end(source, expected):
-    with batches(source, BATCH, first=2, workers=2) as reader:
+    with read_batches(source, BATCH, first=2, workers=2) as reader:
         assert_same([next(reader) for _ in range(7)], expected[2:9])
         assert len(multiprocessing.active_children()) == 2
     assert multiprocessing.active_children() == []
@@ -164,8 +166,8 @@ def test_processes_share_a_batch(source, expected, first):
 
 @pytest.mark.parametrize("size", [1, 4, 10, 16])
 def test_videos_are_filled_up_to_whole_batches(prepared, size):
-    reading = Reading(prepared, 3, "uniform")
-    found = rows_of(Videos(reading, size), size)
+    reading = FrameReader(prepared, 3, "uniform")
+    found = rows_of(VideoRows(reading, size), size)
     number = np.concatenate([rows["video"] for rows in found])
     filled = -len(prepared) % size
     assert number.tolist() == [*range(len(prepared)), *[-1] * filled]
@@ -176,10 +178,10 @@ def test_videos_are_filled_up_to_whole_batches(prepared, size):
 
 
 def test_a_whole_training_reads_each_caption_once_an_epoch(prepared):
-    pairs = pairs_of(prepared.captions, prepared.groups)
+    pairs = make_pairs(prepared.captions, prepared.groups)
     order = Order(pairs, batch_size=BATCH, kind="shuffle", seed=0)
-    reading = Reading(prepared, 2, "uniform")
-    source = TrainingBatches(order, reading, Tokenizer(9), 2 * order.steps_of_epoch)
+    reading = FrameReader(prepared, 2, "uniform")
+    source = TrainingRows(order, reading, Tokenizer(9), 2 * order.steps_of_epoch)
     ids = [tuple(row.tolist()) for rows in rows_of(source) for row in rows["ids"]]
     assert len(ids) == 2 * len(pairs)
     assert {ids.count(text) for text in ids} == {2}

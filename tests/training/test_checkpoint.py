@@ -17,12 +17,12 @@ from tempme_jax import cli
 from tempme_jax.training.checkpoint import (
     Checkpoints,
     Progress,
-    reached,
-    selected,
+    read_progress,
+    restore_selected,
 )
 from tempme_jax.training.config import Config, DataSettings, ModelSettings, TrainSettings
 from tempme_jax.training.evaluate import embed_split
-from tempme_jax.training.metrics import retrieval_metrics
+from tempme_jax.training.metrics import measure_retrieval
 from tempme_jax.training.sharding import make_mesh
 from tempme_jax.training.splits import open_split
 from tempme_jax.training.step import TrainState
@@ -85,22 +85,22 @@ def test_to_look_at_a_workdir_leaves_what_a_run_is_writing(tmp_path):
     save(tmp_path, "last", 1)
     writing = tmp_path / "last" / "2.orbax-checkpoint-tmp"
     writing.mkdir()
-    assert selected(tmp_path, state_of(0).trainable)[1].step == 1
-    assert reached(tmp_path).step == 1
+    assert restore_selected(tmp_path, state_of(0).trainable)[1].step == 1
+    assert read_progress(tmp_path).step == 1
     assert writing.is_dir()
     assert not (tmp_path / "best").exists()
 
 
 def test_the_best_is_selected_before_the_last(tmp_path):
-    assert selected(tmp_path, state_of(0).trainable) is None
-    assert reached(tmp_path) == Progress()
+    assert restore_selected(tmp_path, state_of(0).trainable) is None
+    assert read_progress(tmp_path) == Progress()
     save(tmp_path, "last", 1, 2)
-    assert selected(tmp_path, state_of(0).trainable)[1].step == 2
+    assert restore_selected(tmp_path, state_of(0).trainable)[1].step == 2
     save(tmp_path, "best", 1)
-    params, progress = selected(tmp_path, state_of(0).trainable)
+    params, progress = restore_selected(tmp_path, state_of(0).trainable)
     assert_same(params, state_of(1).trainable)
     assert progress.step == 1
-    assert reached(tmp_path).step == 2
+    assert read_progress(tmp_path).step == 2
 
 
 def test_a_damaged_one_is_named(tmp_path):
@@ -108,7 +108,7 @@ def test_a_damaged_one_is_named(tmp_path):
     for file in (tmp_path / "last" / "2" / "trainable").rglob("*"):
         if file.is_file():
             file.unlink()
-    with pytest.raises(WorkdirError, match=r"last/2 is damaged .*remove this folder to go on") as e:
+    with pytest.raises(WorkdirError, match=r"last/2 is damaged .*remove this folder to resume") as e:
         newest(tmp_path)
     assert "\n" not in str(e.value)
 
@@ -116,7 +116,7 @@ def test_a_damaged_one_is_named(tmp_path):
 def test_a_workdir_is_made_with_its_settings(tmp_path):
     folder = open_workdir(tmp_path / "some" / "run", CONFIG)
     assert [file.name for file in folder.iterdir()] == ["config.json"]
-    assert json.loads((folder / "config.json").read_text()) == CONFIG.as_json()
+    assert json.loads((folder / "config.json").read_text()) == CONFIG.to_json()
 
 
 def changed(**settings):
@@ -129,7 +129,7 @@ def test_a_workdir_of_other_settings_is_refused_with_what_differs(tmp_path):
     other = changed(seed=7, train=TrainSettings(batch_size=64))
     with pytest.raises(WorkdirError, match="seed was 42, is 7; train.batch_size was 128, is 64. C"):
         open_workdir(tmp_path, other)
-    assert json.loads((tmp_path / "config.json").read_text()) == CONFIG.as_json()
+    assert json.loads((tmp_path / "config.json").read_text()) == CONFIG.to_json()
 
 
 def test_settings_that_change_no_result_may_differ(tmp_path):
@@ -153,7 +153,7 @@ def test_settings_that_were_not_written_to_the_end_do_no_harm(tmp_path):
 
 def test_folders_of_others_are_left_alone(tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
-    with pytest.raises(WorkdirError, match=r"holds other files \(notes.txt\), and no config.json"):
+    with pytest.raises(WorkdirError, match=r"holds other files \(notes.txt\) and no config.json"):
         open_workdir(tmp_path, CONFIG)
     with pytest.raises(WorkdirError, match="notes.txt is not a folder; choose another --workdir"):
         open_workdir(tmp_path / "notes.txt", CONFIG)
@@ -195,17 +195,17 @@ def test_load_opens_the_best_with_the_vectors_of_its_evaluation(home, workdir, m
     assert found["training"]["steps"] == 12
     config = toy_run.config_of(home)
     prepared = open_split(config.data, "test")
-    texts, videos, queries = embed_split(model, model.params, prepared, config, make_mesh())
+    texts, videos, queries = embed_split(model, model.params, prepared, config, make_mesh(-1, 1))
     ours = model.embed_text(list(queries.texts))
     np.testing.assert_allclose(ours, texts, rtol=0, atol=1e-6)
-    measured = retrieval_metrics(ours @ videos.T, queries.video)
+    measured = measure_retrieval(ours @ videos.T, queries.video, ties="average")
     for direction in ("text_to_video", "video_to_text"):
         assert measured[direction]["R-Sum"] == found[direction]["R-Sum"]
         assert measured[direction]["MnR"] == found[direction]["MnR"]
 
 
 def test_a_workdir_is_loaded_as_it_was_trained(workdir, tmp_path):
-    with pytest.raises(ValueError, match="whose method and settings are known"):
+    with pytest.raises(ValueError, match="which has its own method and settings"):
         tempme_jax.load(workdir, method="lora")
     (tmp_path / "config.json").write_text((workdir / "config.json").read_text())
     with pytest.raises(WeightsError, match="holds no checkpoint yet; train with it first"):

@@ -3,6 +3,10 @@
 import dataclasses
 import importlib
 import json
+import pathlib
+import shutil
+import sys
+import typing
 
 import pytest
 from repository import ROOT
@@ -10,8 +14,16 @@ from repository import ROOT
 from tempme_jax import methods
 from tempme_jax.methods import METHODS
 from tempme_jax.networks.architecture import ARCHITECTURES
+from tempme_jax.training import config as settings_module
 from tempme_jax.training.config import Config
-from tempme_jax.training.flags import build, check_names, defaults, from_flags
+from tempme_jax.training.flags import (
+    build_config,
+    check_names,
+    find_config_file,
+    format_config,
+    make_defaults,
+    parse_flags,
+)
 from tempme_jax.training.workdir import is_workdir
 
 # Of ml_collections, at every config file that it reads.
@@ -37,7 +49,7 @@ SHARED = {
 
 
 def given(file, *flags):
-    return from_flags([f"--config={HOME / file}", *flags])
+    return parse_flags([f"--config={HOME / file}", *flags])
 
 
 def value_of(config, name):
@@ -48,16 +60,16 @@ def value_of(config, name):
 
 @pytest.mark.parametrize("method", METHODS)
 def test_defaults_are_those_of_config(method):
-    config = build(defaults(method))
-    expected = Config().as_json()
-    expected["model"] |= {"method": method, "options": config.as_json()["model"]["options"]}
-    assert config.as_json() == expected
+    config = build_config(make_defaults(method))
+    expected = Config().to_json()
+    expected["model"] |= {"method": method, "options": config.to_json()["model"]["options"]}
+    assert config.to_json() == expected
     adapter, reducer = METHODS[method]
     fields = vars(adapter).keys() | vars(reducer).keys()
     assert config.model.options.keys() == fields
     # Left as they are, they change nothing.
     options = {name: value for name, value in config.model.options.items() if value is not None}
-    assert methods.with_options(method, adapter, reducer, options) == (adapter, reducer)
+    assert methods.replace_options(method, adapter, reducer, options) == (adapter, reducer)
 
 
 def test_every_file_is_tested():
@@ -129,9 +141,9 @@ def test_recipes_are_those_of_methods(common, table):
 def test_recipes_set_what_there_is(common):
     own = [*common.RECIPES.values(), *common.RECIPES_LONG.values()]
     for recipe in (common.SHARED, common.SHARED_LONG, *own):
-        config = defaults()
+        config = make_defaults()
         config.update(recipe)
-        build(config)
+        build_config(config)
 
 
 def test_what_a_method_says_of_long_videos_comes_last(common, monkeypatch):
@@ -246,10 +258,16 @@ def test_flags_undo_what_a_file_gives():
         ("--config.train.batches=distnct", "'distnct' .did you mean 'distinct'"),
         ("--config.train.gradient_cache=3", "cannot be cut into parts of train.gradient_cache=3"),
         ("--config.train.warmup=1.0", "train.warmup=1.0 must be a share of the steps"),
-        ("--config.train.schedule=linear", "unknown schedule of the learning rate: 'linear'"),
+        (
+            "--config.train.schedule=linear",
+            "unknown train.schedule: 'linear'.*; there are: constant, cosine",
+        ),
         ("--config.train.final_rate=1.1", "train.final_rate=1.1 must be a share of the peak"),
         ("--config.train.temperature=-1.0", "train.temperature=-1.0 must be a positive number"),
-        ("--config.evaluate.frame_sampling=random_segment", "unknown frame sampling of the eval"),
+        (
+            "--config.evaluate.frame_sampling=random_segment",
+            "unknown evaluate.frame_sampling: 'random_segment'",
+        ),
         ("--config.model.weights=", "config.model.weights is empty"),
     ],
 )
@@ -274,11 +292,11 @@ def test_a_mistake_in_a_name_is_found_before_all_else():
         ("msrvtt.py:tempme,b32,shred", "'shred' .did you mean 'shared'.*there are: b16.*own, sh"),
         ("msrvtt.py:tempme,shared,own", "'tempme,shared,own' names two backbones or two recipes"),
         ("msrvtt.py:tempme,b16,b32", "choose one of each"),
-        ("msrvt.py", "No such file"),
+        ("msrvt.py", "there is no config file .*msrvt.py .did you mean .*msrvtt.py"),
     ],
 )
 def test_a_config_file_that_fails(file, message):
-    with pytest.raises(ValueError, match=message) as caught:
+    with pytest.raises((ValueError, FileNotFoundError), match=message) as caught:
         given(file)
     assert "Traceback" not in str(caught.value)
 
@@ -290,7 +308,7 @@ def test_a_config_file_that_fails(file, message):
         ({"train": {"batchsize": 3}}, "unknown setting of train: 'batchsize' .*'batch_size'"),
         ({"train": {"steps": 1.5}}, "train.steps=1.5 must be of type int"),
         ({"train": {"steps": True}}, "train.steps=True must be of type int"),
-        ({"train": {"batches": 3}}, "train.batches=3 must be of type str"),
+        ({"train": {"batches": 3}}, "unknown train.batches: 3.*; there are: distinct, shuffle"),
         ({"train": {"learning_rate": "1"}}, "train.learning_rate='1' must be of type float"),
         ({"train": {"batch_size": 1}}, "train.batch_size=1 must be a whole number of 2 or more"),
         ({"train": {"schedule": "constant", "final_rate": 0.1}}, "0.1 is where a cosine ends"),
@@ -300,7 +318,7 @@ def test_a_config_file_that_fails(file, message):
         ({"model": {"options": [1]}}, "model.options=.1. must be of type dict"),
         ({"model": {"options": {"rnk": 1}}}, "unknown option of method 'tempme': 'rnk'"),
         ({"model": {"architecture": {"widht": 1}}}, "unknown size of a model: 'widht'"),
-        ({"model": {"dtype": "float16"}}, "unknown dtype: 'float16'"),
+        ({"model": {"dtype": "float16"}}, "unknown model.dtype: 'float16'"),
         ({"model": {"method": "lorra"}}, "unknown method: 'lorra' .did you mean 'lora'"),
         ({"seed": 1.5}, "seed=1.5 must be of type int"),
         ({"profile": None}, "profile=None must be of type int"),
@@ -308,11 +326,11 @@ def test_a_config_file_that_fails(file, message):
 )
 def test_mistakes_in_settings(settings, message):
     with pytest.raises(ValueError, match=message):
-        build(settings)
+        build_config(settings)
 
 
 def test_whole_numbers_stand_for_floats():
-    config = build({"train": {"learning_rate": 1}, "data": {"fps": 2, "max_bad": 0}})
+    config = build_config({"train": {"learning_rate": 1}, "data": {"fps": 2, "max_bad": 0}})
     found = (config.train.learning_rate, config.data.fps, config.data.max_bad)
     assert found == (1.0, 2.0, 0.0)
     assert {type(value) for value in found} == {float}
@@ -320,8 +338,8 @@ def test_whole_numbers_stand_for_floats():
 
 def test_settings_are_read_back_as_they_were(tmp_path):
     config = given("moving_shapes.py:tempme")
-    written = json.dumps(config.as_json())
-    assert build(json.loads(written)).as_json() == config.as_json()
+    written = json.dumps(config.to_json())
+    assert build_config(json.loads(written)).to_json() == config.to_json()
     assert not is_workdir(tmp_path)
     (tmp_path / "config.json").write_text('["something else"]')
     assert not is_workdir(tmp_path)
@@ -335,3 +353,101 @@ def test_the_prompts_of_plevu_leave_room_for_fewer_words():
     model = given("activitynet.py:plevu").model
     assert (model.max_words, model.num_frames) == (45, 16)
     assert model.max_words == arch.context_length - METHODS["plevu"][0].text_positions
+
+
+@pytest.mark.parametrize("field", ["rank", "r"])
+def test_the_built_in_set_shrinks_every_method(field):
+    """No method is forgotten that has the option."""
+    expected = {"rank": 32, "r": 1}[field]
+    for method in METHODS:
+        options = given(f"moving_shapes.py:{method}").model.options
+        assert options.get(field, expected) == expected, method
+
+
+def test_halves_bring_their_own_options():
+    options = given("moving_shapes.py:rap+tempme").model.options
+    assert (options["rank"], options["r"], options["groups"]) == (32, 1, (2, 2, 2))
+    assert given("moving_shapes.py:prompt+vop-f").model.options["position_std"] == 0.2
+
+
+def test_choices_are_checked_in_one_place():
+    """Every setting with a few choices, as its type says them."""
+    checked = 0
+    for part, kind in settings_module.PARTS.items():
+        for field in dataclasses.fields(kind):
+            if typing.get_origin(field.type) is typing.Literal:
+                for choice in typing.get_args(field.type):
+                    build_config({part: {field.name: choice}})
+                message = f"unknown {part}.{field.name}: 'nothing'.*; there are: .*{choice}"
+                with pytest.raises(ValueError, match=message):
+                    build_config({part: {field.name: "nothing"}})
+                checked += 1
+    assert checked == 8
+
+
+def test_settings_that_may_change_between_attempts():
+    assert settings_module.list_changeable() == {
+        "data.root", "data.prepared", "data.workers", "data.decoders", "data.missing",
+        "data.max_bad", "train.log_every", "train.checkpoint_every", "evaluate.batch_size",
+        "evaluate.draws", "evaluate.dual_softmax", "evaluate.qb_norm", "mesh.data", "mesh.model",
+        "profile",
+    }  # fmt: skip
+
+
+@pytest.fixture
+def installed(tmp_path, monkeypatch):
+    """An environment outside a checkout, with the configs where a wheel puts them."""
+    prefix, elsewhere = tmp_path / "env", tmp_path / "elsewhere"
+    shutil.copytree(HOME, prefix / "share/tempme_jax/configs")
+    elsewhere.mkdir()
+    monkeypatch.setattr(sys, "prefix", str(prefix))
+    monkeypatch.chdir(elsewhere)
+    return prefix / "share/tempme_jax/configs"
+
+
+def test_configs_of_the_installation_are_found_from_any_folder(installed, monkeypatch):
+    monkeypatch.setattr(sys, "path", [path for path in sys.path if path != str(ROOT)])
+    for name in [name for name in sys.modules if name.partition(".")[0] == "configs"]:
+        monkeypatch.delitem(sys.modules, name)
+    (installed / "common.py").write_text(
+        (installed / "common.py").read_text().replace("config.seed = 42", "config.seed = 43")
+    )
+    assert find_config_file("configs/msrvtt.py") == str(installed / "msrvtt.py")
+    assert find_config_file("configs/tables/table2.py") == str(installed / "tables/table2.py")
+    found = parse_flags(["--config=configs/msrvtt.py:tempme,b16", "--config.train.steps=3"])
+    assert (found.data.name, found.model.weights[-2:]) == ("msrvtt", "16")
+    assert (found.seed, found.train.steps) == (43, 3)  # its own `configs.common` was read
+
+
+def test_a_config_of_the_current_folder_comes_first(installed, monkeypatch):
+    file = pathlib.Path("configs/msrvtt.py")
+    file.parent.mkdir()
+    file.write_text(
+        "from tempme_jax.training.flags import make_defaults\n\n\n"
+        "def get_config(words='tempme'):\n    return make_defaults('lora')\n"
+    )
+    assert find_config_file("configs/msrvtt.py") == "configs/msrvtt.py"
+    assert parse_flags(["--config=configs/msrvtt.py"]).model.method == "lora"
+
+
+def test_a_missing_config_says_where_it_was_looked_for(installed, tmp_path):
+    with pytest.raises(FileNotFoundError) as caught:
+        find_config_file("configs/msrvt.py")
+    message, _, places = str(caught.value).partition("; looked for it in ")
+    assert message.startswith("there is no config file configs/msrvt.py (did you mean 'configs/ms")
+    assert places == f"{tmp_path}/elsewhere and in {tmp_path}/env/share/tempme_jax"
+    with pytest.raises(FileNotFoundError, match="no config file /nowhere/x.py$"):
+        find_config_file("/nowhere/x.py")
+
+
+@pytest.mark.parametrize(
+    "file", ["msrvtt.py:tempme,b16", "moving_shapes.py:rap+tempme", "tiny_clip.py", "didemo.py:dgl"]
+)
+def test_a_printed_config_gives_itself(file):
+    expected = given(file, "--config.train.learning_rate=3e-5", "--config.data.fps=None")
+    text = format_config(expected)
+    names = {}
+    exec(text, names)
+    assert build_config(names["config"]) == expected
+    assert "config.train.batch_size = " in text
+    assert "config.train.learning_rate = 3e-05\n" in text

@@ -13,7 +13,7 @@ import toy_run
 from toy_run import arrays_of, finish, lines_of, start
 
 import tempme_jax
-from tempme_jax.training.checkpoint import reached
+from tempme_jax.training.checkpoint import read_progress
 from tempme_jax.training.results import DIRECTIONS
 
 pytestmark = pytest.mark.processes
@@ -96,7 +96,7 @@ def test_a_checkpoint_of_eight_devices_opens_on_one(home, eight, alone, tmp_path
     shutil.rmtree(workdir / "last" / "12")
     (workdir / "results.json").unlink()
     _, err = finish(start(home, workdir))
-    assert "going on after step 10 of 12" in err
+    assert "resuming after step 10 of 12" in err
     assert_same_losses(workdir, alone)
     assert arrays_of(workdir, "last")[1] == 12
 
@@ -109,7 +109,7 @@ def test_all_processes_stop_when_one_is_asked_to(home, alone, tmp_path):
         assert both[0].poll() is None
     os.kill(both[1].pid, signal.SIGTERM)
     (_, err), _ = map(finish, both)
-    assert f"stopped after step {reached(workdir).step} of 2000, which is saved" in err
+    assert f"stopped after step {read_progress(workdir).step} of 2000, which is saved" in err
 
 
 @pytest.mark.slow

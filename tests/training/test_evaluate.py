@@ -11,16 +11,16 @@ from toy_clip import FRAMES, random_params
 from tempme_jax import create
 from tempme_jax.model import TEXT_BATCH
 from tempme_jax.networks.architecture import Architecture
-from tempme_jax.training.batches import decode
+from tempme_jax.training.batches import decode_jpeg
 from tempme_jax.training.evaluate import embed_split, embed_texts, embed_videos, evaluate_split
-from tempme_jax.training.flags import build
+from tempme_jax.training.flags import build_config
 from tempme_jax.training.sharding import make_mesh
 
 TOY = Architecture(
     embed_dim=8, image_size=32, patch=16, width=16, depth=1, heads=1,
     text_width=16, text_depth=1, text_heads=1, vocab_size=600, context_length=24,
 )  # fmt: skip
-CONFIG = build({"evaluate": {"batch_size": 7, "frame_sampling": "uniform", "draws": 50}})
+CONFIG = build_config({"evaluate": {"batch_size": 7, "frame_sampling": "uniform", "draws": 50}})
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +43,7 @@ def model():
 
 @pytest.fixture(scope="module")
 def mesh():
-    return make_mesh()
+    return make_mesh(-1, 1)
 
 
 def with_settings(*, workers=0, **settings):
@@ -67,7 +67,7 @@ def test_vectors_are_those_of_the_model(model, vectors, test_set):
     assert queries.texts == tuple(text for of_video in test_set.captions for text in of_video)
     np.testing.assert_allclose(texts, model.embed_text(list(queries.texts)), atol=1e-6)
     for number in range(len(test_set)):
-        frames = np.stack([decode(jpeg) for jpeg in test_set[number][0]])
+        frames = np.stack([decode_jpeg(jpeg) for jpeg in test_set[number][0]])
         np.testing.assert_allclose(videos[number], model.embed_video(frames)[0], atol=1e-6)
     assert np.abs(videos[0] - videos[1]).max() > 1e-3
 

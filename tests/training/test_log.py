@@ -4,7 +4,7 @@ import contextlib
 import json
 
 from tempme_jax.training import log as logs
-from tempme_jax.training.log import Log, keep_until
+from tempme_jax.training.log import Log, drop_later_lines
 
 VALUES = {"loss": 1.25, "learning_rate": 1e-3}
 SPEED = {"videos_per_second": 80.0, "waited": 0.25}
@@ -33,7 +33,7 @@ def test_later_steps_and_half_lines_are_dropped(tmp_path):
     file = tmp_path / "metrics.jsonl"
     whole = [json.dumps({"step": step, "kind": "train"}) + "\n" for step in (1, 2, 3)]
     file.write_text("".join(whole) + '{"step": 2, "ki')
-    keep_until(file, 2)
+    drop_later_lines(file, 2)
     assert file.read_text() == "".join(whole[:2])
     assert list(tmp_path.iterdir()) == [file]
 
@@ -49,7 +49,7 @@ def test_a_run_that_goes_on_appends(tmp_path):
 def test_only_one_process_writes(tmp_path, capsys):
     with contextlib.closing(Log(tmp_path, step=0, steps=9, writes=False)) as log:
         log.write(1, "train", VALUES)
-        log.progress(1, VALUES)
+        log.show_progress(1, VALUES)
         log.say("something")
     assert list(tmp_path.iterdir()) == []
     assert "".join(capsys.readouterr()) == ""
@@ -59,9 +59,9 @@ def test_how_long_it_takes_is_said_from_the_second_report_on(tmp_path, capsys, m
     times = iter((100.0, 110.0, 120.0))  # the first one after it was compiled
     with contextlib.closing(Log(tmp_path, step=0, steps=41)) as log:
         monkeypatch.setattr(logs.time, "monotonic", lambda: next(times))
-        log.progress(1, VALUES)
-        log.progress(11, VALUES | SPEED)
-        log.progress(41, VALUES | SPEED)
+        log.show_progress(1, VALUES)
+        log.show_progress(11, VALUES | SPEED)
+        log.show_progress(41, VALUES | SPEED)
         monkeypatch.undo()
     said = "loss 1.2500  lr 1.00e-03"
     fast = "  80.0 videos/s  waited 25% for data"

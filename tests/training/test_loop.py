@@ -12,19 +12,18 @@ import optax
 import pytest
 
 from tempme_jax.training import loop as training
-from tempme_jax.training.checkpoint import Checkpoints, Progress
+from tempme_jax.training.checkpoint import Checkpoints
 from tempme_jax.training.config import Config, ModelSettings, TrainSettings
-from tempme_jax.training.log import Log
 from tempme_jax.training.loop import Plan, TrainingError, train
-from tempme_jax.training.sharding import make_mesh, place_params, replicated
-from tempme_jax.training.step import TrainState, unchanged
+from tempme_jax.training.sharding import make_mesh, place_params, replicate
+from tempme_jax.training.step import TrainState, leave_unchanged, train_step
 
 
 @dataclasses.dataclass(frozen=True)
 class Squares:
     """The squared distance of the weights from what a batch says."""
 
-    def gradients(self, trainable, frozen, batch):
+    def compute_gradients(self, trainable, frozen, batch):
         away = trainable["w"] - batch["x"].mean(0)
         return (away**2).sum(), {"w": 2 * away}
 
@@ -55,10 +54,11 @@ class Given:
         return {"R@1": 1.0, "R-Sum": self.sums.pop(0)}
 
 
-@contextlib.contextmanager
-def planned(folder, *, steps=8, bad=None, evaluate=None, rate=0.1, profile=0, **settings):
-    """A plan, its first state, and the log."""
-    mesh = make_mesh()
+def planned(
+    folder, *, steps=8, bad=None, evaluate=None, rate=0.1, profile=0, augment=None, **settings
+):
+    """A plan and its first state."""
+    mesh = make_mesh(-1, 1)
     update = optax.sgd(rate)
     trainable = place_params(mesh, {"w": np.zeros(3, np.float32)}, split=False)
     state = TrainState(place_step(mesh), trainable, update.init(trainable))
@@ -68,20 +68,12 @@ def planned(folder, *, steps=8, bad=None, evaluate=None, rate=0.1, profile=0, **
         model=ModelSettings(weights="x"),
         profile=profile,
     )
-    with (
-        contextlib.closing(Checkpoints(folder, "last")) as last,
-        contextlib.closing(Checkpoints(folder, "best")) as best,
-    ):
-        found = last.restore(state)
-        state, progress = found or (state, Progress())
-        plan = Plan(
-            config=config, mesh=mesh, objective=Squares(), optimizer=update, augment=unchanged,
-            rate=lambda step: rate, frozen={}, source=Rows(steps, bad), evaluate=evaluate,
-            last=last, best=best, folder=folder,
-        )  # fmt: skip
-        log = Log(folder, step=progress.step, steps=steps)
-        with contextlib.closing(log):
-            yield plan, state, progress, log
+
+    def step(state, batch):
+        return train_step(Squares(), update, augment or leave_unchanged, state, {}, batch)
+
+    source, rates = Rows(steps, bad), optax.constant_schedule(rate)
+    return Plan(config, folder, mesh, source, step, rates, evaluate), state
 
 
 def place_step(mesh):
@@ -93,7 +85,7 @@ def steps_of(folder, kind):
 
 
 def weights_of(folder, kind):
-    like = place_params(make_mesh(), {"w": np.zeros(3, np.float32)}, split=False)
+    like = place_params(make_mesh(-1, 1), {"w": np.zeros(3, np.float32)}, split=False)
     with contextlib.closing(Checkpoints(folder, kind)) as checkpoints:
         params, progress = checkpoints.restore_trainable(like)
     return np.asarray(params["w"]), progress
@@ -101,8 +93,7 @@ def weights_of(folder, kind):
 
 def test_the_last_two_and_the_best_are_kept(tmp_path):
     evaluate = Given(10.0, 30.0, 20.0, 30.0)
-    with planned(tmp_path, evaluate=evaluate) as plan:
-        state, progress, complete = train(*plan)
+    state, progress, complete = train(*planned(tmp_path, evaluate=evaluate))
     assert complete
     assert int(state.step) == progress.step == 8
     assert steps_of(tmp_path, "last") == [6, 8]
@@ -115,45 +106,40 @@ def test_the_last_two_and_the_best_are_kept(tmp_path):
 
 def test_the_last_step_is_saved_and_evaluated_whatever_the_intervals(tmp_path):
     evaluate = Given(10.0)
-    with planned(tmp_path, evaluate=evaluate, evaluate_every=0, checkpoint_every=0) as plan:
-        train(*plan)
+    train(*planned(tmp_path, evaluate=evaluate, evaluate_every=0, checkpoint_every=0))
     assert steps_of(tmp_path, "last") == steps_of(tmp_path, "best") == [8]
 
 
 def test_without_selection_there_is_no_best(tmp_path):
-    with planned(tmp_path) as plan:
-        train(*plan)
+    train(*planned(tmp_path))
     assert steps_of(tmp_path, "last") == [6, 8]
     assert steps_of(tmp_path, "best") == []
 
 
 def test_a_finished_training_is_not_made_again(tmp_path):
     for _ in range(2):
-        with planned(tmp_path) as plan:
-            state, progress, complete = train(*plan)
+        state, progress, complete = train(*planned(tmp_path))
         assert complete and progress.step == int(state.step) == 8
     lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
     assert [json.loads(line)["step"] for line in lines] == list(range(1, 9))
 
 
 def test_a_loss_that_is_no_number_ends_it_with_the_step(tmp_path):
-    with planned(tmp_path, bad=6) as plan, pytest.raises(TrainingError, match="^step 6: the loss"):
-        train(*plan)
+    with pytest.raises(TrainingError, match="^step 6: the loss"):
+        train(*planned(tmp_path, bad=6))
     assert steps_of(tmp_path, "last") == [2, 4]
     assert np.isfinite(weights_of(tmp_path, "last")[0]).all()
 
 
 def test_parameters_that_are_no_numbers_are_not_saved(tmp_path):
     # The loss of a step is that of the parameters before it: it is still a number.
-    with planned(tmp_path, rate=3e38, checkpoint_every=1) as plan:
-        with pytest.raises(TrainingError, match="^step 1: not all parameters are finite"):
-            train(*plan)
+    with pytest.raises(TrainingError, match="^step 1: not all parameters are finite"):
+        train(*planned(tmp_path, rate=3e38, checkpoint_every=1))
     assert steps_of(tmp_path, "last") == []
 
 
 def test_a_signal_saves_and_stops_and_the_rest_is_as_if_it_had_not_been(tmp_path, capsys):
-    with planned(tmp_path / "whole", evaluate=Given(1.0, 2.0, 3.0, 4.0)) as plan:
-        whole, _, _ = train(*plan)
+    whole, _, _ = train(*planned(tmp_path / "whole", evaluate=Given(1.0, 2.0, 3.0, 4.0)))
 
     def ask(batch):
         os.kill(os.getpid(), signal.SIGTERM)
@@ -161,22 +147,19 @@ def test_a_signal_saves_and_stops_and_the_rest_is_as_if_it_had_not_been(tmp_path
 
     before = signal.getsignal(signal.SIGTERM)
     folder = tmp_path / "parts"
-    with planned(folder, evaluate=Given()) as (plan, *others):
-        stopped = train(dataclasses.replace(plan, augment=ask), *others)  # while it compiles
+    stopped = train(*planned(folder, evaluate=Given(), augment=ask))  # while it compiles
     assert signal.getsignal(signal.SIGTERM) == before
     assert (stopped[1].step, stopped[2]) == (1, False)
     assert steps_of(folder, "last") == [1]
     assert "stopped after step 1 of 8, which is saved" in capsys.readouterr().err
 
-    with planned(folder, evaluate=Given(1.0, 2.0, 3.0, 4.0)) as plan:
-        state, progress, complete = train(*plan)
+    state, progress, complete = train(*planned(folder, evaluate=Given(1.0, 2.0, 3.0, 4.0)))
     assert complete and progress.best == 4.0
     np.testing.assert_array_equal(state.trainable["w"], whole.trainable["w"])
 
 
 def test_every_step_is_a_line_and_some_are_reported(tmp_path, capsys):
-    with planned(tmp_path, evaluate=Given(1.0, 2.0, 3.0, 4.0)) as plan:
-        train(*plan)
+    train(*planned(tmp_path, evaluate=Given(1.0, 2.0, 3.0, 4.0)))
     lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     trained = [line for line in lines if line["kind"] == "train"]
     assert [line["step"] for line in trained] == list(range(1, 9))
@@ -191,8 +174,7 @@ def test_every_step_is_a_line_and_some_are_reported(tmp_path, capsys):
 
 def test_a_trace_of_the_profiler_is_written(tmp_path, monkeypatch):
     monkeypatch.setattr(training, "PROFILE_FROM", 2)
-    with planned(tmp_path, profile=2) as plan:
-        train(*plan)
+    train(*planned(tmp_path, profile=2))
     (trace,) = tmp_path.glob("plugins/profile/*/*.xplane.pb")
     assert trace.stat().st_size > 0
 
@@ -200,17 +182,16 @@ def test_a_trace_of_the_profiler_is_written(tmp_path, monkeypatch):
 @pytest.mark.parametrize("profile", [5, 100])
 def test_a_trace_ends_with_the_training(profile, tmp_path, monkeypatch):
     monkeypatch.setattr(training, "PROFILE_FROM", 8)
-    with planned(tmp_path, profile=profile) as plan:
-        train(*plan)
+    train(*planned(tmp_path, profile=profile))
     assert list(tmp_path.glob("plugins/profile/*/*.xplane.pb"))
 
 
 def test_finite_looks_at_every_array():
     good = {"a": jnp.ones(3), "b": {"c": jnp.ones(())}}
-    assert training.all_finite(good)
-    assert not training.all_finite(good | {"b": {"c": jnp.array(jnp.inf)}})
+    assert training.are_finite(good)
+    assert not training.are_finite(good | {"b": {"c": jnp.array(jnp.inf)}})
 
 
 def test_the_optimizer_state_is_on_all_devices(tmp_path):
-    with planned(tmp_path) as (_, state, _, _):
-        assert state.trainable["w"].sharding == replicated(make_mesh())
+    _, state = planned(tmp_path)
+    assert state.trainable["w"].sharding == replicate(make_mesh(-1, 1))

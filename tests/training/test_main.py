@@ -59,7 +59,7 @@ def assert_one_line(text, *parts):
         (("configs/msrvtt.py", "--config=x.py"), ["unknown words: configs/msrvtt.py"]),
         (
             ("--config=configs/msrvt.py:lora",),
-            ["there is no file configs/msrvt.py (did you mean 'configs/msrvtt.py'"],
+            ["there is no config file configs/msrvt.py (did you mean 'configs/msrvtt.py'"],
         ),
         (
             (f"--config={toy_run.FILE}:tempmee",),
@@ -95,9 +95,12 @@ def test_data_that_are_not_there_are_named(tmp_path, workdir):
         ("mesh.data=3", ["mesh of data=3 x model=1 does not use the 1 devices"]),
         ("train.batch_size=30", ["no batch of 30", "choose a smaller train.batch_size"]),
         ("train.gradient_cache=3", ["train.gradient_cache=3; choose one that divides it"]),
-        ("evaluate.select_on=tset", ["unknown way to select a checkpoint: 'tset'", "test"]),
+        (
+            "evaluate.select_on=tset",
+            ["unknown evaluate.select_on: 'tset' (did you mean 'test'", "test"],
+        ),
         ("model.method=tempm", ["unknown method: 'tempm' (did you mean 'tempme'"]),
-        ("evaluate.frame_sampling=random", ["unknown frame sampling of the evaluation: 'random'"]),
+        ("evaluate.frame_sampling=random", ["unknown evaluate.frame_sampling: 'random'"]),
         ("data.name=mrsvtt", ["unknown data set: 'mrsvtt' (did you mean 'msrvtt'"]),
         ("model.weights=nowhere/x.safetensors", ["nowhere/x.safetensors"]),
     ],
@@ -126,7 +129,7 @@ def test_what_is_trained_is_only_evaluated_again(home):
     workdir = toy_run.uninterrupted(home)
     before = json.loads((workdir / "results.json").read_text())
     out, err = toy_run.finish(toy_run.start(home, workdir))
-    assert err.splitlines() == ["going on after step 12 of 12"]
+    assert err.splitlines() == ["resuming after step 12 of 12"]
     assert "folder, test: 8 texts, 8 videos" in out
     after = json.loads((workdir / "results.json").read_text())
     before["training"].pop("peak_memory_bytes"), after["training"].pop("peak_memory_bytes")

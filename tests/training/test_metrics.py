@@ -1,18 +1,26 @@
 """Retrieval metrics equal what pure Python counts, pair by pair."""
 
+import functools
 import math
 import random
 import statistics
 import time
+import typing
 
 import ml_dtypes
 import numpy as np
 import pytest
 
 from tempme_jax.training import metrics
-from tempme_jax.training.metrics import MEASURES, TIES, Bootstrap, QueryBank, retrieval_metrics
+from tempme_jax.training import similarity as matrices
+from tempme_jax.training.metrics import MEASURES, Bootstrap, Ties
+from tempme_jax.training.similarity import QueryBank, apply_dual_softmax, apply_qb_norm
 
 DIRECTIONS = ("text_to_video", "video_to_text")
+TIES = typing.get_args(Ties)
+measure_retrieval = functools.partial(
+    metrics.measure_retrieval, ties="average", intervals=Bootstrap(1000)
+)
 
 
 def brute_ranks(own, others, ties):
@@ -43,7 +51,7 @@ def brute_force(similarity, owner, ties):
 
 
 def point(similarity, owner, **options):
-    result = retrieval_metrics(similarity, owner, intervals=None, **options)
+    result = measure_retrieval(similarity, owner, intervals=None, **options)
     return [{name: result[to][name] for name in MEASURES} for to in DIRECTIONS]
 
 
@@ -123,8 +131,8 @@ def test_the_order_does_not_matter(ties):
     texts, videos = rng.permutation(60), rng.permutation(25)
     shuffled = similarity[texts][:, videos]
     owner_shuffled = np.argsort(videos)[owner[texts]]
-    expected = retrieval_metrics(similarity, owner, ties=ties)
-    assert retrieval_metrics(shuffled, owner_shuffled, ties=ties) == expected
+    expected = measure_retrieval(similarity, owner, ties=ties)
+    assert measure_retrieval(shuffled, owner_shuffled, ties=ties) == expected
 
 
 @pytest.mark.parametrize("dtype", [np.float16, ml_dtypes.bfloat16, np.float64, np.int8])
@@ -138,9 +146,10 @@ def test_blocks_do_not_matter(monkeypatch):
     similarity = np.random.default_rng(3).normal(size=(40, 20)).astype(np.float32)
     bank = QueryBank(similarity[:7] + 1, similarity[:9, :20].repeat(2, axis=1))
     owner = np.arange(40) // 2
-    expected = retrieval_metrics(similarity, owner, bank=bank)
+    expected = measure_retrieval(similarity, owner, bank=bank)
     monkeypatch.setattr(metrics, "BLOCK", 60)
-    assert retrieval_metrics(similarity, owner, bank=bank) == expected
+    monkeypatch.setattr(matrices, "BLOCK", 60)
+    assert measure_retrieval(similarity, owner, bank=bank) == expected
 
 
 def test_nan_is_an_error_that_says_where():
@@ -150,7 +159,7 @@ def test_nan_is_an_error_that_says_where():
     with pytest.raises(
         ValueError, match=r"text 2 and video 0 is NaN, the first of 6 \(1 whole row"
     ):
-        retrieval_metrics(similarity, [0, 1, 2, 3])
+        measure_retrieval(similarity, [0, 1, 2, 3])
 
 
 @pytest.mark.parametrize(
@@ -181,7 +190,7 @@ def test_nan_is_an_error_that_says_where():
 )
 def test_bad_input(similarity, owner, options, message):
     with pytest.raises(ValueError, match=message):
-        retrieval_metrics(similarity, owner, **options)
+        measure_retrieval(similarity, owner, **options)
 
 
 def test_intervals_are_those_of_drawing_queries():
@@ -189,12 +198,12 @@ def test_intervals_are_those_of_drawing_queries():
     rng = np.random.default_rng(4)
     similarity = rng.integers(0, 40, (150, 150)).astype(np.float32) + 25 * np.eye(150)
     for ties in TIES:
-        result = retrieval_metrics(similarity, np.arange(150), ties=ties)["text_to_video"]
-        larger, equal = metrics.text_counts(similarity, np.arange(150))
+        result = measure_retrieval(similarity, np.arange(150), ties=ties)["text_to_video"]
+        larger, equal = metrics.count_rivals_of_texts(similarity, np.arange(150))
         drawn = []
         for _ in range(1000):
             picked = rng.integers(0, 150, 150)
-            first, size = metrics.ranks(larger[picked], equal[picked], ties)
+            first, size = metrics.compute_ranks(larger[picked], equal[picked], ties)
             ranks = np.concatenate([f + np.arange(s) for f, s in zip(first, size, strict=True)])
             drawn.append([100 * np.mean(ranks <= 10), np.median(ranks), np.mean(ranks)])
         low, high = np.percentile(drawn, [2.5, 97.5], axis=0)
@@ -209,15 +218,16 @@ def test_intervals_are_the_same_for_the_same_seed():
     similarity = np.random.default_rng(5).normal(size=(50, 50))
     owner = np.arange(50)
     first, again, other = (
-        retrieval_metrics(similarity, owner, intervals=Bootstrap(seed=seed)) for seed in (0, 0, 1)
+        measure_retrieval(similarity, owner, intervals=Bootstrap(1000, seed=seed))
+        for seed in (0, 0, 1)
     )
     assert first == again
     assert first != other
-    narrow = retrieval_metrics(similarity, owner, intervals=Bootstrap(level=0.5))
+    narrow = measure_retrieval(similarity, owner, intervals=Bootstrap(1000, level=0.5))
     low, high = narrow["text_to_video"]["intervals"]["MnR"]
     assert first["text_to_video"]["intervals"]["MnR"][0] < low < high
     assert set(first["text_to_video"]["intervals"]) == set(MEASURES)
-    none = retrieval_metrics(similarity, owner, intervals=None)
+    none = measure_retrieval(similarity, owner, intervals=None)
     assert none["video_to_text"]["intervals"] == {}
 
 
@@ -227,13 +237,15 @@ def test_intervals_hold_the_true_recall_about_as_often_as_they_say():
     held = 0
     for trial in range(200):
         first = np.where(rng.random(200) < 0.4, 1.0, 7.0)
-        low, high = metrics.summary(first, np.ones(200), Bootstrap(seed=trial))["intervals"]["R@1"]
+        low, high = metrics.measure_ranks(first, np.ones(200), Bootstrap(1000, seed=trial))[
+            "intervals"
+        ]["R@1"]
         held += low <= 40 <= high
     assert 180 <= held <= 199
 
 
 def test_certain_ranks_have_no_width():
-    result = retrieval_metrics(np.eye(30), np.arange(30))["text_to_video"]
+    result = measure_retrieval(np.eye(30), np.arange(30))["text_to_video"]
     assert result["intervals"]["R-Sum"] == [300, 300]
     assert result["intervals"]["MnR"] == [1, 1]
 
@@ -252,9 +264,9 @@ def naive_dual_softmax(similarity, inverse_temperature):
 
 def test_dual_softmax():
     similarity = np.random.default_rng(7).normal(size=(6, 5)).astype(np.float32) * 3
-    found = metrics.dual_softmax(similarity, inverse_temperature=0.5)
+    found = apply_dual_softmax(similarity, inverse_temperature=0.5)
     np.testing.assert_allclose(found, naive_dual_softmax(similarity.tolist(), 0.5), rtol=1e-12)
-    assert np.isfinite(metrics.dual_softmax(similarity * 1e4)).all()
+    assert np.isfinite(apply_dual_softmax(similarity * 1e4)).all()
 
 
 def naive_qb_norm(similarity, bank, beta, k):
@@ -273,19 +285,19 @@ def test_qb_norm(k):
     rng = np.random.default_rng(8)
     similarity, bank = rng.normal(size=(30, 12)) * 5, rng.normal(size=(4, 12)) * 5
     naive = np.array(naive_qb_norm(similarity.tolist(), bank.tolist(), 0.2, k))
-    found = metrics.qb_norm(similarity, bank, k=k)
+    found = apply_qb_norm(similarity, bank, k=k)
     changed = (found != similarity).any(axis=1)
     assert 0 < changed.sum() < 30
     np.testing.assert_allclose(np.exp(found[changed]), naive[changed], rtol=1e-12)
     np.testing.assert_array_equal(found[~changed], naive[~changed])
-    assert np.isfinite(metrics.qb_norm(similarity * 1e4, bank * 1e4)).all()
+    assert np.isfinite(apply_qb_norm(similarity * 1e4, bank * 1e4)).all()
 
 
 def test_dual_softmax_is_per_direction_and_named():
     """Every direction's softmax is over its own queries."""
     similarity = np.random.default_rng(9).normal(size=(20, 10)) * 4
     owner = np.arange(20) // 2
-    result = retrieval_metrics(similarity, owner, dual_softmax=True, intervals=None)
+    result = measure_retrieval(similarity, owner, dual_softmax=True, intervals=None)
     by_text = naive_dual_softmax(similarity.tolist(), 1.0)
     by_video = np.transpose(naive_dual_softmax(similarity.T.tolist(), 1.0)).tolist()
     assert (
@@ -310,8 +322,8 @@ def test_qb_norm_lowers_a_hub_and_is_named():
     training = rng.normal(size=(40, 12))
     training[:, 0] += 25
     bank = QueryBank(training, rng.normal(size=(3, 12)))
-    plain = retrieval_metrics(similarity, np.arange(12), intervals=None)
-    result = retrieval_metrics(similarity, np.arange(12), bank=bank, intervals=None)
+    plain = measure_retrieval(similarity, np.arange(12), intervals=None)
+    result = measure_retrieval(similarity, np.arange(12), bank=bank, intervals=None)
     assert plain["text_to_video"]["R@1"] < 20
     assert result["text_to_video"]["R@1"] > 80
     assert result["protocol"]["qb_norm"] is True
@@ -321,6 +333,6 @@ def test_qb_norm_lowers_a_hub_and_is_named():
 def test_large_matrices_take_seconds():
     similarity = np.random.default_rng(11).random((3000, 3000), np.float32)
     start = time.monotonic()
-    result = retrieval_metrics(similarity, np.arange(3000))
+    result = measure_retrieval(similarity, np.arange(3000))
     assert time.monotonic() - start < 10
     assert result["text_to_video"]["MnR"] == pytest.approx(1500, abs=60)

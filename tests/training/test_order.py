@@ -6,14 +6,20 @@ import numpy as np
 import pytest
 
 from tempme_jax.training import order as order_module
-from tempme_jax.training.order import Order, Pairs, distinct_batches, hard_units, pairs_of
+from tempme_jax.training.order import (
+    Order,
+    Pairs,
+    group_hard_negatives,
+    make_distinct_batches,
+    make_pairs,
+)
 
 
 def twins(takes, kinds=12):
     """Videos of few texts, two of them hard negatives of one another, as in `moving_shapes`."""
     captions = [(f"text {kind}",) for _ in range(takes) for kind in range(kinds)]
     groups = [f"{take}-{kind // 2}" for take in range(takes) for kind in range(kinds)]
-    return pairs_of(captions, groups)
+    return make_pairs(captions, groups)
 
 
 def several_captions(videos, texts=4):
@@ -22,7 +28,7 @@ def several_captions(videos, texts=4):
         (f"only {v}", *(f"text {(v + i) % (videos // 2)}" for i in range(texts)))
         for v in range(videos)
     ]
-    return pairs_of(captions, [""] * videos)
+    return make_pairs(captions, [""] * videos)
 
 
 PAIRS = {"twins": twins(10), "several captions": several_captions(24), "one": twins(1, 8)}
@@ -30,11 +36,11 @@ PAIRS = {"twins": twins(10), "several captions": several_captions(24), "one": tw
 
 def epoch_of(order, epoch=0):
     steps = order.steps_of_epoch
-    return np.array([order.batch(epoch * steps + step) for step in range(steps)])
+    return np.array([order.get_batch(epoch * steps + step) for step in range(steps)])
 
 
 def test_pairs():
-    pairs = pairs_of([("a", "b"), ("a",), ("c", "d", "e")], ["", "g", "g"])
+    pairs = make_pairs([("a", "b"), ("a",), ("c", "d", "e")], ["", "g", "g"])
     assert len(pairs) == 6
     assert pairs.texts == ("a", "b", "a", "c", "d", "e")
     assert pairs.video.tolist() == [0, 0, 1, 2, 2, 2]
@@ -45,7 +51,7 @@ def test_pairs():
 @pytest.mark.parametrize("seed", range(5))
 def test_distinct_batches(name, seed):
     pairs = PAIRS[name]
-    batches = distinct_batches(pairs, 8, np.random.default_rng(seed))
+    batches = make_distinct_batches(pairs, 8, np.random.default_rng(seed))
     assert batches.shape[1] == 8
     assert len(np.unique(batches)) == batches.size  # no pair twice
     for batch in batches:
@@ -57,28 +63,28 @@ def test_distinct_batches(name, seed):
 @pytest.mark.parametrize("seed", range(5))
 def test_twins_are_in_one_batch(seed):
     pairs = twins(10)
-    for batch in distinct_batches(pairs, 8, np.random.default_rng(seed)):
+    for batch in make_distinct_batches(pairs, 8, np.random.default_rng(seed)):
         groups = [pairs.groups[pairs.video[i]] for i in batch]
         assert all(groups.count(group) == 2 for group in groups)
 
 
 def test_videos_of_a_group_go_together_caption_by_caption():
-    pairs = pairs_of([("a", "b"), ("c", "d"), ("e",)], ["g", "g", ""])
-    units = [sorted(unit) for unit in hard_units(pairs, np.random.default_rng(0))]
+    pairs = make_pairs([("a", "b"), ("c", "d"), ("e",)], ["g", "g", ""])
+    units = [sorted(unit) for unit in group_hard_negatives(pairs, np.random.default_rng(0))]
     assert sorted(len(unit) for unit in units) == [1, 2, 2]
     assert sorted(pair for unit in units for pair in unit) == list(range(5))
     assert all({0, 1} & set(unit) and {2, 3} & set(unit) for unit in units if len(unit) == 2)
 
 
 def test_the_same_text_in_a_group_is_no_negative():
-    pairs = pairs_of([("a",), ("a",), ("b",)], ["g"] * 3)
-    (unit,) = hard_units(pairs, np.random.default_rng(0))
+    pairs = make_pairs([("a",), ("a",), ("b",)], ["g"] * 3)
+    (unit,) = group_hard_negatives(pairs, np.random.default_rng(0))
     assert sorted(pairs.texts[i] for i in unit) == ["a", "b"]
 
 
 def test_a_group_larger_than_a_batch_is_cut():
-    pairs = pairs_of([(str(v),) for v in range(8)], ["g"] * 8)
-    batches = distinct_batches(pairs, 4, np.random.default_rng(0))
+    pairs = make_pairs([(str(v),) for v in range(8)], ["g"] * 8)
+    batches = make_distinct_batches(pairs, 4, np.random.default_rng(0))
     assert batches.shape == (2, 4)
     assert len(np.unique(batches)) == 8
 
@@ -98,11 +104,11 @@ def test_the_seed_and_the_step_say_all(kind):
     make = lambda seed: Order(twins(4), batch_size=8, kind=kind, seed=seed)  # noqa: E731
     order = make(0)
     steps = 3 * order.steps_of_epoch
-    expected = [order.batch(step).tolist() for step in range(steps)]
+    expected = [order.get_batch(step).tolist() for step in range(steps)]
     again = pickle.loads(pickle.dumps(make(0)))
     for step in np.random.default_rng(0).permutation(steps):
-        assert again.batch(int(step)).tolist() == expected[step]
-    assert [make(1).batch(step).tolist() for step in range(steps)] != expected
+        assert again.get_batch(int(step)).tolist() == expected[step]
+    assert [make(1).get_batch(step).tolist() for step in range(steps)] != expected
 
 
 @pytest.mark.parametrize("kind", ["shuffle", "distinct"])
@@ -121,29 +127,29 @@ def test_an_epoch_of_which_no_batch_can_be_made_is_drawn_again():
     """Groups of 3 and 2 make 4 pairs only if the two smaller ones come first."""
     sizes = {"a": 3, "b": 2, "c": 2}
     groups = [group for group, size in sizes.items() for _ in range(size)]
-    pairs = pairs_of([(str(v),) for v in range(7)], groups)
-    draws = [len(distinct_batches(pairs, 4, np.random.default_rng((s, 0)))) for s in range(20)]
+    pairs = make_pairs([(str(v),) for v in range(7)], groups)
+    draws = [len(make_distinct_batches(pairs, 4, np.random.default_rng((s, 0)))) for s in range(20)]
     assert set(draws) == {0, 1}
     order = Order(pairs, batch_size=4, kind="distinct", seed=draws.index(1))
     for step in range(30):
-        assert len(set(order.batch(step).tolist())) == 4
+        assert len(set(order.get_batch(step).tolist())) == 4
 
 
 def test_every_epoch_is_planned_once(monkeypatch):
     """Also while threads read the end of one and the beginning of the next at the same time."""
     planned = []
-    plan = order_module.distinct_batches
+    plan = order_module.make_distinct_batches
 
     def counted(pairs, batch_size, rng):
         planned.append(1)
         return plan(pairs, batch_size, rng)
 
-    monkeypatch.setattr(order_module, "distinct_batches", counted)
+    monkeypatch.setattr(order_module, "make_distinct_batches", counted)
     order = Order(twins(4), batch_size=8, kind="distinct", seed=0)
     boundary = 5 * order.steps_of_epoch
     for _ in range(10):
-        order.batch(boundary - 1)
-        order.batch(boundary)
+        order.get_batch(boundary - 1)
+        order.get_batch(boundary)
     assert len(planned) == 3  # the first, whose length counts, and these two
 
 
@@ -162,6 +168,6 @@ def test_the_work_grows_with_the_pairs(videos):
     pairs = several_captions(videos)
     pairs = Pairs(Counting(pairs.texts), pairs.video, pairs.groups)
     Counting.looks = 0
-    batches = distinct_batches(pairs, 32, np.random.default_rng(0))
+    batches = make_distinct_batches(pairs, 32, np.random.default_rng(0))
     assert len(batches) > 0.9 * len(pairs) / 32
     assert Counting.looks < 6 * len(pairs)

@@ -8,13 +8,13 @@ import pathlib
 import numpy as np
 import pytest
 
-from tempme_jax.training.metrics import retrieval_metrics
-from tempme_jax.training.printing import print_results, protocols
+from tempme_jax.training.metrics import Bootstrap, measure_retrieval
+from tempme_jax.training.printing import describe_protocols, print_results
 from tempme_jax.training.results import (
     FIELDS,
     ResultsError,
     read_results,
-    summaries,
+    summarize,
     write_results,
 )
 
@@ -23,7 +23,7 @@ def results_of(method="tempme", seed=0, recall=0.9, **changes):
     """Results of a run with about this recall on 96 pairs."""
     rng = np.random.default_rng(seed)
     similarity = np.eye(96) * (rng.random(96) < recall) + 0.5 * rng.random((96, 96))
-    found = retrieval_metrics(similarity, np.arange(96))
+    found = measure_retrieval(similarity, np.arange(96), ties="average", intervals=Bootstrap(1000))
     return {
         "dataset": "moving_shapes",
         "variant": "default",
@@ -196,25 +196,27 @@ def test_a_table_without_intervals(capsys):
 def test_what_is_unusual_is_marked(changes, rules, mark):
     results = results_of(**changes)
     results["protocol"] |= rules
-    assert mark in protocols([results])[0]
-    assert mark not in protocols([results_of()])[0]
+    assert mark in describe_protocols([results])[0]
+    assert mark not in describe_protocols([results_of()])[0]
 
 
 def test_a_set_without_published_counts_is_no_subset():
-    assert "SUBSET" not in protocols([results_of(complete=False, expected=None)])[0]
+    assert "SUBSET" not in describe_protocols([results_of(complete=False, expected=None)])[0]
 
 
 def test_rows_that_do_not_compare_say_so():
-    lines = protocols([results_of("lora"), results_of(id_hash="another"), results_of("tome")])
+    lines = describe_protocols(
+        [results_of("lora"), results_of(id_hash="another"), results_of("tome")]
+    )
     assert lines[0].startswith("lora, tome: moving_shapes, test")
     assert lines[1].startswith("tempme: ")
     assert lines[2].startswith("NOT COMPARABLE")
-    assert len(protocols([results_of("lora"), results_of("tome", 4)])) == 1
+    assert len(describe_protocols([results_of("lora"), results_of("tome", 4)])) == 1
 
 
 def test_means_over_seeds():
     results = [results_of("lora"), *(results_of(seed=seed) for seed in (0, 1, 5))]
-    lora, tempme = summaries(results)
+    lora, tempme = summarize(results)
     assert (lora["method"], lora["seeds"], tempme["seeds"]) == ("lora", [0], [0, 1, 5])
     assert lora["seconds"] == {"mean": 210.5, "deviation": None}
     assert tempme["seconds"]["mean"] == pytest.approx(212.5)

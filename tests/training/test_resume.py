@@ -92,7 +92,7 @@ def test_killed_runs_go_on_as_if_they_had_not_been(home, whole, tmp_path):
     assert not (workdir / "results.json").exists()
 
     _, err = finish(start(home, workdir))
-    assert f"going on after step {reached} of {STEPS}" in err
+    assert f"resuming after step {reached} of {STEPS}" in err
     assert_same_run(workdir, whole)
 
 

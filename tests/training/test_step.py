@@ -17,7 +17,8 @@ from toy_clip import FRAMES, TOY, clip_of, random_batch, random_params
 
 from tempme_jax.parameters import split
 from tempme_jax.reducers.base import Reducer
-from tempme_jax.training.optim import learning_rate, optimizer
+from tempme_jax.training.config import TrainSettings
+from tempme_jax.training.optim import make_learning_rate, make_optimizer
 from tempme_jax.training.sharding import make_mesh, place_batch
 from tempme_jax.training.step import (
     LARGEST_LOGIT_SCALE,
@@ -26,7 +27,7 @@ from tempme_jax.training.step import (
     TrainState,
     train_step,
 )
-from tempme_jax.training.step import unchanged as no_augmentation
+from tempme_jax.training.step import leave_unchanged as no_augmentation
 
 
 def parts_of(method):
@@ -35,8 +36,8 @@ def parts_of(method):
 
 
 def gradients_of(network, trainable, frozen, batch, gradient_cache=0):
-    objective = Objective(network, gradient_cache)
-    return jax.jit(lambda *given: objective.gradients(*given))(
+    objective = Objective(network, gradient_cache, 0.0)
+    return jax.jit(lambda *given: objective.compute_gradients(*given))(
         trainable, frozen, jax.tree.map(jnp.asarray, batch)
     )
 
@@ -111,7 +112,9 @@ def test_the_loss_is_the_symmetric_cross_entropy_of_the_whole_batch():
     rows = np.log(np.exp(logits).sum(axis=1)) - np.diag(logits)
     columns = np.log(np.exp(logits).sum(axis=0)) - np.diag(logits)
     expected = (rows.mean() + columns.mean()) / 2
-    loss = Objective(Means()).loss(jnp.float32(0.7), jnp.float32(video), jnp.float32(text))
+    loss = Objective(Means(), 0, 0.0).compute_loss(
+        jnp.float32(0.7), jnp.float32(video), jnp.float32(text)
+    )
     np.testing.assert_allclose(loss, expected, rtol=1e-6)
 
 
@@ -120,8 +123,8 @@ def test_a_temperature_takes_the_place_of_clips(rows):
     network, trainable, frozen = Means().parts()
     batch = jax.tree.map(jnp.asarray, random_batch())
     warm = {**trainable, "logit_scale": jnp.float32(-np.log(0.07))}
-    loss, expected = Objective(network).gradients(warm, frozen, batch)
-    value, gradients = Objective(network, rows, temperature=0.07).gradients(
+    loss, expected = Objective(network, 0, 0.0).compute_gradients(warm, frozen, batch)
+    value, gradients = Objective(network, rows, temperature=0.07).compute_gradients(
         trainable, frozen, batch
     )
     np.testing.assert_allclose(value, loss, rtol=1e-6)
@@ -131,7 +134,7 @@ def test_a_temperature_takes_the_place_of_clips(rows):
 
 def test_a_temperature_by_hand():
     """Two pairs with cosines [[1, 0], [0, 1]]: of each row and column -log of e^2 in e^2 + 1."""
-    loss = Objective(Means(), temperature=0.5).loss(jnp.float32(3), 5 * jnp.eye(2), 4 * jnp.eye(2))
+    loss = Objective(Means(), 0, 0.5).compute_loss(jnp.float32(3), 5 * jnp.eye(2), 4 * jnp.eye(2))
     np.testing.assert_allclose(loss, np.log(1 + np.exp(-2)), rtol=1e-6)
 
 
@@ -139,7 +142,7 @@ def test_a_temperature_by_hand():
 class Penalised(Reducer):
     """Adds what depends on a parameter that trains, one that is frozen, and the sizes."""
 
-    def penalty(self, params, arch, frames):
+    def compute_penalty(self, params, arch, frames):
         return frames * arch.patches * params["logit_scale"] * params["text"].sum()
 
 
@@ -157,12 +160,13 @@ def test_what_a_reducer_adds_to_the_loss_counts_once(rows):
 
 def test_a_step_changes_what_trains_and_nothing_else():
     network, trainable, frozen = Means().parts()
-    update = optimizer(learning_rate(1e-2, 10, 0.0))
+    settings = TrainSettings(learning_rate=1e-2, warmup=0.0)
+    update = make_optimizer(settings, make_learning_rate(settings, 10))
     before = jax.tree.map(np.array, (trainable, frozen))
     batch = jax.tree.map(jnp.asarray, random_batch())
     loss, gradients = gradients_of(network, trainable, frozen, batch)
     state = TrainState(jnp.int32(0), trainable, update.init(trainable))
-    objective = Objective(network)
+    objective = Objective(network, 0, 0.0)
     state, measured = train_step(objective, update, no_augmentation, state, frozen, batch)
     assert int(state.step) == 1
     np.testing.assert_allclose(measured["loss"], loss, rtol=1e-6)
@@ -178,7 +182,7 @@ def test_a_step_changes_what_trains_and_nothing_else():
 class Slope:
     """An objective that becomes smaller as every parameter grows."""
 
-    def gradients(self, trainable, frozen, batch):
+    def compute_gradients(self, trainable, frozen, batch):
         return jnp.float32(0), jax.tree.map(lambda a: -jnp.ones_like(a), trainable)
 
 
@@ -196,7 +200,7 @@ def test_the_temperature_is_clamped():
 
 
 def test_what_augmentation_makes_of_a_row_depends_on_its_place_alone():
-    mesh = make_mesh()
+    mesh = make_mesh(-1, 1)
     augment = jax.jit(RandAugment(mesh, seed=3))
     batch = random_batch(4)
 

@@ -56,14 +56,14 @@ def test_middle_of_each_span(clip, name, codec, options):
 
 def test_seeks_over_groups_of_pictures_and_only_there(clip, monkeypatch):
     decoded = []
-    frames_of = video._frames
+    frames_of = video._decode_frames
 
     def counted(*args, **options):
-        for frame in frames_of(*args, **options):
-            decoded.append(frame.pts)
-            yield frame
+        for time, frame in frames_of(*args, **options):
+            decoded.append(time)
+            yield time, frame
 
-    monkeypatch.setattr(video, "_frames", counted)
+    monkeypatch.setattr(video, "_decode_frames", counted)
     path = clip("gop5.mp4", g="5", bf="0", sc_threshold="0")
     frames = read_frames(path, 2)
     assert [shown_index(frame) for frame in frames] == [12, 37]
@@ -77,8 +77,8 @@ def test_seeks_over_groups_of_pictures_and_only_there(clip, monkeypatch):
 def test_falls_back_to_decoding_from_the_start(clip, monkeypatch):
     path = clip("gop10.mp4", g="10")
     # Keyframes announced where there are none: seeking lands elsewhere, as in some old files.
-    times, _ = video._plan(str(path), 5)
-    monkeypatch.setattr(video, "_plan", lambda path, count: (times, [0, times[0], 10**9]))
+    times, _ = video._plan_times(str(path), 5)
+    monkeypatch.setattr(video, "_plan_times", lambda path, count: (times, [0, times[0], 10**9]))
     assert [shown_index(frame) for frame in read_frames(path, 5)] == [5, 15, 25, 35, 45]
 
 

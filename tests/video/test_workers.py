@@ -29,13 +29,13 @@ def request_of(path, **options):
 
 
 def seconds(request, length):
-    return [float(moment) for moment in request.moments(Fraction(length))]
+    return [float(moment) for moment in request.choose_times(Fraction(length))]
 
 
 def test_frames_every_so_often():
     assert seconds(request_of("a.mp4"), 2.5) == [0, 0.5, 1, 1.5, 2]
     assert seconds(request_of("a.mp4", start=1.25, end=3.5), 60) == [1.25, 1.75, 2.25, 2.75, 3.25]
-    third = Request(file="a.mp4", fps=1 / 3, least=1).moments(Fraction(10))
+    third = Request(file="a.mp4", fps=1 / 3, least=1).choose_times(Fraction(10))
     assert third == [0, 3, 6, 9]
 
 
@@ -47,7 +47,7 @@ def test_short_and_long_videos_are_spread_over():
 
 def test_part_behind_the_end():
     with pytest.raises(VideoError, match=r"a\.mp4: 10\.0 s long; nothing from 12 s to 20 s"):
-        request_of("a.mp4", start=12, end=20).moments(Fraction(10))
+        request_of("a.mp4", start=12, end=20).choose_times(Fraction(10))
 
 
 def test_part_of_a_file(clip):
@@ -68,7 +68,9 @@ def test_what_goes_wrong_is_said_and_the_others_go_on(clip, tmp_path):
     for path in paths.values():
         path.write_bytes(b"" if path.stem == "empty" else clip.read_bytes())
     requests = [request_of(path) for path in paths.values()]
-    results = decode_all(requests, workers=2, seconds=2, memory=2**30, decode=decode_or_worse)
+    pairs = decode_all(requests, workers=2, seconds=2, memory=2**30, decode=decode_or_worse)
+    given, results = zip(*pairs, strict=True)
+    assert given == tuple(requests)
     results = dict(zip(names, results, strict=True))
     for name in ("good", "good2", "good3"):
         assert shown_indices(results.pop(name).frames) == list(range(0, 50, 5))
@@ -84,20 +86,20 @@ def test_what_goes_wrong_is_said_and_the_others_go_on(clip, tmp_path):
 
 def test_children_load_no_heavy_libraries():
     # Any function will do that is no part of the tests, which import all kinds of things.
-    (modules,) = decode_all(["list(__import__('sys').modules)"], workers=1, decode=eval)
+    ((_, modules),) = decode_all(["list(__import__('sys').modules)"], workers=1, decode=eval)
     assert "tempme_jax.video.frames" in modules
     assert not {"jax", "flax", "tensorflow", "tensorflow_datasets", "pytest"} & {*modules}
 
 
 def test_process_that_is_killed_while_it_waits():
     results = decode_all(["1"] * 12, workers=1, decode=eval)
-    assert next(results) == 1
+    assert next(results) == ("1", 1)
     time.sleep(0.5)  # by now it has done what was asked of it ahead
     (child,) = multiprocessing.active_children()
     child.kill()
     child.join()
     time.sleep(0.5)
-    assert list(results) == [1] * 11
+    assert list(results) == [("1", 1)] * 11
 
 
 def test_processes_that_cannot_run_are_an_error(clip, monkeypatch):
@@ -117,7 +119,7 @@ def test_processes_that_cannot_run_are_an_error(clip, monkeypatch):
 # Without a guard for children that would run it, which they do not.
 PROGRAM = """
 from tempme_jax.video.workers import decode_all
-for result in decode_all(["__import__('time').sleep(0.1) or 12"] * 500, workers=2, decode=eval):
+for _, result in decode_all(["__import__('time').sleep(0.1) or 12"] * 500, workers=2, decode=eval):
     print(result, flush=True)
 """
 

@@ -3,7 +3,6 @@
 import base64
 import dataclasses
 import hashlib
-import io
 import json
 import re
 from html.parser import HTMLParser
@@ -16,11 +15,12 @@ from click.testing import CliRunner
 import tempme_jax
 from tempme_jax.cli import main
 from tempme_jax.datasets import shapes
-from tempme_jax.datasets.moving_shapes import write_video
+from tempme_jax.datasets.moving_shapes import save_frames
 from tempme_jax.visualize import merged as visualize
-from tempme_jax.visualize.html import page
-from tempme_jax.visualize.merged import Merged, mean_colours, numbered
-from tempme_jax.visualize.picture import borders, movie, painted, picture
+from tempme_jax.visualize.html import make_page
+from tempme_jax.visualize.merged import MergedTokens, average_colours, number_tokens
+from tempme_jax.visualize.picture import draw_picture, find_borders, paint_tokens
+from tempme_jax.visualize.writing import write_tokens
 
 RED, BLUE = (200, 0, 0), (0, 0, 100)
 HOSTILE = '<b>"x".mp4'
@@ -32,20 +32,20 @@ def two_frames():
     frames = np.zeros((2, 6, 6, 3), np.uint8)
     frames[0], frames[0, 3:, 3:] = RED, BLUE
     frames[1], frames[1, 3:, 3:] = BLUE, (10, 20, 0)
-    return Merged("by hand", frames, source)
+    return MergedTokens("by hand", frames, source)
 
 
 @pytest.fixture(scope="module")
 def video(tmp_path_factory):
     path = tmp_path_factory.mktemp("video") / "red.mp4"
     motion = shapes.Motion("red", "circle", "right", "up")
-    write_video(path, shapes.draw(motion, np.random.default_rng(1), np.random.default_rng(2)))
+    save_frames(path, shapes.draw(motion, np.random.default_rng(1), np.random.default_rng(2)))
     return path
 
 
 @pytest.fixture(scope="module")
 def shown(video):
-    return visualize.compare("tiny-clip", video, methods=["tempme", "tome"], num_frames=8)
+    return visualize.trace_methods("tiny-clip", video, methods=["tempme", "tome"], num_frames=8)
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +56,7 @@ def pruned(shown):
 
 
 def test_tokens_are_numbered_from_the_largest():
-    number = numbered(np.array([[[9, 7], [3, 3]], [[7, -1], [5, 7]]]))
+    number = number_tokens(np.array([[[9, 7], [3, 3]], [[7, -1], [5, 7]]]))
     np.testing.assert_array_equal(number, [[[2, 0], [1, 1]], [[0, -1], [3, 0]]])
     np.testing.assert_array_equal(two_frames().counts, [4, 2, 1])
 
@@ -65,18 +65,18 @@ def test_mean_colours():
     merged = two_frames()
     # Three red patches and a blue one; a blue one and a dark one; a blue one.
     expected = [(150, 0, 25), (5, 10, 50), BLUE]
-    np.testing.assert_array_equal(mean_colours(merged.frames, merged.number), expected)
+    np.testing.assert_array_equal(average_colours(merged.frames, merged.number), expected)
 
 
 def test_borders_follow_a_token_around_its_corners():
     number = np.array([[0, 0], [0, 1]]).repeat(3, axis=0).repeat(3, axis=1)
-    drawn = ["".join(" #"[int(edge)] for edge in row) for row in borders(number[None], 1)[0]]
+    drawn = ["".join(" #"[int(edge)] for edge in row) for row in find_borders(number[None], 1)[0]]
     assert drawn == ["######", "#    #", "# ####", "# ####", "# ## #", "######"]
 
 
 def test_colours_of_patches_as_painted():
     merged = two_frames()
-    pixels = painted(merged, 4)  # patches of 12 x 12, with borders of 1
+    pixels = paint_tokens(merged, 4)  # patches of 12 x 12, with borders of 1
     inside = pixels.reshape(2, 2, 12, 2, 12, 3).swapaxes(2, 3)[:, :, :, 2:-2, 2:-2]
     for frame, row, column in np.argwhere(merged.source >= 0):
         colour = merged.means[merged.number[frame, row, column]]
@@ -84,11 +84,11 @@ def test_colours_of_patches_as_painted():
     edges = pixels[0, 0, 0], pixels[0, 23, 0], pixels[1, 0, 0]
     assert len({tuple(edge) for edge in edges}) == 1
     assert tuple(pixels[1, 0, 23]) == visualize.ALONE
-    assert len({tuple(edge) for edge in visualize.edge_colours(np.full(50, 2))}) == 50
+    assert len({tuple(edge) for edge in visualize.choose_edge_colours(np.full(50, 2))}) == 50
 
 
 def test_pruned_patches_are_dark_and_stroked():
-    patch = painted(two_frames(), 4)[1, 12:, :12]
+    patch = paint_tokens(two_frames(), 4)[1, 12:, :12]
     strokes = (patch == 235).all(axis=-1)
     assert (patch[~strokes] == (0, 0, 30)).all()
     assert strokes[0, 11] and strokes[11, 0] and not strokes[0, 0] and not strokes[11, 11]
@@ -98,7 +98,7 @@ def test_nothing_is_left():
     merged = two_frames()
     nothing = dataclasses.replace(merged, source=np.full_like(merged.source, -1))
     assert nothing.summary == "by hand: 0 tokens of 8 patches, 8 pruned"
-    assert picture([nothing]).size[0] > 0 and '"tokens":[]' in page([nothing], "x")
+    assert draw_picture([nothing]).size[0] > 0 and '"tokens":[]' in make_page([nothing], "x")
 
 
 def most_frames(merged):
@@ -133,30 +133,31 @@ def test_traced_frames(shown):
 
 def test_picture_holds_frames_and_tokens(shown):
     for columns in (8, 3):
-        sheet = picture(shown, columns=columns)
+        sheet = draw_picture(shown, columns=columns)
         pixels = np.asarray(sheet).tobytes()
         tiles = [shown[0].frames.repeat(3, axis=1).repeat(3, axis=2)]
-        for tile in (*tiles, *(painted(one, 3) for one in shown)):
+        for tile in (*tiles, *(paint_tokens(one, 3) for one in shown)):
             assert all(row.tobytes() in pixels for frame in tile for row in frame[::16])
-    assert picture(shown, columns=3).width < picture(shown).width
-    assert picture(shown, columns=3).height > 2 * picture(shown).height
+    assert draw_picture(shown, columns=3).width < draw_picture(shown).width
+    assert draw_picture(shown, columns=3).height > 2 * draw_picture(shown).height
     short = dataclasses.replace(shown[1], frames=shown[1].frames[:4])
     with pytest.raises(ValueError, match="tome was traced on other frames than tempme"):
-        picture([shown[0], short])
+        draw_picture([shown[0], short])
     with pytest.raises(ValueError, match="nothing to show"):
-        picture([])
+        draw_picture([])
 
 
 def test_a_legend_tells_what_pruned_means(shown, pruned):
-    assert picture([pruned]).height == picture([shown[0]]).height
-    last = [np.asarray(picture([one]))[-60:] for one in (shown[0], pruned)]
+    assert draw_picture([pruned]).height == draw_picture([shown[0]]).height
+    last = [np.asarray(draw_picture([one]))[-60:] for one in (shown[0], pruned)]
     assert (last[1] < 200).any(axis=2).sum() > 1.2 * (last[0] < 200).any(axis=2).sum()
 
 
 @pytest.mark.parametrize("count", [1, 4])
-def test_film(shown, count):
+def test_film(shown, count, tmp_path):
     methods = [dataclasses.replace(shown[0], method=f"method {i}") for i in range(count)]
-    with av.open(io.BytesIO(movie(methods))) as container:
+    write_tokens(methods, tmp_path / "film.mp4", title="")
+    with av.open(tmp_path / "film.mp4") as container:
         stream = container.streams.video[0]
         frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(stream)]
         assert (stream.codec_context.name, stream.pix_fmt) == ("h264", "yuv420p")
@@ -189,7 +190,7 @@ class Page(HTMLParser):
 
 
 def test_page_holds_the_source_maps(shown, pruned):
-    parsed = Page(page([*shown, pruned], HOSTILE))
+    parsed = Page(make_page([*shown, pruned], HOSTILE))
     data = json.loads(parsed.text["data"])
     assert data["seconds"] == list(shown[0].seconds)
     for one, written in zip([*shown, pruned], data["methods"], strict=True):
@@ -203,17 +204,17 @@ def test_page_holds_the_source_maps(shown, pruned):
 
 def test_page_escapes_what_it_is_given(shown):
     hostile = dataclasses.replace(shown[0], method='</script><img src="x">')
-    text = page([hostile], HOSTILE)
+    text = make_page([hostile], HOSTILE)
     parsed = Page(text)
     assert parsed.text["h1"] == HOSTILE and parsed.text["title"].startswith(HOSTILE)
     assert "<b>" not in text and text.count("</script>") == 2
     assert parsed.attributes("value") == [hostile.method]
     assert json.loads(parsed.text["data"])["methods"][0]["name"] == hostile.method
-    page(shown, "name \udcff.mp4").encode()  # no valid Unicode
+    make_page(shown, "name \udcff.mp4").encode()  # no valid Unicode
 
 
 def test_page_asks_nothing_of_a_network(shown):
-    text = page(shown, HOSTILE)
+    text = make_page(shown, HOSTILE)
     parsed = Page(text)
     assert len(parsed.attributes("src")) == 8
     assert all(
@@ -245,8 +246,9 @@ def test_command(video, shown, tmp_path, monkeypatch):
     files = ["--out", "a.mp4", "--out", "a.HTML", "--out", "red.merged.png", "--overwrite"]
     out = run(video, *options, "--methods", "tome, tempme", *files).stdout.splitlines()
     assert out[:2] == [shown[1].summary, shown[0].summary] and len(out) == 5
-    assert (tmp_path / "a.HTML").read_text("utf-8") == page(shown[::-1], "red.mp4")
-    assert (tmp_path / "a.mp4").read_bytes() == movie(shown[::-1])
+    assert (tmp_path / "a.HTML").read_text("utf-8") == make_page(shown[::-1], "red.mp4")
+    write_tokens(shown[::-1], tmp_path / "b.mp4", title="")
+    assert (tmp_path / "a.mp4").read_bytes() == (tmp_path / "b.mp4").read_bytes()
 
 
 def test_command_help():
@@ -275,7 +277,5 @@ def test_command_says_what_is_wrong(arguments, exit_code, message, video, tmp_pa
 
 def test_a_training_knows_its_method(video, monkeypatch):
     monkeypatch.setattr(visualize, "is_workdir", lambda weights: True)
-    with pytest.raises(
-        ValueError, match="workdir of a training, whose method and frames are known"
-    ):
-        visualize.compare("workdir/run", video, methods=["tome"])
+    with pytest.raises(ValueError, match="a training, which sets the method and the frames"):
+        visualize.trace_methods("workdir/run", video, methods=["tome"])

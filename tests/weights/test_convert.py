@@ -9,7 +9,7 @@ import click.testing
 import numpy as np
 import pytest
 import safetensors.numpy
-from random_weights import TOY, assert_same_params, random_params
+from random_weights import TOY, assert_same_params, make_random_params
 from torch_archives import Evil, tensor
 from torch_archives import write as write_zip
 
@@ -27,12 +27,12 @@ FRAMES = 4
 
 @pytest.fixture(scope="module")
 def params():
-    return random_params(Clip(TOY))
+    return make_random_params(Clip(TOY))
 
 
 @pytest.fixture(scope="module")
 def learned():
-    return random_params(Clip(TOY, *methods.build("tempme", TOY, FRAMES)), FRAMES)
+    return make_random_params(Clip(TOY, *methods.build("tempme", TOY, FRAMES)), FRAMES)
 
 
 def write_torch(path, arrays):
@@ -115,11 +115,35 @@ def test_the_activation_goes_into_the_file(params, tmp_path):
 def test_a_config_beside_the_source_goes_into_the_file(params, tmp_path):
     source = write_torch(tmp_path / "pytorch_model.bin", write_layout("huggingface", params))
     vision = {"num_attention_heads": 4, "hidden_act": "gelu"}
-    config = {"vision_config": vision, "text_config": {"num_attention_heads": 2}}
+    config = {
+        "vision_config": vision,
+        "text_config": {"num_attention_heads": 2, "hidden_act": "gelu"},
+    }
     (tmp_path / "config.json").write_text(json.dumps(config))
     convert_file(source, tmp_path / "elsewhere" / "x.safetensors")
     arch = load_weights(tmp_path / "elsewhere" / "x.safetensors").arch
     assert (arch.heads, arch.text_heads, arch.activation) == (4, 2, "gelu")
+
+
+@pytest.mark.parametrize(
+    ("vision", "text", "message"),
+    [
+        ({"layer_norm_eps": 1e-6}, {}, r"vision_config\.layer_norm_eps=1e-06, but .* with 1e-05"),
+        ({}, {"hidden_act": "gelu"}, r"text_config\.hidden_act='gelu', but .* with 'quick_gelu'"),
+    ],
+)
+def test_a_config_of_transformers_that_is_not_computed_is_refused(
+    vision, text, message, params, tmp_path
+):
+    source = write_torch(tmp_path / "pytorch_model.bin", write_layout("huggingface", params))
+    heads = {"num_attention_heads": 1}
+    config = {"vision_config": heads | vision, "text_config": heads | text}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(WeightsError, match=rf"config\.json sets {message}"):
+        convert_file(source, tmp_path / "x.safetensors")
+    assert not (tmp_path / "x.safetensors").exists()
+    if text:
+        convert_file(source, tmp_path / "x.safetensors", activation="gelu")
 
 
 def test_a_file_of_ours_keeps_its_settings(learned, tmp_path):

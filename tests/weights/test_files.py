@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 from huggingface_hub.errors import RepositoryNotFoundError
-from random_weights import TOY, assert_same_params, random_params, write_weights
+from random_weights import TOY, assert_same_params, make_random_params, write_weights
 
 from tempme_jax.networks.clip import Clip
 from tempme_jax.weights.files import load_weights, save_weights
@@ -23,7 +23,7 @@ NARROW_HEADS = dataclasses.replace(TOY, heads=4, text_heads=2, activation="gelu"
 
 @pytest.fixture(scope="module")
 def params():
-    return random_params(Clip(TOY))
+    return make_random_params(Clip(TOY))
 
 
 @pytest.fixture(scope="module")

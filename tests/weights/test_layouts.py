@@ -7,7 +7,7 @@ import random_weights
 from tempme_jax import methods
 from tempme_jax.networks.architecture import Architecture
 from tempme_jax.networks.clip import Clip
-from tempme_jax.parameters import pretrained_paths
+from tempme_jax.parameters import list_pretrained_paths
 from tempme_jax.weights.layouts import MARKS, WeightsError, check_params, read_layout, write_layout
 
 ARCH = Architecture(
@@ -19,7 +19,7 @@ FRAMES = 4
 
 def random_params(method):
     network = Clip(ARCH, *methods.build(method, ARCH, FRAMES))
-    return random_weights.random_params(network, FRAMES)
+    return random_weights.make_random_params(network, FRAMES)
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +33,7 @@ def learned():
 
 
 def test_the_table_holds_every_parameter_of_clip(plain, learned):
-    assert plain.keys() == pretrained_paths(ARCH)
+    assert plain.keys() == list_pretrained_paths(ARCH)
     added = {path[-1] for path in learned.keys() - plain.keys()}
     assert added == {"lora_a", "lora_b", "clip_position"}
 

@@ -184,7 +184,7 @@ def test_a_pickle_cannot_alter_what_it_is_given(path, given, state):
         (tensor((6,), (1,), kind="ComplexFloatStorage"), "dtype, by 'torch.ComplexFloatStorage'"),
         ([T, {"1": T}, {1: T, "1": T}], "'2.1' is there twice"),
         ({"a" * 2000: T}, "too long"),
-        ({0.5: T}, "keys are no strings"),
+        ({0.5: T}, "keys are not strings"),
         # A dict that holds itself; lists of lists that stand for 2**40 values; and four bytes for
         # which Python would take memory for 2**30 values.
         (b"\x80\x02}q\x00X\x01\x00\x00\x00ah\x00s.", "too long"),
@@ -218,7 +218,7 @@ def test_records_that_claim_the_same_bytes_are_refused(path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "no zip archive"),
+        (b"", "not a zip archive"),
         (pickle.dumps(0x1950A86A20F9469CFC6C, 2), "an older one wrote it.*torch.load"),
         (b"PK\x03\x04" + bytes(100), "truncated or damaged"),
     ],
@@ -243,7 +243,7 @@ def test_every_truncated_file_is_refused(path):
     whole = write(path, {"a": T}, version=b"3").read_bytes()
     for length in range(len(whole)):
         path.write_bytes(whole[:length])
-        assert_refused(path, "no zip archive|truncated or damaged")
+        assert_refused(path, "not a zip archive|truncated or damaged")
 
 
 def test_damaged_bytes_give_the_right_tensors_or_an_error(path):

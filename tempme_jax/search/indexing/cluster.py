@@ -1,4 +1,4 @@
-"""A Ray cluster: joined, or begun on this machine, shared out among actors, and left again."""
+"""A Ray cluster: join one or start one on this machine, and divide it among actors."""
 
 import contextlib
 import importlib.util
@@ -13,27 +13,27 @@ from typing import Any, NamedTuple
 
 from tempme_jax.search.errors import VideoIndexError
 
-# Of an address: start Ray on this machine, for this run only.
+# The address that starts Ray on this machine, for this run only.
 LOCAL = "local"
-# How long a cluster may take to answer.
+# Seconds within which a cluster has to answer.
 SECONDS_TO_ANSWER = 10.0
-# How Ray names devices, and how an actor asks for one.
+# Ray's names of devices, and the options by which an actor asks for one.
 DEVICES = {"GPU": {"num_gpus": 1}, "TPU": {"resources": {"TPU": 1}}}
 
 
-class Pool(NamedTuple):
-    """How many actors, what each takes of the cluster, and how many processes decode for it."""
+class ActorPool(NamedTuple):
+    """The number of actors, the resources of each, and its number of decoding processes."""
 
     actors: int
     takes: dict[str, Any]
     decoders: int
 
 
-def imported():
-    """Ray, if it is installed, told to leave the terminal and the net alone.
+def import_ray() -> Any:
+    """Import Ray, set to write no messages and to send no usage statistics.
 
     Raises:
-        VideoIndexError: if it is not.
+        VideoIndexError: Ray is not installed.
     """
     if importlib.util.find_spec("ray") is None:
         raise VideoIndexError(
@@ -41,32 +41,33 @@ def imported():
             "start several processes, each with --shard I/N"
         )
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    import ray
+    import ray  # pyright: ignore[reportMissingImports]  # an extra of the package
 
     logging.getLogger("ray").setLevel(logging.ERROR)
     return ray
 
 
 @contextlib.contextmanager
-def joined(ray, address: str, actors: int | None) -> Iterator[None]:
-    """A cluster, for as long as the context is open; one that the program has joined is kept.
+def join_cluster(ray, address: str, actors: int | None) -> Iterator[None]:
+    """Join a cluster while the context is open; if the program has joined one, use that.
 
     Args:
         ray: the module.
-        address: of the cluster, or "local": one on this machine.
-        actors: for how many there has to be room in one on this machine; None: one for each core.
+        address: address of the cluster, or "local" to start one on this machine.
+        actors: number of actors that a cluster on this machine must have room for; None for one
+            per core.
 
     Raises:
-        VideoIndexError: if there is no cluster at the address.
+        VideoIndexError: there is no cluster at the address.
     """
     if ray.is_initialized():
         yield
         return
     local = {"num_cpus": max(actors, os.cpu_count() or 1)} if address == LOCAL and actors else {}
     try:
-        knock(address)
-        with warnings.catch_warnings(), same_signals():
-            # Of forks in a process with threads: what Ray forks runs another program at once.
+        check_address(address)
+        with warnings.catch_warnings(), keep_signal_handler():
+            # Ray forks a process with threads, which warns; the child runs another program at once.
             warnings.simplefilter("ignore")
             ray.init(
                 address, **local, include_dashboard=False, logging_level="ERROR",
@@ -74,8 +75,8 @@ def joined(ray, address: str, actors: int | None) -> Iterator[None]:
             )  # fmt: skip
     except (OSError, ValueError, RuntimeError, ImportError, ray.exceptions.RayError) as error:
         raise VideoIndexError(
-            f"there is no Ray cluster at {address!r} ({said(error)}); `ray start --head` begins "
-            "one, and --ray local uses this machine"
+            f"there is no Ray cluster at {address!r} ({summarize_error(error)}); start one with "
+            "`ray start --head`, or use this machine with --ray local"
         ) from error
     try:
         yield
@@ -83,16 +84,16 @@ def joined(ray, address: str, actors: int | None) -> Iterator[None]:
         ray.shutdown()
 
 
-def knock(address: str) -> None:
-    """Raises an OSError if nobody is at an address; Ray itself tries for minutes."""
+def check_address(address: str) -> None:
+    """Raise an OSError if nothing listens at an address; Ray itself would try for minutes."""
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if host and port.isdecimal():
         socket.create_connection((host.strip("[]"), int(port)), SECONDS_TO_ANSWER).close()
 
 
 @contextlib.contextmanager
-def same_signals() -> Iterator[None]:
-    """What ends a run politely still does afterwards: Ray sets a handler of its own."""
+def keep_signal_handler() -> Iterator[None]:
+    """Restore the handler of SIGTERM afterwards, since Ray sets its own."""
     handler = signal.getsignal(signal.SIGTERM)
     try:
         yield
@@ -101,20 +102,21 @@ def same_signals() -> Iterator[None]:
             signal.signal(signal.SIGTERM, handler)
 
 
-def said(error: BaseException) -> str:
-    """What an error says, in a line."""
+def summarize_error(error: BaseException) -> str:
+    """Return the first line of an error."""
     return next(iter(str(error).splitlines()), type(error).__name__)
 
 
-def pool_of(machines: list[dict[str, Any]], actors: int | None) -> Pool:
-    """How a cluster is shared out.
+def plan_pool(machines: list[dict[str, Any]], actors: int | None) -> ActorPool:
+    """Decide how many actors run on a cluster, and what each takes of it.
 
     Args:
-        machines: `ray.nodes()`.
-        actors: how many are wished for; None: one for each device, or else each machine.
+        machines: the result of `ray.nodes()`.
+        actors: number of actors asked for; None for one per GPU or TPU chip, or, without any, one
+            per machine.
 
     Raises:
-        VideoIndexError: if no machine has a processor, as if only the head of a cluster is there.
+        VideoIndexError: no machine has a processor, as if only the head of the cluster is there.
     """
     alive = [machine["Resources"] for machine in machines if machine["Alive"]]
     alive = [resources for resources in alive if resources.get("CPU")]
@@ -122,15 +124,17 @@ def pool_of(machines: list[dict[str, Any]], actors: int | None) -> Pool:
         having = [resources for resources in alive if resources.get(kind)]
         if having:
             places = int(sum(resources[kind] for resources in having))
-            return shared(having, min(actors or places, places), takes)
+            return share_machines(having, min(actors or places, places), takes)
     if not alive:
         raise VideoIndexError("the Ray cluster has no machine with a processor that may be used")
     places = int(sum(resources["CPU"] for resources in alive))
-    return shared(alive, min(actors or len(alive), places), {})
+    return share_machines(alive, min(actors or len(alive), places), {})
 
 
-def shared(machines: list[dict[str, float]], actors: int, takes: dict[str, Any]) -> Pool:
-    """A pool in which one core of each actor is left to what embeds, and the others decode."""
+def share_machines(
+    machines: list[dict[str, float]], actors: int, takes: dict[str, Any]
+) -> ActorPool:
+    """Make a pool in which each actor keeps one core to embed, and decodes on the others."""
     on_one = -(-actors // len(machines))
     cores = int(min(resources["CPU"] for resources in machines)) // on_one
-    return Pool(actors, {"num_cpus": 1} | takes, max(1, cores - 1))
+    return ActorPool(actors, {"num_cpus": 1} | takes, max(1, cores - 1))

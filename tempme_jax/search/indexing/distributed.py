@@ -1,7 +1,7 @@
-"""Embedding on many machines with Ray Data: one actor for each accelerator, or each machine.
+"""Embedding on many machines with Ray Data: one actor per accelerator, or per machine.
 
-Every finished video comes back to the process that began the run, which stores it as it stores
-its own: what is stored is not done again, so that the index itself is the checkpoint.
+Every embedded video is sent back to the process that began the run, which stores it. Stored videos
+are not embedded again, so the index itself is the checkpoint.
 """
 
 import collections
@@ -9,7 +9,7 @@ import contextlib
 import dataclasses
 import os
 import socket
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from typing import Any
 
 import jax
@@ -18,29 +18,36 @@ import numpy as np
 from tempme_jax.compile_cache import use_persistent_cache
 from tempme_jax.model import Model
 from tempme_jax.search.errors import VideoIndexError
-from tempme_jax.search.indexing.cluster import Pool, imported, joined, pool_of, said
-from tempme_jax.search.indexing.embedding import Embedder, Finished, embedder_of
+from tempme_jax.search.indexing.cluster import (
+    ActorPool,
+    import_ray,
+    join_cluster,
+    plan_pool,
+    summarize_error,
+)
+from tempme_jax.search.indexing.embedding import EmbeddedVideo, Embedder, make_embedder
 from tempme_jax.search.indexing.plan import Work
-from tempme_jax.search.indexing.reading import Failed, Source, read_windows
+from tempme_jax.search.indexing.reading import FailedVideo, Source, read_windows
 from tempme_jax.search.indexing.windows import Sampling
 
-# An actor takes a share of the work so small that none waits long for the last one, and no more
-# than it can well begin again if it is killed; but starting to decode takes a second or two.
+# Work is split into SHARES parts per actor, so none waits long for the last one. A part holds at
+# most MOST_SECONDS of video, since a killed actor begins its part again, and at least
+# LEAST_SECONDS, since starting to decode takes a second or two.
 SHARES, MOST_SECONDS, LEAST_SECONDS = 4, 4 * 3600.0, 60.0
-# What is supposed of a video that does not say how long it is.
+# Length that is assumed for a video whose file states none.
 SUPPOSED_SECONDS = 60.0
 
 
 @dataclasses.dataclass(frozen=True)
-class Given:
-    """What all actors are given: the model, how to cut and read videos, and which there are.
+class ActorInputs:
+    """The inputs that all actors share.
 
     Attributes:
-        model: its parameters in main memory.
-        sampling: how videos are cut into windows.
-        decoders: how many processes of an actor decode.
-        parts: the videos, as they are taken.
-        folder: that all of them are below.
+        model: the model, with its parameters in main memory.
+        sampling: the way in which videos are cut into windows.
+        decoders: number of decoding processes per actor.
+        parts: the videos, in the parts that actors take.
+        folder: the folder that all of them are below.
     """
 
     model: Model
@@ -50,63 +57,65 @@ class Given:
     folder: str
 
 
-def embed(
+def embed_on_cluster(
     work: Work, model: Model, sampling: Sampling, *, address: str, actors: int | None
-) -> Iterator[Finished | Failed]:
-    """Embeds what is to be read, on a cluster.
+) -> Generator[EmbeddedVideo | FailedVideo, None, None]:
+    """Embed the videos of `work` on a cluster.
 
     Args:
-        work: whose sources lie under the same paths on all machines.
-        model: sent to every actor.
-        sampling: how videos are cut into windows.
-        address: of the cluster, or "local". If the program has joined a cluster, that is used.
-        actors: how many at most; None: one for every GPU or TPU chip of the cluster, or, if it
-            has none, one for every machine.
+        work: the work; its files lie under the same paths on all machines.
+        model: the model, which is sent to every actor.
+        sampling: the way in which videos are cut into windows.
+        address: address of the cluster, or "local". If the program has joined a cluster, that one
+            is used.
+        actors: number of actors at most; None for one per GPU or TPU chip of the cluster, or,
+            without any, one per machine.
 
     Yields:
-        Finished and Failed videos, in any order, each as soon as it is done.
+        Embedded and failed videos in any order, each as soon as it is done.
 
     Raises:
-        VideoIndexError: if Ray is not installed, there is no cluster at the address, or actors
-            fail, not because they are killed, but always.
+        VideoIndexError: Ray is not installed, there is no cluster at the address, or actors keep
+            failing (that they are killed is no failure).
     """
-    ray = imported()
-    with joined(ray, address, actors):
-        pool = pool_of(ray.nodes(), actors)
-        parts = parts_of(work, pool.actors)
+    ray = import_ray()
+    with join_cluster(ray, address, actors):
+        pool = plan_pool(ray.nodes(), actors)
+        parts = split_work(work, pool.actors)
         on_host = dataclasses.replace(model, params=jax.device_get(model.params))
         folder = os.path.commonpath([os.path.dirname(source.file) for source in work.sources])
-        given = ray.put(Given(on_host, sampling, pool.decoders, parts, folder))
-        relay = relay_of(ray, given, len(parts), pool)
+        given = ray.put(ActorInputs(on_host, sampling, pool.decoders, parts, folder))
+        relay = start_relay(ray, given, len(parts), pool)
         try:
             while (row := ray.get(relay.next.remote())) is not None:
-                yield from_row(row)
+                yield unpack_row(row)
         except ray.exceptions.RayError as error:
             cause = getattr(error, "cause", None) or error
             raise VideoIndexError(
-                f"Ray gave up ({said(cause)}). What was stored is intact; the same command goes on"
+                f"Ray gave up ({summarize_error(cause)}). What was stored is intact; run the same "
+                "command to resume"
             ) from error
 
 
 class Relay:
-    """Runs the actors, and passes on what they have done.
+    """Runs the actors and passes their results on.
 
-    It is an actor itself, since Ray Data does not run in a program that joins from without
-    (ray://). It also keeps the terminal free of what Ray has to say.
+    It is an actor itself, since Ray Data does not run in a client program (ray://). This also keeps
+    Ray's messages off the terminal.
     """
 
-    def __init__(self, given: tuple[Any], parts: int, pool: Pool):
-        """Begins with them.
+    def __init__(self, given: tuple[Any], parts: int, pool: ActorPool):
+        """Start the actors.
 
         Args:
-            given: a reference to a `Given`, in a tuple, as Ray follows it otherwise.
-            parts: how many it has.
-            pool: of actors.
+            given: a reference to `ActorInputs`, in a tuple, since Ray would resolve it otherwise.
+            parts: number of parts of the work.
+            pool: the actors to start.
         """
-        import ray.data
+        import ray.data  # pyright: ignore[reportMissingImports]  # an extra of the package
 
         numbers = ray.data.from_items(list(range(parts)), override_num_blocks=parts)
-        numbers.context.target_max_block_size = 1  # every row at once, not when a part is done
+        numbers.context.target_max_block_size = 1  # send every row at once, not when a part is done
         done = numbers.flat_map(
             Actor,
             fn_constructor_args=given,
@@ -117,13 +126,15 @@ class Relay:
         self.rows = (row for table in tables for row in table.to_pylist())
 
     def next(self) -> dict[str, Any] | None:
-        """A row of a video; None if there is no more."""
+        """Return the row of the next video; None after the last one."""
         return next(self.rows, None)
 
 
-def relay_of(ray, given: Any, parts: int, pool: Pool):
-    """A `Relay` on the machine that this program runs on, or has joined."""
-    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+def start_relay(ray, given: Any, parts: int, pool: ActorPool):
+    """Start a `Relay` on the machine that this program runs on or is connected to."""
+    from ray.util.scheduling_strategies import (  # pyright: ignore[reportMissingImports]  # as above
+        NodeAffinitySchedulingStrategy,
+    )
 
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
     made = ray.remote(num_cpus=0, scheduling_strategy=here)(Relay)
@@ -134,36 +145,36 @@ class Actor:
     """Reads and embeds videos, in a process that has a device to itself."""
 
     def __init__(self, given: Any):
-        """Takes a reference to a `Given`."""
-        import ray
+        """Fetch the inputs; `given` is a reference to `ActorInputs`."""
+        import ray  # pyright: ignore[reportMissingImports]  # as above
 
         # The program that began the run may hold memory of the same device.
         os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
         use_persistent_cache()
-        self.given: Given = ray.get(given)
-        self.embedder = embedder_of(self.given.model)
+        self.given: ActorInputs = ray.get(given)
+        self.embedder = make_embedder(self.given.model)
 
     def __call__(self, row: dict[str, Any]) -> Iterator[dict[str, Any]]:
-        """A row for each video of a part.
+        """Yield one row per video of a part, in the order of the part.
 
-        In the order of the part: if the actor is killed, Ray begins the part again, and passes over
-        as many rows as it has.
+        The order matters: if the actor is killed, Ray begins the part again, and skips as many rows
+        as it has.
 
         Raises:
-            FileNotFoundError: if the folder of the videos is not on this machine.
+            FileNotFoundError: the folder of the videos is not on this machine.
         """
         part, size = self.given.parts[row["item"]], self.given.model.arch.image_size
         check_folder(self.given.folder)
         options = {"image_size": size, "workers": self.given.decoders}
-        # With nothing left in it of a part that was broken off.
+        # A new one: the last part may have been broken off.
         embedder = Embedder(self.embedder.encode, self.embedder.batch)
         with contextlib.closing(read_windows(part, self.given.sampling, **options)) as items:
-            for done in in_order(embedder(items), [source.key for source in part]):
-                yield to_row(done)
+            for done in sort_videos(embedder(items), [source.key for source in part]):
+                yield pack_row(done)
 
 
 def check_folder(folder: str) -> None:
-    """Raises a FileNotFoundError where no video can be found, as all would be said to be bad."""
+    """Raise a FileNotFoundError if the folder is missing; all videos would be reported as bad."""
     if not os.path.isdir(folder):
         raise FileNotFoundError(
             f"{folder} is not on {socket.gethostname()}; it has to be there under the same path on "
@@ -171,10 +182,10 @@ def check_folder(folder: str) -> None:
         )
 
 
-def in_order(
-    videos: Iterable[Finished | Failed], keys: Iterable[str]
-) -> Iterator[Finished | Failed]:
-    """Videos in the order of their keys."""
+def sort_videos(
+    videos: Iterable[EmbeddedVideo | FailedVideo], keys: Iterable[str]
+) -> Iterator[EmbeddedVideo | FailedVideo]:
+    """Yield videos in the order of `keys`, each as soon as it can come."""
     keys, early = collections.deque(keys), {}
     for video in videos:
         early[video.key] = video
@@ -182,10 +193,10 @@ def in_order(
             yield early.pop(keys.popleft())
 
 
-def to_row(done: Finished | Failed) -> dict[str, Any]:
-    """A video as Ray carries it: of types that Arrow knows."""
-    if isinstance(done, Failed):
-        done, stage, reason = Finished(done.key, 0.0, [], np.zeros((0, 0)), []), *done[1:]
+def pack_row(done: EmbeddedVideo | FailedVideo) -> dict[str, Any]:
+    """Convert a video to types that Arrow knows, so Ray can send it."""
+    if isinstance(done, FailedVideo):
+        done, stage, reason = EmbeddedVideo(done.key, 0.0, [], np.zeros((0, 0)), []), *done[1:]
     else:
         stage = reason = ""
     return {
@@ -195,18 +206,18 @@ def to_row(done: Finished | Failed) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def from_row(row: dict[str, Any]) -> Finished | Failed:
-    """What `to_row` was given."""
+def unpack_row(row: dict[str, Any]) -> EmbeddedVideo | FailedVideo:
+    """Convert a row of `pack_row` back to a video."""
     if row["reason"]:
-        return Failed(row["key"], row["stage"], row["reason"])
+        return FailedVideo(row["key"], row["stage"], row["reason"])
     spans = np.frombuffer(row["spans"], np.float64).reshape(-1, 2)
     vectors = np.frombuffer(row["vectors"], np.float32).reshape(len(spans), -1)
     pairs = [(float(start), float(end)) for start, end in spans]
-    return Finished(row["key"], row["seconds"], pairs, vectors, list(row["thumbnails"]))
+    return EmbeddedVideo(row["key"], row["seconds"], pairs, vectors, list(row["thumbnails"]))
 
 
-def parts_of(work: Work, actors: int) -> list[list[Source]]:
-    """The videos, in the parts that actors take."""
+def split_work(work: Work, actors: int) -> list[list[Source]]:
+    """Split the videos into the parts that actors take."""
     lengths = [work.seconds[source.key] or SUPPOSED_SECONDS for source in work.sources]
     share = sum(lengths) / (actors * SHARES)
     most = min(max(share, LEAST_SECONDS), MOST_SECONDS)

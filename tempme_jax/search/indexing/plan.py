@@ -1,43 +1,57 @@
-"""What there is to do in a folder: which files are new, and which of them must be decoded."""
+"""Planning a run: find the new files of a folder, and those that have to be decoded."""
 
 import dataclasses
 import os
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 from tempme_jax.search.errors import VideoIndexError
-from tempme_jax.search.indexing.probe import Probed, Source, probe_all
-from tempme_jax.search.indexing.progress import Progress
-from tempme_jax.search.indexing.walk import Difference, Found, Skipped, compare, file_id, walk
+from tempme_jax.search.indexing.probe import ProbedFile, Source, probe_files
+from tempme_jax.search.indexing.progress import IndexProgress
+from tempme_jax.search.indexing.walk import (
+    Difference,
+    FoundFile,
+    SkippedPath,
+    compare_with_index,
+    find_videos,
+    make_file_id,
+)
+from tempme_jax.search.paths import encode_root
 from tempme_jax.search.store.rows import FileRow
 from tempme_jax.search.store.store import Store
 from tempme_jax.video.container import VideoError
 
 
-class Place(NamedTuple):
-    """A folder of videos, and how the index names it."""
+class VideoFolder(NamedTuple):
+    """A folder of videos, and its name in the index, which is the root of its files."""
 
     folder: Path
     root: str
 
+    @classmethod
+    def locate(cls, uri: str, folder: Path) -> "VideoFolder":
+        """Locate a folder for the index at an address."""
+        return cls(folder.expanduser().absolute(), encode_root(uri, folder))
 
-class Looked(NamedTuple):
-    """What is in the folder, and what of it this run is to look at."""
+
+class Survey(NamedTuple):
+    """The number of videos in a folder, how they differ from the index, and skipped paths."""
 
     found: int
     difference: Difference
-    skipped: list[Skipped]
+    skipped: list[SkippedPath]
 
 
 @dataclasses.dataclass
 class Work:
-    """What there is to do.
+    """The work of a run.
 
     Attributes:
-        rows: files that need no decoding: unusable, or of a content that has windows.
-        waiting: by content, the files that get their windows once it is embedded.
-        seconds: by content, the length that the file says it has; None if it does not.
-        sources: what to decode, each content once.
+        rows: files that need no decoding: they are unusable, or their content has windows already.
+        waiting: for each content to embed, the files that hold it.
+        seconds: for each content to embed, the length that its file states, in seconds; None if
+            it states none.
+        sources: one file to decode for each content.
     """
 
     rows: list[FileRow] = dataclasses.field(default_factory=list)
@@ -46,76 +60,91 @@ class Work:
     sources: list[Source] = dataclasses.field(default_factory=list)
 
 
-def look(
-    store: Store, place: Place, *, retry_failed: bool, shard: tuple[int, int] | None
-) -> Looked:
-    """Walks a folder and compares it with the index.
+def survey_folder(
+    store: Store, place: VideoFolder, *, retry_failed: bool, shard: tuple[int, int] | None
+) -> Survey:
+    """Find the videos of a folder, and compare them with the index.
 
     Args:
-        store: of the index.
+        store: store of the index.
         place: the folder.
-        retry_failed: whether files that failed before are looked at again.
-        shard: (i, n): only every n-th file, from the i-th on; None: all.
+        retry_failed: whether files that failed before are tried again.
+        shard: (i, n) takes only the i-th of n parts of the files; None takes all.
 
     Raises:
-        VideoIndexError: if there is no such folder, or no video in it.
+        VideoIndexError: the folder is missing, or has no video.
     """
-    found, skipped = walk(place.folder)
-    rows = [row for row in store.files() if row.root == place.root]
+    found, skipped = find_videos(place.folder)
+    rows = [row for row in store.read_files() if row.root == place.root]
     if not found and not skipped:
-        refuse_nothing(place, rows)
-    difference = compare(found, rows, root=place.root, retry_failed=retry_failed, skipped=skipped)
+        refuse_empty_folder(place.folder, indexed=len(rows))
+    difference = compare_with_index(
+        found, rows, root=place.root, retry_failed=retry_failed, skipped=skipped
+    )
     if shard:
-        found = [file for file in found if is_mine(file.size, shard)]
+        found = [file for file in found if belongs_to_shard(file.size, shard)]
         skipped = [file for number, file in enumerate(skipped) if number % shard[1] == shard[0]]
         difference = Difference(
-            *([one for one in part if is_mine(one.size, shard)] for part in difference)
+            unchanged=[row for row in difference.unchanged if belongs_to_shard(row.size, shard)],
+            look_at=[file for file in difference.look_at if belongs_to_shard(file.size, shard)],
+            failed_before=[
+                row for row in difference.failed_before if belongs_to_shard(row.size, shard)
+            ],
+            gone=[row for row in difference.gone if belongs_to_shard(row.size, shard)],
+            unseen=[row for row in difference.unseen if belongs_to_shard(row.size, shard)],
         )
-    return Looked(len(found), difference, skipped)
+    return Survey(len(found), difference, skipped)
 
 
-def refuse_nothing(place: Place, rows: list[FileRow]) -> None:
-    """Raises a VideoIndexError that fits a folder without videos."""
-    if rows:
+def refuse_empty_folder(folder: Path, *, indexed: int) -> NoReturn:
+    """Raise a VideoIndexError for a folder without videos, of which `indexed` are in the index."""
+    if indexed:
         raise VideoIndexError(
-            f"there is no video in {place.folder}, where the index knows {len(rows)}. Is a disk "
-            "not mounted? Nothing was removed from the index; --forget takes them out"
+            f"there is no video in {folder}, but the index has {indexed} of them. Is a disk not "
+            "mounted? Nothing was removed from the index; --forget removes them"
         )
     raise VideoIndexError(
-        f"there is no video in {place.folder}: no file with a suffix such as .mp4, .mkv, .mov, "
+        f"there is no video in {folder}: no file with a suffix such as .mp4, .mkv, .mov, "
         ".avi or .webm, there or in a folder in it"
     )
 
 
-def is_mine(size: int, shard: tuple[int, int]) -> bool:
-    """Whether a file is of a shard: by its size, so that all copies of it are of the same."""
+def belongs_to_shard(size: int, shard: tuple[int, int]) -> bool:
+    """Return whether a file belongs to a shard: by its size, so copies are in the same one."""
     number, shards = shard
-    return int(file_id("", str(size).encode()), 16) % shards == number
+    return int(make_file_id("", str(size).encode()), 16) % shards == number
 
 
-def plan(
-    store: Store, place: Place, files: list[Found], *, workers: int | None, progress: Progress
+def plan_work(
+    store: Store,
+    place: VideoFolder,
+    files: list[FoundFile],
+    *,
+    workers: int | None,
+    progress: IndexProgress,
 ) -> Work:
-    """Opens the files, in child processes, and sorts them.
+    """Open the files in child processes, and sort them into the work of a run.
 
     Args:
-        store: of the index.
+        store: store of the index.
         place: the folder.
-        files: of it, those to look at.
-        workers: child processes.
-        progress: is told of every file.
+        files: the files of it to open.
+        workers: number of child processes.
+        progress: counts the opened files.
     """
-    work, stored = Work(), store.contents()
-    by_key = {file_id(place.root, file.path): file for file in files}
-    sources = [Source(key=key, file=path_of(place, file.path)) for key, file in by_key.items()]
-    for source, probed in progress.opened(probe_all(sources, workers=workers), len(sources)):
+    work, stored = Work(), store.read_contents()
+    by_key = {make_file_id(place.root, file.path): file for file in files}
+    sources = [Source(key=key, file=join_path(place, file.path)) for key, file in by_key.items()]
+    for source, probed in progress.track_opening(
+        probe_files(sources, workers=workers), len(sources)
+    ):
         path = by_key[source.key].path
         if isinstance(probed, VideoError):
             work.rows.append(
-                failed(source.key, place.root, by_key[source.key], probed.reason, "open")
+                make_failed_row(source.key, place.root, by_key[source.key], probed.reason, "open")
             )
             continue
-        row = row_of(source.key, place.root, path, probed)
+        row = make_row(source.key, place.root, path, probed)
         if probed.content in stored:
             windows, seconds = stored[probed.content]
             work.rows.append(row._replace(windows=windows, seconds=seconds))
@@ -128,21 +157,21 @@ def plan(
     return work
 
 
-def path_of(place: Place, path: bytes) -> str:
-    """The whole path of a file of a folder."""
+def join_path(place: VideoFolder, path: bytes) -> str:
+    """Return the whole path of a file of a folder."""
     return os.path.join(place.folder, os.fsdecode(path))
 
 
-def row_of(key: str, root: str, path: bytes, probed: Probed) -> FileRow:
-    """A file that has no windows yet."""
+def make_row(key: str, root: str, path: bytes, probed: ProbedFile) -> FileRow:
+    """Make the row of a file that has no windows yet."""
     return FileRow(
         id=key, root=root, path=path, size=probed.size, mtime_ns=probed.mtime_ns,
         content=probed.content, seconds=0.0, windows=0, reason="", stage="",
     )  # fmt: skip
 
 
-def failed(key: str, root: str, file: Found, reason: str, stage: str) -> FileRow:
-    """A file that cannot be indexed."""
+def make_failed_row(key: str, root: str, file: FoundFile, reason: str, stage: str) -> FileRow:
+    """Make the row of a file that cannot be indexed."""
     return FileRow(
         id=key, root=root, path=file.path, size=file.size, mtime_ns=file.mtime_ns,
         content="", seconds=0.0, windows=0, reason=reason, stage=stage,

@@ -1,4 +1,4 @@
-"""What a run of indexing did, and which files it could not index."""
+"""The report of a run of indexing, and the list of files that it could not index."""
 
 import dataclasses
 import json
@@ -11,7 +11,10 @@ from tempme_jax.words import format_duration, pluralize, printable_name
 
 
 class Failure(NamedTuple):
-    """A file without windows: where it went wrong (walk, open, scan, decode), and why."""
+    """A file that could not be indexed: its path, the reason, and the stage at which it failed.
+
+    Stages are "walk", "open", "scan", "decode" and "embed".
+    """
 
     file: bytes
     reason: str
@@ -19,24 +22,24 @@ class Failure(NamedTuple):
 
 
 @dataclasses.dataclass(kw_only=True)
-class Report:
-    """What a run did.
+class IndexReport:
+    """The result of a run.
 
     Attributes:
         root: the folder.
-        found: files that look like videos.
-        unchanged: of these, known from before and as they were.
-        embedded: new or changed ones, now with windows.
-        moved: files of the index that now have another name.
-        known: others that are new or were written to, but of a content that has windows already:
-            copied, or only touched.
+        found: number of files with a video's name.
+        unchanged: files that are in the index and have not changed.
+        embedded: new or changed files that were embedded.
+        moved: files of the index that now have another path.
+        known: other new or changed files whose content has windows already: copies, or files
+            that were only touched.
         gone: files of the index that are no longer there.
-        failures: all files of the folder without windows, those of former runs too.
-        left: files that a run which was stopped did not come to.
-        windows: that were embedded.
-        hours: of video that were embedded.
-        seconds: that it took.
-        stopped: why it stopped before the end; empty if it did not.
+        failures: all files of the folder that could not be indexed, in this run or earlier ones.
+        left: files that are still to be embedded, if the run was stopped.
+        windows: number of windows that were embedded.
+        hours: hours of video that were embedded.
+        seconds: duration of the run.
+        stopped: why the run stopped early, as "Interrupted"; empty if it did not.
     """
 
     root: Path
@@ -55,7 +58,7 @@ class Report:
 
     @property
     def summary(self) -> str:
-        """In some lines."""
+        """The report in a few lines."""
         lines = [
             f"{pluralize(self.embedded, 'video')} indexed ({format_duration(3600 * self.hours)}, "
             f"{pluralize(self.windows, 'window')}) in {format_duration(self.seconds)}, "
@@ -73,15 +76,16 @@ class Report:
             lines += [f"  and {len(self.failures) - 5} more"] if len(self.failures) > 5 else []
         if self.stopped:
             lines.append(
-                f"{self.stopped}: {pluralize(self.left, 'video')} left. The same command goes on."
+                f"{self.stopped}: {pluralize(self.left, 'video')} left. "
+                "Run the same command to resume."
             )
         return "\n".join(lines)
 
 
 def write_failures(failures: list[Failure], file: Path) -> None:
-    """Writes failed.jsonl, a line for each file, whole or not at all.
+    """Write failed.jsonl atomically, one line per file.
 
-    A name that is not Unicode stands there as Python's os.fsdecode gives it.
+    A name that is not Unicode is written as Python's os.fsdecode returns it.
     """
     lines = [
         json.dumps({"file": os.fsdecode(f.file), "reason": f.reason, "stage": f.stage})

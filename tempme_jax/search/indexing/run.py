@@ -1,8 +1,8 @@
-"""A run of `tempme index`: what is new in a folder gets windows and vectors.
+"""A run of `tempme index`: embed the new videos of a folder and store their windows.
 
-What is stored is whole at any moment: the windows of a video are written before the row of its
-file, which is what makes them count, and both only when all of them are there. So a run that is
-ended, in whatever way, is gone on with by the next.
+The store is consistent at any moment. The windows of a video are written first, then the row of its
+file, which makes them count; both are written only once all windows are embedded. So the next run
+resumes after an interruption of any kind.
 """
 
 import contextlib
@@ -10,43 +10,56 @@ import dataclasses
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from pathlib import Path
 
-from tempme_jax.search.indexing.embedding import Finished
-from tempme_jax.search.indexing.plan import Looked, Place, Work, is_mine, look, plan
-from tempme_jax.search.indexing.progress import Progress
-from tempme_jax.search.indexing.reading import Failed
-from tempme_jax.search.indexing.report import Failure, Report, write_failures
-from tempme_jax.search.paths import is_remote
-from tempme_jax.search.store.locking import locked
-from tempme_jax.search.store.rows import FileRow, WindowRow, window_id
+from tempme_jax.model import Model
+from tempme_jax.search.errors import VideoIndexError
+from tempme_jax.search.indexing.embedding import EmbeddedVideo, embed_locally
+from tempme_jax.search.indexing.plan import (
+    Survey,
+    VideoFolder,
+    Work,
+    belongs_to_shard,
+    plan_work,
+    survey_folder,
+)
+from tempme_jax.search.indexing.progress import IndexProgress
+from tempme_jax.search.indexing.reading import FailedVideo
+from tempme_jax.search.indexing.report import Failure, IndexReport, write_failures
+from tempme_jax.search.indexing.windows import Sampling
+from tempme_jax.search.paths import decode_root, encode_root, is_remote
+from tempme_jax.search.store.locking import lock_index
+from tempme_jax.search.store.rows import FileRow, WindowRow, make_window_id
 from tempme_jax.search.store.store import Store
 
-# What was embedded is stored after so many windows or so many seconds.
+# Embedded videos are stored after so many windows or so many seconds.
 WINDOWS_A_COMMIT, SECONDS_A_COMMIT = 1000, 10.0
-# Every commit leaves small files; they are put together now and then.
+# Every commit leaves small files; the tables are compacted after so many commits.
 COMMITS_BETWEEN_TIDYING = 50
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Options:
-    """How a run goes about it.
+class IndexOptions:
+    """Options of a run.
 
     Attributes:
-        workers: processes that decode; None: one for every core but one.
+        workers: number of processes that decode; None for one per core but one. With `ray`, the
+            number of actors that decode and embed.
         retry_failed: whether files that failed before are tried again.
-        shard: (i, n) does only every n-th file, beginning with the i-th; None: all.
-        budget: seconds after which the run stops, to be gone on with; None: none.
+        shard: (i, n) takes only the i-th of n parts of the files, from 0; None takes all.
+        budget: seconds after which the run stops; None for no limit.
+        ray: address of a Ray cluster that embeds, or "local"; None to embed in this process.
     """
 
     workers: int | None = None
     retry_failed: bool = False
     shard: tuple[int, int] | None = None
     budget: float | None = None
+    ray: str | None = None
 
     def __post_init__(self):
-        """Checks the values."""
+        """Check the values."""
         if self.shard and not 0 <= self.shard[0] < self.shard[1]:
             number, of = self.shard
             raise ValueError(f"shard {number}/{of} must be one of 0/{of} to {of - 1}/{of}")
@@ -55,74 +68,92 @@ class Options:
 
     @property
     def processes(self) -> int:
-        """How many processes decode: one core is left to what embeds."""
+        """Number of processes that decode; by default one core is left to embedding."""
         usable = getattr(os, "sched_getaffinity", lambda _: range(os.cpu_count() or 1))(0)
         return self.workers or max(1, len(usable) - 1)
 
 
-# Embeds what is to be read: yields videos as they are done.
-Embed = Callable[[Work], Iterator[Finished | Failed]]
+# Embeds the videos of some work, and yields each as soon as it is done.
+Embed = Callable[[Work], Generator[EmbeddedVideo | FailedVideo, None, None]]
 
 
-def run(
-    store: Store, place: Place, embed: Embed, options: Options, *, progress: Progress
-) -> Report:
-    """Brings the index up to date with a folder.
+def make_embed(open_model: Callable[[], Model], sampling: Sampling, options: IndexOptions) -> Embed:
+    """Return the function that embeds: in this process or on a Ray cluster.
+
+    The model is opened only if there is something to embed.
+    """
+
+    def embed(work: Work) -> Generator[EmbeddedVideo | FailedVideo, None, None]:
+        if options.ray is None:
+            return embed_locally(work, open_model(), sampling, workers=options.processes)
+        from tempme_jax.search.indexing.distributed import embed_on_cluster
+
+        cluster = {"address": options.ray, "actors": options.workers}
+        return embed_on_cluster(work, open_model(), sampling, **cluster)
+
+    return embed
+
+
+def update_index(
+    store: Store, place: VideoFolder, embed: Embed, options: IndexOptions, *, quiet: bool = False
+) -> IndexReport:
+    """Bring an index up to date with a folder.
 
     Raises:
-        VideoIndexError: the folder has no video; another process indexes; the store cannot be
-            written. What was stored before stays.
+        VideoIndexError: the folder has no video, another process writes to the index, or the
+            store cannot be written. What was stored before is intact.
     """
-    started = time.monotonic()
-    with locked(store.uri, options.shard):
-        seen = look(store, place, retry_failed=options.retry_failed, shard=options.shard)
-        report = Report(root=place.folder, found=seen.found)
-        report.unchanged = len(seen.difference.unchanged)
-        work = plan(
-            store, place, seen.difference.look_at, workers=options.processes, progress=progress
+    started, progress = time.monotonic(), IndexProgress(quiet=quiet)
+    with lock_index(store.uri, options.shard):
+        survey = survey_folder(store, place, retry_failed=options.retry_failed, shard=options.shard)
+        difference = survey.difference
+        report = IndexReport(root=place.folder, found=survey.found)
+        report.unchanged = len(difference.unchanged)
+        work = plan_work(
+            store, place, difference.look_at, workers=options.processes, progress=progress
         )
         writer = Writer(store, work.rows)
-        count_known(report, work.rows, seen.difference.gone)
+        count_known(report, work.rows, difference.gone)
         deadline = started + options.budget if options.budget else None
         try:
-            embed_all(work, embed, writer, report, deadline, progress)
+            embed_new_videos(work, embed, writer, report, deadline, progress)
         finally:
             progress.end()
             writer.flush()
-        store.remove_files([row.id for row in seen.difference.gone])
+        store.remove_files([row.id for row in difference.gone])
         store.tidy()
-        report.failures = failures_of(store, place, seen, options.shard)
+        report.failures = list_failures(store, place, survey, options.shard)
         if not is_remote(store.uri):
-            write_failures(report.failures, failures_file(store.uri, options.shard))
+            write_failures(report.failures, locate_failures_file(store.uri, options.shard))
     report.seconds = time.monotonic() - started
     return report
 
 
-def embed_all(
+def embed_new_videos(
     work: Work,
     embed: Embed,
     writer: "Writer",
-    report: Report,
+    report: IndexReport,
     deadline: float | None,
-    progress: Progress,
+    progress: IndexProgress,
 ) -> None:
-    """Embeds what is new, until it is done or the time is up."""
+    """Embed and store the videos of `work`, until all are done or the deadline has passed."""
     if not work.sources:
         return
     progress.begin(list(work.seconds.values()))
     left = dict(work.waiting)
-    with contextlib.closing(embed(work)) as done, stopping(report):
-        for video in done:
+    with contextlib.closing(embed(work)) as videos, catch_interrupt(report):
+        for video in videos:
             files = left.pop(video.key)
-            if isinstance(video, Failed):
-                writer.fail(files, video)
+            if isinstance(video, FailedVideo):
+                writer.add_failure(files, video)
             else:
                 writer.add(files, video)
                 report.embedded += len(files)
                 report.windows += len(video.spans)
                 report.hours += video.seconds / 3600
-            taken = work.seconds[video.key] or 0.0
-            progress.embedded(taken, bad=isinstance(video, Failed))
+            stated = work.seconds[video.key] or 0.0
+            progress.count_video(stated, bad=isinstance(video, FailedVideo))
             if deadline and time.monotonic() > deadline and left:
                 report.stopped = "The time is up"
                 break
@@ -130,8 +161,8 @@ def embed_all(
 
 
 @contextlib.contextmanager
-def stopping(report: Report) -> Iterator[None]:
-    """Ctrl-C ends a run as its budget does: what is done is stored."""
+def catch_interrupt(report: IndexReport) -> Iterator[None]:
+    """Treat Ctrl-C like the end of the budget: finished work is stored."""
     try:
         yield
     except KeyboardInterrupt:
@@ -139,29 +170,30 @@ def stopping(report: Report) -> Iterator[None]:
 
 
 class Writer:
-    """Stores rows, many at once, but not too late."""
+    """Collects rows, and stores many at once, at the latest after `SECONDS_A_COMMIT`."""
 
     def __init__(self, store: Store, rows: Iterable[FileRow]):
-        """Begins with rows of files that have no windows to store."""
+        """Store the rows of files that have no windows to store."""
         self.store, self.commits = store, 0
-        self.files, self.windows = list(rows), []
+        self.files: list[FileRow] = list(rows)
+        self.windows: list[WindowRow] = []
         self.last = time.monotonic()
         self.flush()
 
-    def add(self, files: list[FileRow], video: Finished) -> None:
-        """A video, under the names of all files of its content."""
+    def add(self, files: list[FileRow], video: EmbeddedVideo) -> None:
+        """Add a video under the names of all files that hold it."""
         content = files[0].content
         for number, ((start, end), vector, thumbnail) in enumerate(
             zip(video.spans, video.vectors, video.thumbnails, strict=True)
         ):
-            name = window_id(content, number)
-            self.windows.append(WindowRow(name, content, start, end, vector, thumbnail))
+            window_id = make_window_id(content, number)
+            self.windows.append(WindowRow(window_id, content, start, end, vector, thumbnail))
         windows = len(video.spans)
         self.files += [row._replace(windows=windows, seconds=video.seconds) for row in files]
         self._flush_in_time()
 
-    def fail(self, files: list[FileRow], video: Failed) -> None:
-        """A video that could not be read."""
+    def add_failure(self, files: list[FileRow], video: FailedVideo) -> None:
+        """Add the files of a video that could not be read or embedded."""
         reason = {"content": "", "reason": video.reason, "stage": video.stage}
         self.files += [row._replace(**reason) for row in files]
         self._flush_in_time()
@@ -172,9 +204,9 @@ class Writer:
             self.flush()
 
     def flush(self) -> None:
-        """Stores what is waiting."""
+        """Store all rows added so far."""
         windows, self.windows = self.windows, []
-        files, self.files = self.files, []  # also if this fails: windows must not be added twice
+        files, self.files = self.files, []  # even if this fails: windows must not be added twice
         if files:
             self.store.commit(windows, files)
             self.commits += 1
@@ -183,8 +215,8 @@ class Writer:
         self.last = time.monotonic()
 
 
-def count_known(report: Report, rows: list[FileRow], gone: list[FileRow]) -> None:
-    """Counts the files whose content has windows already, and those that are gone."""
+def count_known(report: IndexReport, rows: list[FileRow], gone: list[FileRow]) -> None:
+    """Count the files whose content has windows already, and those that are gone."""
     contents = Counter(row.content for row in gone if row.content)
     known = Counter(row.content for row in rows if row.content)
     report.moved = (contents & known).total()
@@ -192,19 +224,36 @@ def count_known(report: Report, rows: list[FileRow], gone: list[FileRow]) -> Non
     report.gone = len(gone) - report.moved
 
 
-def failures_of(
-    store: Store, place: Place, seen: Looked, shard: tuple[int, int] | None
+def list_failures(
+    store: Store, place: VideoFolder, survey: Survey, shard: tuple[int, int] | None
 ) -> list[Failure]:
-    """All files of a folder that could not be indexed, also those of former runs."""
-    rows = [row for row in store.files() if row.root == place.root and row.reason]
+    """List all files of a folder that could not be indexed, by this run or earlier ones."""
+    rows = [row for row in store.read_files() if row.root == place.root and row.reason]
     if shard:
-        rows = [row for row in rows if is_mine(row.size, shard)]
+        rows = [row for row in rows if belongs_to_shard(row.size, shard)]
     failures = [Failure(row.path, row.reason, row.stage) for row in rows]
-    failures += [Failure(skipped.path, skipped.reason, "walk") for skipped in seen.skipped]
+    failures += [Failure(skipped.path, skipped.reason, "walk") for skipped in survey.skipped]
     return sorted(failures)
 
 
-def failures_file(uri: str, shard: tuple[int, int] | None) -> Path:
-    """Where failed.jsonl is, of a run or of a shard of one."""
+def locate_failures_file(uri: str, shard: tuple[int, int] | None) -> Path:
+    """Return the path of failed.jsonl, or of the file that a shard writes instead."""
     name = f"failed-{shard[0]}-of-{shard[1]}.jsonl" if shard else "failed.jsonl"
     return Path(uri) / name
+
+
+def remove_folder(store: Store, folder: Path) -> int:
+    """Implement `VideoIndex.forget`."""
+    root = encode_root(store.uri, folder)
+    with lock_index(store.uri):
+        rows = store.read_files()
+        removed = [row for row in rows if row.root == root]
+        if not removed:
+            folders = sorted({str(decode_root(store.uri, row.root)) for row in rows})
+            raise VideoIndexError(
+                f"{folder} is not in the index {store.uri}, which holds {', '.join(folders)}"
+            )
+        kept = {row.content for row in rows if row.root != root}
+        store.remove_files([row.id for row in removed])
+        store.remove_contents({row.content for row in removed if row.content} - kept)
+    return len(removed)

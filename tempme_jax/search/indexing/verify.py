@@ -1,4 +1,4 @@
-"""Checks of an index: every row against its file, every vector against its checksum."""
+"""`tempme index --verify`: check every row against its file, every vector against its checksum."""
 
 import contextlib
 import dataclasses
@@ -9,21 +9,21 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tempme_jax.search.indexing.probe import Source, probe_all
-from tempme_jax.search.indexing.progress import Progress
-from tempme_jax.search.paths import root_path
-from tempme_jax.search.store.locking import locked
+from tempme_jax.search.indexing.probe import Source, probe_files
+from tempme_jax.search.indexing.progress import IndexProgress
+from tempme_jax.search.paths import decode_root
+from tempme_jax.search.store.locking import lock_index
 from tempme_jax.search.store.rows import FileRow
 from tempme_jax.search.store.store import Store
 from tempme_jax.video.container import VideoError
 from tempme_jax.words import pluralize, printable_name
 
-# How far from 1 the length of a vector may be.
+# Tolerance of the length of a vector, which is 1.
 UNIT_TOLERANCE = 1e-3
 
 
 class Problem(NamedTuple):
-    """A file whose rows are wrong, and how."""
+    """A file whose rows are wrong, and what is wrong with them."""
 
     file: str
     what: str
@@ -31,16 +31,16 @@ class Problem(NamedTuple):
 
 @dataclasses.dataclass(kw_only=True)
 class Verification:
-    """What was found.
+    """The result of a check.
 
     Attributes:
-        files: that were checked.
-        windows: that were checked.
+        files: number of files that were checked.
+        windows: number of windows that were checked.
         problems: files whose rows are wrong.
-        leftovers: windows that no file needs: of videos that are gone, or of a run that was ended
-            before it wrote the row of their file. They do no harm.
-        repaired: whether what is wrong was taken out of the index.
-        folders: those in which files are to be embedded anew.
+        leftovers: number of windows that no file refers to: of videos that are gone, or of a run
+            that ended before it wrote the row of their file. They are harmless.
+        repaired: whether wrong rows were removed from the index.
+        folders: folders with files that have to be embedded again.
     """
 
     files: int
@@ -52,39 +52,39 @@ class Verification:
 
     @property
     def is_clean(self) -> bool:
-        """Whether all is as it should be."""
+        """Whether no problem was found."""
         return not self.problems
 
     @property
     def summary(self) -> str:
-        """In some lines."""
+        """The result in a few lines."""
         files, windows = pluralize(self.files, "file"), pluralize(self.windows, "window")
         checked = f"{files} and {windows} checked: "
         if self.is_clean:
-            lines = [checked + "all is as it should be"]
+            lines = [checked + "no problems"]
         else:
             lines = [checked + f"{pluralize(len(self.problems), 'file')} with problems"]
             lines += [f"  {problem.file}: {problem.what}" for problem in self.problems[:10]]
             more = len(self.problems) - 10
             lines += [f"  and {more} more"] if more > 0 else []
         if self.leftovers:
-            done = "removed" if self.repaired else "left; they do no harm"
+            done = "removed" if self.repaired else "kept; they are harmless"
             lines.append(f"{pluralize(self.leftovers, 'window')} that no file needs: {done}")
         return "\n".join(lines)
 
 
-def verify(store: Store, *, repair: bool, progress: Progress) -> Verification:
-    """Checks an index, and takes out of it what is wrong.
+def verify_index(store: Store, *, repair: bool, progress: IndexProgress) -> Verification:
+    """Check an index, and with `repair` remove wrong rows from it.
 
     Raises:
-        VideoIndexError: another process writes to it, or it is damaged beyond reading.
+        VideoIndexError: another process writes to it, or it is too damaged to be read.
     """
-    with locked(store.uri) if repair else contextlib.nullcontext():
-        # Before the windows, which are written first: of a run at work these may be more.
-        rows = [row for row in store.files() if not row.reason]
+    with lock_index(store.uri) if repair else contextlib.nullcontext():
+        # Files are read before windows: another run, which writes windows first, may add some.
+        rows = [row for row in store.read_files() if not row.reason]
         windows, damaged = check_windows(store)
         wrong = check_rows(rows, windows, damaged)
-        absent = absent_folders(store, rows)
+        absent = find_absent_folders(store, rows)
         there = [row for row in rows if row.id not in wrong and row.root not in absent]
         wrong |= check_files(store, there, progress)
         needed = {row.content for row in rows if row.id not in wrong}
@@ -95,7 +95,7 @@ def verify(store: Store, *, repair: bool, progress: Progress) -> Verification:
             store.remove_contents(sorted((windows.keys() | damaged.keys()) - needed))
             store.tidy()
     by_id = {row.id: row for row in rows}
-    folders = {root_path(store.uri, by_id[key].root) for key in wrong}
+    folders = {decode_root(store.uri, by_id[key].root) for key in wrong}
     return Verification(
         files=len(rows),
         windows=sum(windows.values()),
@@ -110,15 +110,17 @@ def verify(store: Store, *, repair: bool, progress: Progress) -> Verification:
 
 
 def check_windows(store: Store) -> tuple[Counter[str], dict[str, str]]:
-    """How many windows each content has, and the contents whose windows are damaged, and how."""
+    """Count the windows of each content, and describe the damage of damaged contents."""
     windows, damaged, seen = Counter(), {}, set()
     for row in store.scan():
         windows[row.content] += 1
         length = np.linalg.norm(row.vector)
         if row.id in seen:
-            damaged[row.content] = "a window is there twice"
+            damaged[row.content] = "a window is stored twice"
         elif row.stored != row.computed:
-            damaged[row.content] = "a vector or thumbnail is not what was stored (checksum)"
+            damaged[row.content] = (
+                "a vector or thumbnail has changed since it was stored (checksum)"
+            )
         elif not abs(length - 1) < UNIT_TOLERANCE:  # also if it is not a number
             damaged[row.content] = f"a vector has the length {length:.3g}, not 1"
         seen.add(row.id)
@@ -128,7 +130,7 @@ def check_windows(store: Store) -> tuple[Counter[str], dict[str, str]]:
 def check_rows(
     rows: list[FileRow], windows: Counter[str], damaged: dict[str, str]
 ) -> dict[str, str]:
-    """The files whose windows are damaged or missing, by id, and how."""
+    """Describe, by the ids of files, which windows are damaged or missing."""
     wrong = {}
     for row in rows:
         if row.content in damaged:
@@ -138,38 +140,38 @@ def check_rows(
     return wrong
 
 
-def absent_folders(store: Store, rows: list[FileRow]) -> dict[str, tuple[Path, str]]:
-    """By root, the folders none of whose files is there, and how many there were.
+def find_absent_folders(store: Store, rows: list[FileRow]) -> dict[str, tuple[Path, str]]:
+    """Find the roots of which no file is there; return each one's folder and a message.
 
-    A disk may not be mounted: what was indexed with much work is not thrown away for that.
+    Their files stay in the index, since a disk may just not be mounted.
     """
     counts, seen = Counter(row.root for row in rows), set()
     for row in rows:
-        if row.root not in seen and os.path.lexists(path_of(store, row)):
+        if row.root not in seen and os.path.lexists(locate_file(store, row)):
             seen.add(row.root)
     return {
         root: (
-            root_path(store.uri, root),
+            decode_root(store.uri, root),
             f"none of its {pluralize(count, 'video')} is there; is a disk not mounted? They stay "
-            "in the index; `tempme index FOLDER --forget` takes them out",
+            "in the index; `tempme index FOLDER --forget` removes them",
         )
         for root, count in counts.items()
         if root not in seen
     }
 
 
-def path_of(store: Store, row: FileRow) -> str:
-    """Where a file should be."""
-    return os.path.join(root_path(store.uri, row.root), os.fsdecode(row.path))
+def locate_file(store: Store, row: FileRow) -> str:
+    """Return where a file should be."""
+    return os.path.join(decode_root(store.uri, row.root), os.fsdecode(row.path))
 
 
-def check_files(store: Store, rows: list[FileRow], progress: Progress) -> dict[str, str]:
-    """The files that are gone or hold something else by now, by id, and how."""
-    sources = [Source(key=row.id, file=path_of(store, row)) for row in rows]
+def check_files(store: Store, rows: list[FileRow], progress: IndexProgress) -> dict[str, str]:
+    """Describe, by the ids of files, which are gone or have another content by now."""
+    sources = [Source(key=row.id, file=locate_file(store, row)) for row in rows]
     content, wrong = {row.id: row.content for row in rows}, {}
-    for source, probed in progress.opened(probe_all(sources), len(sources)):
+    for source, probed in progress.track_opening(probe_files(sources), len(sources)):
         if isinstance(probed, VideoError):
             wrong[source.key] = f"cannot be opened any more ({probed.reason})"
         elif probed.content != content[source.key]:
-            wrong[source.key] = "holds something else than when it was indexed"
+            wrong[source.key] = "has another content than when it was indexed"
     return wrong

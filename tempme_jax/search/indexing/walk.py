@@ -1,6 +1,6 @@
-"""Which videos a folder holds, and how that differs from what an index knows of it.
+"""Finding the videos of a folder, and comparing them with an index.
 
-Nothing here opens a file: names, sizes and times are all that is looked at.
+No file is opened: only names, sizes and times are used.
 """
 
 import hashlib
@@ -9,18 +9,16 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, NamedTuple
 
 from tempme_jax.search.errors import VideoIndexError
+from tempme_jax.video.suffixes import VIDEO_SUFFIXES
 from tempme_jax.words import printable_name
 
-if TYPE_CHECKING:  # the module imports the database, which walking a folder does without
+if TYPE_CHECKING:  # importing the database takes long, and finding videos does without it
     from tempme_jax.search.store.store import FileRow
 
-# How the names of videos end, in any case, for the containers that `container` opens.
-VIDEO_SUFFIXES = frozenset(
-    b".mp4 .m4v .mov .qt .3gp .3g2 .f4v .mkv .webm .avi .divx .ts .mts .m2ts .mpg .mpeg .vob .flv "
-    b".wmv .asf .ogv .ogg".split()
-)
+# Suffixes of videos, in lower case, for the containers that `video.container` opens.
+_VIDEO_SUFFIXES = frozenset(map(os.fsencode, VIDEO_SUFFIXES))
 
-# How the reason begins where a file may well be there, and only cannot be seen now.
+# Start of the reason if files may be there, but cannot be seen now.
 UNREADABLE = "cannot be read"
 LINKED_FOLDER = "a link to a folder; index that folder itself"
 LINKED_OUT = "a link that leads out of the folder"
@@ -29,13 +27,13 @@ LINKED_IGNORED = "a link to a file that is hidden or has no video's name; rename
 IRREGULAR = "not a regular file"
 
 
-class Found(NamedTuple):
+class FoundFile(NamedTuple):
     """A regular file with a video's name.
 
     Attributes:
-        path: from the root, as the bytes of `os.fsencode`, since not every name is text.
-        size: in bytes.
-        mtime_ns: when it was last written, in nanoseconds since 1970.
+        path: path from the root, as bytes of `os.fsencode`, since not every name is text.
+        size: size in bytes.
+        mtime_ns: time of its last change, in nanoseconds since 1970.
     """
 
     path: bytes
@@ -43,12 +41,12 @@ class Found(NamedTuple):
     mtime_ns: int
 
 
-class Skipped(NamedTuple):
-    """What was passed over, though its name is a video's or it may hold videos.
+class SkippedPath(NamedTuple):
+    """A path that was skipped, though its name is a video's or it may hold videos.
 
     Attributes:
-        path: from the root, as in `Found`.
-        reason: why, in a few words.
+        path: path from the root, as in `FoundFile`.
+        reason: why it was skipped, in a few words.
     """
 
     path: bytes
@@ -56,42 +54,42 @@ class Skipped(NamedTuple):
 
 
 class Difference(NamedTuple):
-    """How a folder differs from what an index knows of it.
+    """The difference between a folder and an index of it.
 
     Attributes:
-        unchanged: indexed, and of the same size and time as then.
-        look_at: what is new, has changed since, or failed before and is to be tried again. Each
-            may yet prove to hold what is indexed already: moved, copied or merely touched.
-        failed_before: failed, unchanged since, and left alone.
-        gone: no longer there.
-        unseen: not found, but in a place that could not be read, so that they may be there.
+        unchanged: indexed files whose size and time have not changed.
+        look_at: files that are new, have changed, or failed before and are to be tried again.
+            Their content may prove to be indexed already, if they were moved, copied or touched.
+        failed_before: files that failed before, have not changed, and are not tried again.
+        gone: indexed files that are no longer there.
+        unseen: indexed files in places that could not be read, so they may still be there.
     """
 
     unchanged: list["FileRow"]
-    look_at: list[Found]
+    look_at: list[FoundFile]
     failed_before: list["FileRow"]
     gone: list["FileRow"]
     unseen: list["FileRow"]
 
 
-def walk(root: str | os.PathLike[str]) -> tuple[list[Found], list[Skipped]]:
-    """Finds the videos below a folder by their names.
+def find_videos(root: str | os.PathLike[str]) -> tuple[list[FoundFile], list[SkippedPath]]:
+    """Find the videos in a folder and below by their names.
 
-    Hidden files and folders are passed over. So are links to what is found below the folder
-    anyway; all other links that have a video's name or lead to a folder are skipped, and none is
-    followed. A file that cannot be read is found: opening it says why.
+    Hidden files and folders are left out. Links are not followed: a link to something that is
+    found anyway is left out; any other link to a folder or with a video's name is skipped with a
+    reason. A file that cannot be read is found; opening it will tell why.
 
     Args:
         root: the folder; it may be a link itself.
 
     Returns:
-        What was found and what was skipped, each sorted by path.
+        The files that were found and the paths that were skipped, each sorted by path.
 
     Raises:
-        VideoIndexError: `root` is missing, is no folder, or cannot be read.
+        VideoIndexError: `root` is missing, is not a folder, or cannot be read.
     """
-    top = os.path.realpath(_checked(root))
-    seen: list[Found | Skipped | None] = []
+    top = os.path.realpath(_check_root(root))
+    seen: list[FoundFile | SkippedPath | None] = []
     folders = [b""]
     while folders:
         folder = folders.pop()
@@ -104,44 +102,45 @@ def walk(root: str | os.PathLike[str]) -> tuple[list[Found], list[Skipped]]:
                     if entry.is_dir(follow_symlinks=False):
                         folders.append(path)
                     else:
-                        seen.append(_look(top, path, entry))
+                        seen.append(_classify_entry(top, path, entry))
         except OSError as error:
             if not folder:  # a disk that fails or is taken away: its files are not gone
-                raise _no_folder(root, _unreadable(error)) from error
+                raise _make_folder_error(root, _describe_unreadable(error)) from error
             if not isinstance(error, FileNotFoundError):  # else removed since it was listed
-                seen.append(Skipped(folder, _unreadable(error)))
-    found = sorted(each for each in seen if isinstance(each, Found))
-    return found, sorted(each for each in seen if isinstance(each, Skipped))
+                seen.append(SkippedPath(folder, _describe_unreadable(error)))
+    found = sorted(each for each in seen if isinstance(each, FoundFile))
+    return found, sorted(each for each in seen if isinstance(each, SkippedPath))
 
 
-def file_id(root: str, path: bytes) -> str:
-    """Names a file by where it is: 24 hexadecimal digits, always the same for the same place.
+def make_file_id(root: str, path: bytes) -> str:
+    """Make the id of a file from its place: 24 hexadecimal digits.
 
     Args:
-        root: the indexed folder.
-        path: of the file, from there, as in `Found`.
+        root: the indexed folder, as the index names it.
+        path: path of the file from there, as in `FoundFile`.
     """
-    # No path holds a zero byte, so that "a" + "b/c" and "a/b" + "c" differ.
+    # No path holds a zero byte, so the pairs ("a", "b/c") and ("a/b", "c") differ.
     place = root.encode(errors="surrogateescape") + b"\0" + path
     return hashlib.blake2b(place, digest_size=12).hexdigest()
 
 
-def compare(
-    found: Iterable[Found],
+def compare_with_index(
+    found: Iterable[FoundFile],
     known: Iterable["FileRow"],
     *,
     root: str,
     retry_failed: bool,
-    skipped: Iterable[Skipped] = (),
+    skipped: Iterable[SkippedPath] = (),
 ) -> Difference:
-    """Sorts the files of a root into those to look at and those to leave alone.
+    """Compare the files of a folder with the rows of an index.
 
     Args:
-        found: the files that are there, of `walk`.
-        known: the rows of the index; those of other roots are none of its business.
-        root: the root that was walked, as the rows name it.
-        retry_failed: whether files that failed before are looked at again though unchanged.
-        skipped: what was passed over, of `walk`; rows of files in unreadable places are not gone.
+        found: the files that are there, from `find_videos`.
+        known: rows of the index; those of other roots are ignored.
+        root: the name of the folder in the index.
+        retry_failed: whether files that failed before are tried again though unchanged.
+        skipped: the skipped paths, from `find_videos`: rows of files in unreadable places are not
+            gone.
     """
     rows = {row.path: row for row in known if row.root == root}
     difference = Difference([], [], [], [], [])
@@ -157,55 +156,57 @@ def compare(
             difference.failed_before.append(row)
     unreadable = {path for path, reason in skipped if reason.startswith(UNREADABLE)}
     for row in rows.values():
-        is_unseen = not unreadable.isdisjoint(_places(row.path))
+        is_unseen = not unreadable.isdisjoint(_list_parents(row.path))
         (difference.unseen if is_unseen else difference.gone).append(row)
     return difference
 
 
-def _checked(root: str | os.PathLike[str]) -> bytes:
-    """The root as bytes, if it is a folder."""
+def _check_root(root: str | os.PathLike[str]) -> bytes:
+    """Return the root as bytes, if it is a folder that can be read."""
     path = os.fsencode(root)
     try:
         with os.scandir(path):
             return path
     except (FileNotFoundError, ValueError) as error:  # ValueError: a zero byte
-        raise _no_folder(root, "does not exist") from error
+        raise _make_folder_error(root, "does not exist") from error
     except NotADirectoryError as error:
-        raise _no_folder(root, "is a file, not a folder") from error
+        raise _make_folder_error(root, "is a file, not a folder") from error
     except OSError as error:
-        raise _no_folder(root, _unreadable(error)) from error
+        raise _make_folder_error(root, _describe_unreadable(error)) from error
 
 
-def _no_folder(root: str | os.PathLike[str], problem: str) -> VideoIndexError:
+def _make_folder_error(root: str | os.PathLike[str], problem: str) -> VideoIndexError:
     return VideoIndexError(
         f"{printable_name(os.fsencode(root))} {problem}; give a folder of videos that you may read"
     )
 
 
-def _unreadable(error: OSError) -> str:
+def _describe_unreadable(error: OSError) -> str:
     return f"{UNREADABLE} ({error.strerror})"
 
 
-def _look(top: bytes, path: bytes, entry: os.DirEntry[bytes]) -> Found | Skipped | None:
-    """What an entry that is no folder is; None if it is not worth a word."""
+def _classify_entry(
+    top: bytes, path: bytes, entry: os.DirEntry[bytes]
+) -> FoundFile | SkippedPath | None:
+    """Classify an entry that is not a folder; None if it need not be mentioned."""
     try:
         if entry.is_symlink():
-            reason = _why_not_followed(top, path)
-            return Skipped(path, reason) if reason else None
+            reason = _explain_link(top, path)
+            return SkippedPath(path, reason) if reason else None
         if not _is_named_as_video(path):
             return None
         if not entry.is_file(follow_symlinks=False):
-            return Skipped(path, IRREGULAR)
+            return SkippedPath(path, IRREGULAR)
         status = entry.stat(follow_symlinks=False)
-        return Found(path, status.st_size, status.st_mtime_ns)
+        return FoundFile(path, status.st_size, status.st_mtime_ns)
     except FileNotFoundError:  # removed since the folder was listed
         return None
     except OSError as error:
-        return Skipped(path, _unreadable(error))
+        return SkippedPath(path, _describe_unreadable(error))
 
 
-def _why_not_followed(top: bytes, path: bytes) -> str:
-    """Why a link is skipped; empty if that is not worth a word."""
+def _explain_link(top: bytes, path: bytes) -> str:
+    """Explain why a link is skipped; empty if it need not be mentioned."""
     place = os.path.join(top, path)
     is_folder = os.path.isdir(place)
     if not is_folder and not _is_named_as_video(path):
@@ -229,11 +230,11 @@ def _why_not_followed(top: bytes, path: bytes) -> str:
 
 
 def _is_named_as_video(path: bytes) -> bool:
-    return os.path.splitext(path)[1].lower() in VIDEO_SUFFIXES
+    return os.path.splitext(path)[1].lower() in _VIDEO_SUFFIXES
 
 
-def _places(path: bytes) -> Iterable[bytes]:
-    """A path and all folders it lies in."""
+def _list_parents(path: bytes) -> Iterable[bytes]:
+    """Yield a path and all folders that it lies in."""
     while path:
         yield path
         path = os.path.dirname(path)

@@ -5,24 +5,27 @@ import math
 from fractions import Fraction
 from typing import NamedTuple
 
-from tempme_jax.video.frames import middles
+from tempme_jax.video.positions import find_middles
 
-# Rates are meant as fractions such as 1/3, not as the nearest float.
+# A rate of 0.3333 frames per second means 1/3, so it is rounded to a fraction.
 LARGEST_DENOMINATOR = 1000
 LARGEST_RATE = 1000
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Sampling:
-    """How videos are cut into windows.
+    """The way in which videos are cut into windows.
 
     Attributes:
-        frames: of each window, at least 1.
-        fps: frames a second, from 0.001 to 1000.
-        overlap: the share of a window that lies in the next one too, from 0 to less than 1.
+        frames: number of frames per window, at least 1.
+        fps: frames per second of video, from 0.001 to 1000.
+        overlap: share of a window that the next one repeats, at least 0 and less than 1.
 
     Raises:
         ValueError: a value is out of its range.
+
+    >>> Sampling(frames=12, fps=1 / 3, overlap=0.75).stride
+    3
     """
 
     frames: int
@@ -41,37 +44,37 @@ class Sampling:
 
     @property
     def rate(self) -> Fraction:
-        """Frames a second, as a fraction."""
+        """Frames per second of video, as a fraction."""
         return Fraction(self.fps).limit_denominator(LARGEST_DENOMINATOR)
 
     @property
     def stride(self) -> int:
-        """How many frames after a window the next one starts, at least 1."""
+        """Number of frames between the starts of successive windows, at least 1."""
         return max(1, round(self.frames * (1 - self.overlap)))
 
 
 class Window(NamedTuple):
-    """A part of a video, and when to look at the screen, in seconds from the first frame."""
+    """A span of a video and the times of its frames, in seconds from the first frame."""
 
     start: Fraction
     end: Fraction
     moments: tuple[Fraction, ...]
 
 
-def cut(length: Fraction, sampling: Sampling) -> list[Window]:
-    """The windows of a video.
+def cut_into_windows(length: Fraction, sampling: Sampling) -> list[Window]:
+    """Cut a video into windows that together cover it.
 
-    Moments come at the middles of spans of 1 / fps seconds, from the first frame on. Each window
-    has `sampling.frames` of them, and starts `sampling.stride` after the one before; only the
-    last is moved to the front, so that it ends with the video. A video that has no more moments
-    than that is one window, with moments at the middles of equal spans of its length.
+    Frames are taken at the middles of spans of 1 / fps seconds. Each window has `sampling.frames`
+    of them and starts `sampling.stride` frames after the one before; only the last one is moved
+    to an earlier start, to end with the video. A video with no more frames than that is one
+    window, whose frames are taken at the middles of equal spans of its length.
 
     Args:
-        length: of the video, in seconds.
-        sampling: how to cut.
+        length: length of the video in seconds.
+        sampling: the way to cut it.
 
     Returns:
-        At least one window, ascending, none twice; together they cover the video.
+        At least one window, in ascending order.
 
     Raises:
         ValueError: `length` is not positive.
@@ -81,8 +84,8 @@ def cut(length: Fraction, sampling: Sampling) -> list[Window]:
     length, rate, frames = Fraction(length), sampling.rate, sampling.frames
     count = math.ceil(length * rate)
     if count <= frames:
-        return [Window(Fraction(0), length, tuple(middles(Fraction(0), length, frames)))]
-    # The last span may go on behind the end; at the end, its last frame is on screen.
+        return [Window(Fraction(0), length, tuple(find_middles(Fraction(0), length, frames)))]
+    # The last span may reach beyond the end, where the last frame is still on screen.
     moments = [min((i + Fraction(1, 2)) / rate, length) for i in range(count)]
     last = count - frames
     return [

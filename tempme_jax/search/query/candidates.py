@@ -1,87 +1,103 @@
-"""Where the windows come from that a search looks at: memory, or the index of the database."""
+"""The windows that a search compares: all of them from memory, or the nearest ones by the database.
+
+`InMemoryCandidates` suits small indexes, `DatabaseCandidates` large ones. Contents are referred to
+by their numbers in the `Catalogue`.
+"""
 
 import collections
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+import dataclasses
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from tempme_jax.search.query.catalogue import Catalogue
 from tempme_jax.search.query.moments import Spans
-from tempme_jax.search.query.scoring import Exact, best_of_each
-from tempme_jax.search.store.rows import Near, window_id
+from tempme_jax.search.query.scoring import ExactSearch, find_best_scores
+from tempme_jax.search.store.rows import Near, make_window_id
 
 if TYPE_CHECKING:  # it imports the database
     from tempme_jax.search.store.store import Store
 
-# So many windows of an index are taken as queries, to see what they find elsewhere.
+# Number of windows of the index that are searched for, to measure what unrelated windows score.
 SAMPLES = 256
-# The nearest windows among which one of another content is looked for.
+# Each of these is compared with so many nearest windows before other contents are asked for.
 NEIGHBOURS = 100
-# Windows of few contents that are asked for, so that a moment of hours is seen whole.
+# Most windows that are fetched to see whole the contents with several hits.
 WINDOWS_AT_MOST = 20_000
 
 
-class Scored(NamedTuple):
-    """Windows with their scores.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ScoredWindows:
+    """Windows with their scores, in order of content and start.
 
     Attributes:
-        ids: of the windows, by their place in `spans`.
-        spans: in order of content and start; contents are numbers of the catalogue.
-        scores: float32 [n]; -inf for those that are left out.
-        complete: whether no other window is there to be found.
+        ids: the ids of the n windows.
+        spans: their contents and times.
+        scores: float32 [n]; -inf for windows that are left out.
+        complete: whether the index holds no other window that the search may return.
     """
 
-    ids: "list[str] | Picked"
+    ids: list[str]
     spans: Spans
     scores: np.ndarray
     complete: bool
 
 
-class Picked(NamedTuple):
-    """Some of many names, in an order of their own."""
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class WindowVector:
+    """A window of the index with its vector.
 
-    names: list[str]
-    order: np.ndarray
+    Attributes:
+        vector: float32 [d], of unit length.
+        content: the content that it is a window of.
+        start, end: seconds from the first frame.
+    """
 
-    def __getitem__(self, place: int) -> str:
-        """The name at a place of the order."""
-        return self.names[self.order[place]]
+    vector: np.ndarray
+    content: str
+    start: float
+    end: float
 
 
 class Candidates(Protocol):
-    """Finds windows; contents are numbers of the catalogue."""
+    """A way to find the windows of an index that are most similar to a query."""
 
-    def scored(self, query: np.ndarray, allowed: np.ndarray, count: int) -> Scored:
-        """At least the `count` best windows for a unit vector, of contents that are allowed.
+    def score_windows(self, query: np.ndarray, allowed: np.ndarray, count: int) -> ScoredWindows:
+        """Return at least the `count` best windows of the allowed contents, if there are as many.
 
         Args:
-            query: float32 [d].
+            query: unit vector, float32 [d].
             allowed: bool [contents].
-            count: how many are needed.
+            count: number of windows that are needed.
         """
+        ...
 
-    def best_of_texts(self, texts: np.ndarray) -> np.ndarray:
-        """The best score in the index of each of some texts, float32 [m, d]."""
+    def measure_texts(self, texts: np.ndarray) -> np.ndarray:
+        """Return the best score in the index of each text vector: float32 [m, d] to [m]."""
+        ...
 
-    def best_of_windows(self) -> np.ndarray:
-        """The best score of some windows of the index among windows of other contents."""
+    def measure_windows(self) -> np.ndarray:
+        """Return the best scores of sampled windows among the windows of other contents."""
+        ...
 
-    def vector(self, window: str) -> tuple[np.ndarray, str, float, float] | None:
-        """The vector of a window, its content, start and end; None if there is no such window."""
+    def find_window(self, window: str) -> WindowVector | None:
+        """Return the window of an id; None if there is none."""
+        ...
 
 
-class Held:
-    """All vectors are in memory, and each query is compared with all of them."""
+class InMemoryCandidates:
+    """Hold all vectors in memory and compare each query with every one of them."""
 
     def __init__(self, store: "Store", catalogue: Catalogue):
-        """Reads all vectors; windows of contents without a file are as if they were not there."""
-        self.vectors = store.vectors()
-        self.exact = Exact(self.vectors.matrix)
+        """Read all vectors; windows of contents that no file has are never returned."""
+        self.vectors = store.read_vectors()
+        self.exact = ExactSearch(self.vectors.matrix)
         numbers = [catalogue.number.get(name, -1) for name in self.vectors.names]
-        # What each row's content is in the catalogue.
+        # For each vector the number of its content; -1 if no file has that content.
         self.contents = np.array(numbers, np.int64)[self.vectors.contents]
         order = np.lexsort((self.vectors.ends, self.vectors.starts, self.contents))
         self.order = order[np.searchsorted(self.contents[order], 0) :]
+        self.ids = [self.vectors.ids[row] for row in self.order]
         self.spans = Spans(
             self.contents[self.order],
             self.vectors.starts[self.order].astype(np.float64),
@@ -89,135 +105,153 @@ class Held:
         )
         self.rows: dict[str, int] = {}
 
-    def scored(self, query: np.ndarray, allowed: np.ndarray, count: int) -> Scored:
-        """All windows."""
-        scores = self.exact.scores(query)[self.order]
+    def score_windows(self, query: np.ndarray, allowed: np.ndarray, count: int) -> ScoredWindows:
+        """Score every window of the index; `count` does not matter here."""
+        scores = self.exact.compute_scores(query)[self.order]
         scores[~allowed[self.spans.contents] | np.isnan(scores)] = -np.inf
-        return Scored(Picked(self.vectors.ids, self.order), self.spans, scores, complete=True)
+        return ScoredWindows(ids=self.ids, spans=self.spans, scores=scores, complete=True)
 
-    def best_of_texts(self, texts: np.ndarray) -> np.ndarray:
-        """What each text finds."""
-        best = best_of_each(texts, self.exact.vectors, self.contents)
+    def measure_texts(self, texts: np.ndarray) -> np.ndarray:
+        """Compare every text with every window."""
+        best = find_best_scores(texts, self.exact.vectors, self.contents)
         return best[np.isfinite(best)]
 
-    def best_of_windows(self) -> np.ndarray:
-        """What windows find elsewhere: as many as `SAMPLES`, evenly over contents and time."""
+    def measure_windows(self) -> np.ndarray:
+        """Take `SAMPLES` windows, evenly over contents and time, and compare them with all."""
         rows = np.lexsort((self.vectors.starts, self.vectors.contents))
         rows = rows[self.contents[rows] >= 0]
-        rows = rows[evenly(len(rows), SAMPLES)]
+        rows = rows[space_evenly(len(rows), SAMPLES)]
         queries, own = self.exact.vectors[rows], self.contents[rows]
-        best = best_of_each(queries, self.exact.vectors, self.contents, own)
+        best = find_best_scores(queries, self.exact.vectors, self.contents, own)
         return best[np.isfinite(best)]
 
-    def vector(self, window: str) -> tuple[np.ndarray, str, float, float] | None:
-        """From memory."""
+    def find_window(self, window: str) -> WindowVector | None:
+        """Look a window up in memory."""
         if not self.rows:
             self.rows = {name: row for row, name in enumerate(self.vectors.ids)}
         row = self.rows.get(window)
         if row is None:
             return None
-        of = self.vectors
-        content = of.names[of.contents[row]]
-        return of.matrix[row], content, float(of.starts[row]), float(of.ends[row])
+        return WindowVector(
+            vector=self.vectors.matrix[row],
+            content=self.vectors.names[self.vectors.contents[row]],
+            start=float(self.vectors.starts[row]),
+            end=float(self.vectors.ends[row]),
+        )
 
 
-class Stored:
-    """Vectors stay in the database, whose index finds the nearest ones."""
+class DatabaseCandidates:
+    """Leave the vectors in the database and ask its own index for the nearest ones."""
 
     def __init__(self, store: "Store", catalogue: Catalogue):
-        """Reads nothing yet."""
+        """Keep the store; no vector is read before the first query."""
         self.store, self.catalogue = store, catalogue
 
-    def scored(self, query: np.ndarray, allowed: np.ndarray, count: int) -> Scored:
-        """The nearest windows, and of contents that have several of them all windows."""
-        found = self._nearest(query, count, allowed)
-        hits = {hit.id: hit for hit in found}
-        whole = self._several(found)
+    def score_windows(self, query: np.ndarray, allowed: np.ndarray, count: int) -> ScoredWindows:
+        """Fetch the nearest windows, and all windows of contents that have several of them.
+
+        A scene of hours has more windows than `count`; only with all of them is it one moment.
+        """
+        nearest = self._find_nearest(query, count, allowed)
+        hits = {hit.id: hit for hit in nearest}
+        whole = self._select_repeated(nearest)
         if whole.any():
             windows = int(self.catalogue.windows[whole].sum())
-            hits |= {hit.id: hit for hit in self._nearest(query, windows, whole)}
+            hits |= {hit.id: hit for hit in self._find_nearest(query, windows, whole)}
         number = self.catalogue.number
-        hits = sorted(hits.values(), key=lambda hit: (number[hit.content], hit.start, hit.end))
-        contents = np.array([number[hit.content] for hit in hits], np.int64)
-        starts, ends, scores = (
-            np.array([getattr(hit, name) for hit in hits], np.float64)
-            for name in ("start", "end", "score")
+        rows = sorted(hits.values(), key=lambda hit: (number[hit.content], hit.start, hit.end))
+        spans = Spans(
+            np.array([number[hit.content] for hit in rows], np.int64),
+            np.array([hit.start for hit in rows], np.float64),
+            np.array([hit.end for hit in rows], np.float64),
         )
-        ids = [hit.id for hit in hits]
-        return Scored(ids, Spans(contents, starts, ends), scores, complete=len(found) < count)
+        scores = np.array([hit.score for hit in rows], np.float64)
+        complete = len(nearest) < count
+        return ScoredWindows(
+            ids=[hit.id for hit in rows], spans=spans, scores=scores, complete=complete
+        )
 
-    def best_of_texts(self, texts: np.ndarray) -> np.ndarray:
-        """What each text finds."""
-        return self._best(texts, [None] * len(texts), 1)
+    def measure_texts(self, texts: np.ndarray) -> np.ndarray:
+        """Ask for the nearest window of every text."""
+        return self._find_best_scores(texts, [None] * len(texts), 1)
 
-    def best_of_windows(self) -> np.ndarray:
-        """What windows find elsewhere: as many as `SAMPLES`, evenly over contents and time."""
-        found = [window for name in self._samples() if (window := self.vector(name))]
-        if not found:
+    def measure_windows(self) -> np.ndarray:
+        """Take `SAMPLES` windows, evenly over contents and time, and ask for their neighbours."""
+        samples = [window for name in self._sample_ids() if (window := self.find_window(name))]
+        if not samples:
             return np.zeros(0, np.float32)
-        vectors, own = [window[0] for window in found], [window[1] for window in found]
-        return self._best(np.stack(vectors), own, NEIGHBOURS)
+        own: list[str | None] = [window.content for window in samples]
+        return self._find_best_scores(
+            np.stack([window.vector for window in samples]), own, NEIGHBOURS
+        )
 
-    def vector(self, window: str) -> tuple[np.ndarray, str, float, float] | None:
-        """From the database."""
+    def find_window(self, window: str) -> WindowVector | None:
+        """Look a window up in the database."""
         content, _, number = window.rpartition("-")
         if content not in self.catalogue.number or not (number.isascii() and number.isdigit()):
             return None
-        row = self.store.window(window)
-        return None if row is None else (row.vector, row.content, row.start, row.end)
+        row = self.store.read_window(window)
+        if row is None:
+            return None
+        return WindowVector(vector=row.vector, content=row.content, start=row.start, end=row.end)
 
-    def _best(self, queries: np.ndarray, own: list[str | None], count: int) -> np.ndarray:
-        """The best score of each query outside of its own content; none where there is none.
+    def _find_best_scores(
+        self, queries: np.ndarray, own: list[str | None], count: int
+    ) -> np.ndarray:
+        """Return the best score of each query outside its own content, where there is one.
 
-        It is looked for among the `count` nearest windows first.
+        The `count` nearest windows are looked at first; if all are of the query's own content, the
+        database is asked again without it.
         """
         best = []
-        found = self.store.nearest_many(queries, count)
-        for query, hits, content in zip(queries, found, own, strict=True):
+        nearest = self.store.find_nearest_many(queries, count)
+        for query, hits, content in zip(queries, nearest, own, strict=True):
             others = [
                 h for h in hits if h.content != content and h.content in self.catalogue.number
             ]
             if not others:
                 allowed = np.array([name != content for name in self.catalogue.names], bool)
-                others = self._nearest(query, 1, allowed)
+                others = self._find_nearest(query, 1, allowed)
             best += [hit.score for hit in others[:1]]
         return np.array(best, np.float32)
 
-    def _samples(self) -> list[str]:
+    def _sample_ids(self) -> list[str]:
         contents = sorted(self.catalogue.number.items())
         counts = np.array([self.catalogue.windows[number] for _, number in contents])
-        upto = np.cumsum(counts)
+        ends = np.cumsum(counts)
         ids = []
-        for place in evenly(int(counts.sum()), SAMPLES):
-            at = int(np.searchsorted(upto, place, "right"))
-            ids.append(window_id(contents[at][0], int(place - upto[at] + counts[at])))
+        for place in space_evenly(int(counts.sum()), SAMPLES):
+            at = int(np.searchsorted(ends, place, "right"))
+            ids.append(make_window_id(contents[at][0], int(place - ends[at] + counts[at])))
         return ids
 
-    def _several(self, hits: list[Near]) -> np.ndarray:
-        """The contents that more than one hit is of, the best first, if they are not too long."""
-        several, windows = np.zeros(len(self.catalogue.names), bool), 0
+    def _select_repeated(self, hits: list[Near]) -> np.ndarray:
+        """Return which contents have several hits, as bool [contents].
+
+        Those with the best hits come first, until they have more than `WINDOWS_AT_MOST` windows.
+        """
+        repeated, windows = np.zeros(len(self.catalogue.names), bool), 0
         for name, count in collections.Counter(hit.content for hit in hits).items():
             number = self.catalogue.number[name]
             size = int(self.catalogue.windows[number])
             if count > 1 and windows + size <= WINDOWS_AT_MOST:
-                several[number], windows = True, windows + size
-        return several
+                repeated[number], windows = True, windows + size
+        return repeated
 
-    def _nearest(self, query: np.ndarray, count: int, allowed: np.ndarray) -> list[Near]:
-        """The nearest windows of contents that are allowed."""
+    def _find_nearest(self, query: np.ndarray, count: int, allowed: np.ndarray) -> list[Near]:
         if not allowed.any():
             return []
         names = None
         if not allowed.all():
             names = [self.catalogue.names[number] for number in np.flatnonzero(allowed)]
-        hits = self.store.nearest(query, count, names)
+        hits = self.store.find_nearest(query, count, names)
         known = [hit for hit in hits if hit.content in self.catalogue.number]
-        if len(known) < len(hits):  # windows that no file has: rare, and soon taken out
-            return self.store.nearest(query, count, self.catalogue.names)
+        if len(known) < len(hits):  # some windows have no file; the next run removes them
+            return self.store.find_nearest(query, count, self.catalogue.names)
         return known
 
 
-def evenly(count: int, most: int) -> np.ndarray:
-    """At most so many of the numbers below `count`, at even steps from the first to the last."""
+def space_evenly(count: int, most: int) -> np.ndarray:
+    """Return at most `most` of the numbers below `count`, evenly spaced from first to last."""
     steps = np.linspace(0, count - 1, min(count, most))
     return np.unique(steps.round().astype(np.int64))

@@ -1,4 +1,4 @@
-"""Which files hold a content, and which contents a search may look at."""
+"""The files of an index by path, and the contents that a filtered search may return."""
 
 import bisect
 import os
@@ -11,23 +11,30 @@ from tempme_jax.search.store.rows import FileRow
 
 
 class Catalogue:
-    """Files in the order of their paths, contents in the order of their first file.
+    """The indexed files in the order of their paths; contents in the order of their first file.
+
+    Files with equal bytes share a content, and windows belong to contents.
 
     Attributes:
-        rows: of the files that are indexed.
-        paths: of those files.
+        rows: the files that are indexed.
+        paths: their paths.
         names: the contents.
-        number: of each content: its place in `names`.
+        number: the place of each content in `names`.
         contents: int [files], the number of each file's content.
-        windows: int [contents], how many windows each has.
+        windows: int [contents], the number of windows of each content.
     """
 
     def __init__(self, rows: Iterable[FileRow], paths: Mapping[str, Path]):
-        """Takes files, and where they are, by their ids; files that failed are left out."""
-        found = ((os.fsencode(paths[row.id]), row) for row in rows if not row.reason)
-        found = sorted(found, key=lambda pair: (pair[0], pair[1].id))
-        self._keys = [key for key, _ in found]
-        self.rows = [row for _, row in found]
+        """Sort files by path and leave out those that could not be indexed.
+
+        Args:
+            rows: the files.
+            paths: the path of each file, by its id.
+        """
+        indexed = ((os.fsencode(paths[row.id]), row) for row in rows if not row.reason)
+        indexed = sorted(indexed, key=lambda pair: (pair[0], pair[1].id))
+        self._keys = [key for key, _ in indexed]
+        self.rows = [row for _, row in indexed]
         self.paths = [Path(paths[row.id]) for row in self.rows]
         self.names = list(dict.fromkeys(row.content for row in self.rows))
         self.number = {name: number for number, name in enumerate(self.names)}
@@ -43,36 +50,39 @@ class Catalogue:
         min_seconds: float | None = None,
         max_seconds: float | None = None,
     ) -> np.ndarray:
-        """The first file of each content that passes, int [contents]; -1 where none does.
+        """Return the first file of each content that passes all filters.
 
         Args:
-            folder: only files in it, or in folders below it.
+            folder: only files in this folder or in folders below it.
             min_seconds, max_seconds: only videos of such a length, limits included.
+
+        Returns:
+            int [contents], numbers of files; -1 where no file passes.
         """
         passes = np.ones(len(self.rows), bool)
         if folder is not None:
             passes[:] = False
-            passes[self._below(folder)] = True
+            passes[self._find_below(folder)] = True
         if min_seconds is not None:
             passes &= self._seconds >= min_seconds
         if max_seconds is not None:
             passes &= self._seconds <= max_seconds
         first = np.full(len(self.names), -1)
-        files = np.flatnonzero(passes)[::-1]
+        files = np.flatnonzero(passes)[::-1]  # of several files the first is assigned last
         first[self.contents[files]] = files
         return first
 
-    def _below(self, folder: str | os.PathLike) -> slice:
-        """The files in a folder: they follow each other, since paths are sorted."""
+    def _find_below(self, folder: str | os.PathLike) -> slice:
+        """Return the files below a folder; paths are sorted, so they follow each other."""
         try:
             real = os.path.realpath(os.path.expanduser(folder))
-        except ValueError:  # no folder can have such a name
+        except ValueError:  # such as a zero byte: no folder can have this name
             return slice(0, 0)
         above = os.fsencode(real).rstrip(b"/")
-        # A slash is the last byte of all that is below, and "0" the byte that follows it.
+        # Paths below it begin with its name and a slash; "0" is the byte after the slash.
         first, last = (bisect.bisect_left(self._keys, above + end) for end in (b"/", b"0"))
         return slice(first, last)
 
-    def files_of(self, content: int) -> list[int]:
-        """All files of a content, in the order of their paths."""
+    def list_files(self, content: int) -> list[int]:
+        """Return the numbers of all files with a content, in the order of their paths."""
         return np.flatnonzero(self.contents == content).tolist()

@@ -1,4 +1,4 @@
-"""Frames of a picture or of a part of a video, read in a child process."""
+"""Read the frames of a picture or of a part of a video, in a child process."""
 
 import contextlib
 import dataclasses
@@ -14,30 +14,31 @@ from PIL import Image, ImageOps
 
 from tempme_jax.video import workers
 from tempme_jax.video.container import MAX_PIXELS, VideoError, check_regular_file
-from tempme_jax.video.frames import middles, read_at, resize_and_crop
+from tempme_jax.video.frames import read_at, resize_and_crop
+from tempme_jax.video.positions import find_middles
 
-if TYPE_CHECKING:  # child processes do without JAX
+if TYPE_CHECKING:  # child processes import this file and must not import JAX
     from tempme_jax.model import Model
 
-# What Pillow may open: its other readers are many and little used.
+# Formats that Pillow may open. Its many other readers are little used, and so little tested.
 PICTURES = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
-# Seconds that one may take.
+# Most seconds that decoding may take.
 PATIENCE = 60.0
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Clip:
-    """Frames of a part of a video.
+class VideoExcerpt:
+    """A part of a video, and how many frames to read from it.
 
     Attributes:
-        file: the video.
-        count: how many frames, in the middles of as many equal spans of time.
+        file: path of the video.
+        count: number of frames, taken at the middles of as many equal spans of time.
         size: side of the frames in pixels, resized and cropped as CLIP does.
-        start: where the part begins, in seconds from the first frame.
-        end: where it ends; None for the end of the video.
+        start: start of the part, in seconds from the first frame.
+        end: end of the part, in seconds; None for the end of the video.
 
     Raises:
-        ValueError: if it does not begin at 0 or later and end after that.
+        ValueError: if `start` is negative, or `end` is not a number after it.
     """
 
     file: str
@@ -47,69 +48,74 @@ class Clip:
     end: float | None = None
 
     def __post_init__(self):
-        """Checks the part."""
+        """Check that the part is not empty."""
         end = math.inf if self.end is None else self.end
         if not 0 <= self.start < end or not (self.end is None or math.isfinite(end)):
             raise ValueError(
-                f"from {self.start:g} s to {end:g} s there is no part of a video; it begins at 0 s "
-                "or later, and ends after that"
+                f"start={self.start:g} s and end={end:g} s are not a part of a video; it starts at "
+                "0 s or later, and ends after its start"
             )
 
-    def moments(self, length: Fraction) -> list[Fraction]:
-        """When to look at the screen.
+    def choose_times(self, length: Fraction) -> list[Fraction]:
+        """Return the times of the frames in a video of `length` seconds.
 
         Raises:
-            VideoError: the video ends before the part begins.
+            VideoError: the video ends before the part starts.
         """
         start = Fraction(self.start)
         end = length if self.end is None else min(Fraction(self.end), length)
         if start >= end:
             raise VideoError(
-                self.file, f"{float(length):.1f} s long; there is nothing from {self.start:g} s on"
+                self.file, f"{float(length):.1f} s long; nothing is left from {self.start:g} s on"
             )
-        return middles(start, end, self.count)
+        return find_middles(start, end, self.count)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Picture:
-    """A picture file, as one frame of a side of `size` pixels."""
+    """A picture file, to be read as one square frame with a side of `size` pixels."""
 
     file: str
     size: int
 
 
-def read(request: Clip | Picture) -> tuple[UInt8[np.ndarray, "t s s 3"], list[float]]:
-    """The frames, each once, and when each comes on screen, in seconds.
+def read_in_child(
+    request: VideoExcerpt | Picture,
+) -> tuple[UInt8[np.ndarray, "t s s 3"], list[float]]:
+    """Decode frames in a child process, which may crash, hang or be killed by a hostile file.
+
+    Returns:
+        The frames, uint8, and the second at which a player shows each.
 
     Raises:
-        VideoError: if there are none; it says why.
+        VideoError: if the file cannot be decoded; it says why.
     """
-    decode = read_clip if isinstance(request, Clip) else read_picture
-    results = workers.decode_all([request], workers=1, seconds=PATIENCE, decode=decode)
-    with contextlib.closing(results):
-        result = next(results)
+    decode = decode_excerpt if isinstance(request, VideoExcerpt) else decode_picture
+    pairs = workers.decode_all([request], workers=1, seconds=PATIENCE, decode=decode)
+    with contextlib.closing(pairs):
+        _, result = next(pairs)
     if isinstance(result, VideoError):
         raise result
     return result
 
 
-def read_clip(request: Clip) -> tuple[UInt8[np.ndarray, "t s s 3"], list[float]]:
-    """What a child process does for a clip."""
-    shown: list[float] = []
+def decode_excerpt(request: VideoExcerpt) -> tuple[UInt8[np.ndarray, "t s s 3"], list[float]]:
+    """Decode a part of a video; this runs in the child process."""
+    chosen: list[Fraction] = []
 
-    def moments(length: Fraction) -> list[Fraction]:
-        shown.extend(request.moments(length))
-        return shown
+    def choose_times(length: Fraction) -> list[Fraction]:
+        chosen.extend(request.choose_times(length))
+        return chosen
 
-    frames, times = read_at(request.file, moments, image_size=request.size)
-    # A frame that is on screen at several of the moments is in the clip as often.
-    which = np.searchsorted(times, np.array(shown, np.float64) + 1e-4, side="right") - 1
+    frames, times = read_at(request.file, choose_times, image_size=request.size)
+    # A frame that is on screen at several of the chosen times is returned as often.
+    which = np.searchsorted(times, np.array(chosen, np.float64) + 1e-4, side="right") - 1
     which = np.maximum(which, 0)
     return frames[which], times[which].tolist()
 
 
-def read_picture(request: Picture) -> tuple[UInt8[np.ndarray, "1 s s 3"], list[float]]:
-    """What a child process does for a picture."""
+def decode_picture(request: Picture) -> tuple[UInt8[np.ndarray, "1 s s 3"], list[float]]:
+    """Decode a picture; this runs in the child process."""
     check_regular_file(request.file)
     try:
         with Image.open(request.file, formats=PICTURES) as image:
@@ -122,26 +128,26 @@ def read_picture(request: Picture) -> tuple[UInt8[np.ndarray, "1 s s 3"], list[f
     return resize_and_crop(upright[None], request.size), [0.0]
 
 
-def merged(model: "Model", clip: Clip) -> bytes:
-    """A PNG file of what a model merges in a clip.
+def draw_merged(model: "Model", excerpt: VideoExcerpt) -> bytes:
+    """Draw which patches of an excerpt a model merges, and return the picture as a PNG file.
 
     Raises:
-        VideoError: as `read`.
+        VideoError: if the video cannot be decoded.
     """
     from tempme_jax.visualize.merged import trace
-    from tempme_jax.visualize.picture import picture
+    from tempme_jax.visualize.picture import draw_picture
 
-    frames, seconds = read(clip)
+    frames, seconds = read_in_child(excerpt)
     file = io.BytesIO()
-    picture([trace(model, frames, seconds=seconds)]).save(file, "PNG")
+    draw_picture([trace(model, frames, seconds=seconds)]).save(file, "PNG")
     return file.getvalue()
 
 
-def checked(file: str | os.PathLike) -> str:
-    """The absolute path of a file that a user named.
+def find_file(file: str | os.PathLike) -> str:
+    """Return the absolute path of a file that a user named.
 
     Raises:
-        VideoError: if it is not there, or no regular file.
+        VideoError: if there is no such file, or it is not a regular file.
     """
     path = os.path.abspath(os.path.expanduser(os.fsdecode(file)))
     check_regular_file(path)

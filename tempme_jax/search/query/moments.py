@@ -1,40 +1,40 @@
-"""Windows that show one thing become one moment. NumPy only."""
+"""Merge neighbouring windows that match about as well into one moment. NumPy only."""
 
 from typing import NamedTuple
 
 import numpy as np
 
-from tempme_jax.search.query.scoring import top
+from tempme_jax.search.query.scoring import select_top
 
-# How many of the best windows are looked at: so many for each moment, but this many at least.
+# The number of best windows that are looked at: so many per moment, but at least so many.
 WINDOWS_A_MOMENT, WINDOWS_AT_LEAST = 20, 200
 
 
 class Spans(NamedTuple):
-    """Windows as spans of time, in order of content and start.
+    """Spans of time of windows, in order of content and start.
 
     Attributes:
-        contents: int [n], the number of the content.
-        starts, ends: float [n], seconds.
+        contents: int [n], the number of each window's content.
+        starts, ends: float [n], seconds from the first frame.
     """
 
     contents: np.ndarray
     starts: np.ndarray
     ends: np.ndarray
 
-    def of(self, content: int) -> slice:
-        """The windows of a content."""
+    def select_content(self, content: int) -> slice:
+        """Return the rows of a content's windows."""
         first, last = (np.searchsorted(self.contents, content, side) for side in ("left", "right"))
         return slice(int(first), int(last))
 
 
-class Merged(NamedTuple):
-    """A span of a content, and its best window.
+class MergedWindows(NamedTuple):
+    """Windows of a content that were merged into one span of time.
 
     Attributes:
-        row: of the best window.
-        start, end: seconds.
-        score: of the best window.
+        row: the row of the best window.
+        start, end: the span, in seconds.
+        score: the score of the best window.
     """
 
     row: int
@@ -43,49 +43,57 @@ class Merged(NamedTuple):
     score: float
 
 
-def to_look_at(count: int) -> int:
-    """How many windows to look at for so many moments."""
+def count_candidates(count: int) -> int:
+    """Return how many windows to look at to find `count` moments."""
     return max(WINDOWS_AT_LEAST, WINDOWS_A_MOMENT * count)
 
 
-def merge(spans: Spans, scores: np.ndarray, count: int, margin: float) -> list[Merged]:
-    """The best moments that windows make, best first; of equal ones that of the lower row.
+def merge_windows(
+    spans: Spans, scores: np.ndarray, count: int, margin: float
+) -> list[MergedWindows]:
+    """Merge windows into the `count` best moments, best first; of equal ones the lower row first.
 
-    The best window begins a moment. Windows of its content join, as long as they overlap or touch
-    the moment and score at most `margin` less than its best: so a scene of three hours is one
-    moment. Windows that overlap the moment but score less are part of it, without making it
-    longer: so the neighbours of a match, which show half of it, are no matches of their own. The
-    best window that is left begins the next moment. Moments of a content never overlap.
+    The best window begins a moment. Windows of the same content join it as long as they overlap or
+    touch the moment and score at most `margin` less than its best window, so a scene of three hours
+    is one moment. Windows that overlap the moment but score less are used up without making it
+    longer: the neighbours of a match show half of it, and would be found again otherwise. The best
+    window that is left begins the next moment. Moments of one content never overlap.
 
     Args:
-        spans: of the windows.
+        spans: the spans of the n windows.
         scores: float [n]; -inf for windows that are left out.
-        count: how many moments; fewer come if there are no more.
-        margin: see above; in the unit of the scores.
+        count: number of moments; fewer are returned if there are no more.
+        margin: how much less than its best window a window of a moment may score.
+
+    >>> spans = Spans(np.zeros(4, int), np.array([0.0, 6, 12, 60]), np.array([12.0, 18, 24, 72]))
+    >>> for one in merge_windows(spans, np.array([0.1, 0.30, 0.29, 0.2]), 2, margin=0.02):
+    ...     print(one.start, one.end, one.score)
+    6.0 24.0 0.3
+    60.0 72.0 0.2
     """
-    left, found = np.array(scores, np.float64), []
-    while len(found) < count:
-        rows = top(left, to_look_at(count))
+    left, merged = np.array(scores, np.float64), []
+    while len(merged) < count:
+        rows = select_top(left, count_candidates(count))
         if not len(rows):
             break
         for row in rows:
             if left[row] > -np.inf:
-                found.append(take(spans, left, int(row), margin))
-                if len(found) == count:
+                merged.append(take_moment(spans, left, int(row), margin))
+                if len(merged) == count:
                     break
-    return found
+    return merged
 
 
-def take(spans: Spans, left: np.ndarray, row: int, margin: float) -> Merged:
-    """The moment around the best window that is left; its windows become -inf in `left`."""
-    own, score = spans.of(spans.contents[row]), float(left[row])
+def take_moment(spans: Spans, left: np.ndarray, row: int, margin: float) -> MergedWindows:
+    """Merge the windows around the best one that is left; set theirs to -inf in `left`."""
+    own, score = spans.select_content(spans.contents[row]), float(left[row])
     starts, ends, scores = spans.starts[own], spans.ends[own], left[own]
     near = np.flatnonzero(scores >= score - margin)
-    # A gap is where a window starts after all before it have ended.
+    # A gap is where a window starts after all windows before it have ended.
     gaps = starts[near[1:]] > np.maximum.accumulate(ends[near])[:-1]
     scene = np.concatenate([[0], np.cumsum(gaps)])
     members = near[scene == scene[np.searchsorted(near, row - own.start)]]
     start, end = float(starts[members].min()), float(ends[members].max())
     scores[(starts < end) & (ends > start)] = -np.inf
     scores[members] = -np.inf
-    return Merged(row, start, end, score)
+    return MergedWindows(row, start, end, score)

@@ -1,4 +1,4 @@
-"""Results on the screen and as JSON."""
+"""Print results as a table or as JSON."""
 
 import dataclasses
 import math
@@ -8,43 +8,43 @@ from typing import Any
 
 from rich.text import Text
 
-from tempme_jax.screen import console, new_table
-from tempme_jax.search.query.searcher import Moment, Results
+from tempme_jax.screen import make_console, make_table
+from tempme_jax.search.query.searcher import CONFIDENT, Moment, Results
 from tempme_jax.words import format_clock, printable_name
 
-EXPLAINED = (
-    "Percentile: of 100 queries that have nothing to do with these videos, about so many find "
-    "nothing in this index that is as much alike."
+EXPLANATION = (
+    "The percentile ranks the score (cosine) against 256 unrelated sentences searched in the same "
+    f"index; below {CONFIDENT:.0f} the search says: no confident match."
 )
 
 
 def print_results(results: Results) -> None:
-    """A table of moments, and what is to be said of them."""
-    out = console()
+    """Print a table of moments, an explanation of its numbers, and the message."""
+    out = make_console()
     if results.moments:
-        table = new_table("")
+        table = make_table("")
         table.add_column("", justify="right")
-        table.add_column("Video", overflow="fold")  # a path that is cut is none
+        table.add_column("Video", overflow="fold")  # a truncated path cannot be used
         for name in ("From", "To", "Percentile", "Cosine"):
             table.add_column(name, justify="right")
         for place, moment in enumerate(results.moments, start=1):
             table.add_row(
                 str(place),
-                Text(named(moment)),  # no markup, no emoji
+                Text(describe_video(moment)),  # no markup, no emoji
                 format_clock(moment.start, tenths=True),
                 format_clock(moment.end, tenths=True),
                 "-" if math.isnan(moment.percentile) else f"{moment.percentile:.1f}",
                 f"{moment.score:.3f}",
             )
         out.print(table)
-        out.print(EXPLAINED, style="dim")
+        out.print(EXPLANATION, style="dim")
     if results.message:
         sentence = results.message[0].upper() + results.message[1:]
         out.print(f"{sentence}.", style="bold", markup=False, highlight=False)
 
 
-def named(moment: Moment) -> str:
-    """The path, from the current folder if the video is in it, and how many copies there are."""
+def describe_video(moment: Moment) -> str:
+    """Return the path, relative if it is below the current folder, and the number of copies."""
     path = moment.file
     here = Path.cwd()
     if path.is_relative_to(here):
@@ -53,12 +53,16 @@ def named(moment: Moment) -> str:
     return printable_name(os.fsencode(path)) + copies
 
 
-def as_object(results: Results) -> dict[str, Any]:
-    """Of JSON's types. A name that is not Unicode stands there as os.fsdecode gives it."""
-    found = dataclasses.asdict(results)
-    for moment in found["moments"]:
+def convert_to_json(results: Results) -> dict[str, Any]:
+    """Return the results as dicts, lists, strings and numbers.
+
+    Bytes of a path that are not Unicode are kept as surrogates, as `os.fsdecode` makes them. A
+    percentile of NaN becomes None, since JSON has no NaN.
+    """
+    converted = dataclasses.asdict(results)
+    for moment in converted["moments"]:
         moment["file"] = str(moment["file"])
         moment["copies"] = [str(copy) for copy in moment["copies"]]
-        if math.isnan(moment["percentile"]):  # which JSON has no word for
+        if math.isnan(moment["percentile"]):
             moment["percentile"] = None
-    return found
+    return converted

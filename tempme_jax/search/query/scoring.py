@@ -1,91 +1,103 @@
-"""Scores of queries with windows, and what unrelated queries score. NumPy only."""
+"""Scores of queries against windows, and the scores that unrelated queries get. NumPy only."""
 
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
-# Numbers of a matrix of scores that are handled at once: 16 MiB of float32.
+# Numbers of a matrix of scores that are computed at once: 16 MiB of float32.
 BLOCK = 2**22
-# With fewer scores of unrelated queries nobody can say that one in twenty reaches a score.
-LEAST = 20
+# With fewer unrelated scores than this, "better than 95 of 100" cannot be told.
+MIN_SCORES = 20
 
 
-class Exact:
+class ExactSearch:
     """Search by comparing a query with every vector.
 
-    A product of a float32 matrix and a vector takes as long as reading the matrix does, so that
-    100,000 vectors of 512 numbers take some 25 ms on two cores.
+    The time is that of reading the matrix once: about 25 ms for 100,000 vectors of 512 numbers on
+    two CPU cores.
+
+    >>> search = ExactSearch(np.eye(3))
+    >>> rows, scores = search.find_best([0.6, 0.8, 0.0], count=2)
+    >>> print(rows, scores)
+    [1 0] [0.8 0.6]
     """
 
     def __init__(self, vectors: np.ndarray):
-        """Takes unit vectors, float32 [n, d]; they are not copied if they are float32 already.
+        """Take unit vectors, float32 [n, d]; float32 arrays are not copied.
 
         Raises:
-            ValueError: if they are of another shape.
+            ValueError: if they have another shape.
         """
         self.vectors = np.asarray(vectors, np.float32)
         if self.vectors.ndim != 2:
             raise ValueError(f"vectors of shape {self.vectors.shape}; expected [n, d]")
 
-    def scores(self, query: Any) -> np.ndarray:
-        """Cosines of unit vectors [d] or [q, d] with every vector: float32 [n] or [q, n].
+    def compute_scores(self, query: Any) -> np.ndarray:
+        """Compute cosines of unit vectors [d] or [q, d] with every vector: float32 [n] or [q, n].
 
         Raises:
-            ValueError: if they are of another length, or not finite.
+            ValueError: if the query has another width or is not finite.
         """
-        query = self._checked(query)
+        query = self._check_query(query)
         return self.vectors @ query if query.ndim == 1 else query @ self.vectors.T
 
-    def best(
+    def find_best(
         self, query: Any, count: int, allowed: np.ndarray | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
-        """The rows that score best, and their scores, best first; of equal ones the lower row.
+        """Find the rows with the best scores, best first; of equal scores the lower row first.
 
         Args:
             query: unit vectors, float32 [d] or [q, d].
-            count: how many rows; fewer come if fewer are allowed.
-            allowed: bool [n], which rows may come; None = all.
+            count: number of rows; fewer are returned if fewer are allowed.
+            allowed: bool [n], the rows that may be returned; None for all.
 
         Returns:
-            int64 and float32, [count] or [q, count].
+            Rows and scores, int64 and float32, [count] or [q, count].
 
         Raises:
-            ValueError: if the query is of another length, or not finite.
+            ValueError: if the query has another width or is not finite.
         """
-        query = self._checked(query)
+        query = self._check_query(query)
         if query.ndim == 1:
-            rows, scores = self.best(query[None], count, allowed)
+            rows, scores = self.find_best(query[None], count, allowed)
             return rows[0], scores[0]
-        there = len(self.vectors) if allowed is None else np.count_nonzero(allowed)
-        shape = (len(query), max(0, min(count, there)))
+        size = len(self.vectors) if allowed is None else int(np.count_nonzero(allowed))
+        shape = (len(query), max(0, min(count, size)))
         rows, best = np.empty(shape, np.int64), np.empty(shape, np.float32)
-        for part in blocks(len(query), max(1, BLOCK // max(1, len(self.vectors)))):
-            # A product with one vector is quicker as such than as one with a matrix.
-            single = part.stop - part.start == 1
-            scores = self.scores(query[part.start])[None] if single else self.scores(query[part])
+        for part in split_rows(len(query), max(1, BLOCK // max(1, len(self.vectors)))):
+            # Matrix times vector is faster than matrix times matrix of one column.
+            if part.stop - part.start == 1:
+                scores = self.compute_scores(query[part.start])[None]
+            else:
+                scores = self.compute_scores(query[part])
             if allowed is not None:
                 scores[:, ~allowed] = -np.inf
             for number, row in enumerate(scores, part.start):
-                rows[number] = top(row, shape[1])
+                rows[number] = select_top(row, shape[1])
                 best[number] = row[rows[number]]
         return rows, best
 
-    def _checked(self, query: Any) -> np.ndarray:
+    def _check_query(self, query: Any) -> np.ndarray:
         query, width = np.asarray(query, np.float32), self.vectors.shape[1]
         if query.ndim not in (1, 2) or query.shape[-1] != width:
             raise ValueError(f"a query of shape {query.shape}; expected [{width}] or [q, {width}]")
         if not np.isfinite(query).all():
-            raise ValueError("the vector of the query is not finite: look at what it was made of")
+            raise ValueError("the query's vector is not finite; check what it was computed from")
         return query
 
 
-def top(scores: np.ndarray, count: int) -> np.ndarray:
-    """The rows of the largest scores, best first, of equal ones the lower; never those of -inf.
+def select_top(scores: np.ndarray, count: int) -> np.ndarray:
+    """Return the rows of the largest scores, best first; of equal scores the lower row first.
+
+    Rows with a score of -inf are never returned.
 
     Args:
         scores: float [n].
-        count: how many.
+        count: number of rows.
+
+    >>> select_top(np.array([0.1, 0.5, -np.inf, 0.5]), 3).tolist()
+    [1, 3, 0]
     """
     least = -np.inf
     if 0 < count < len(scores):
@@ -95,26 +107,24 @@ def top(scores: np.ndarray, count: int) -> np.ndarray:
     return rows[order[: max(count, 0)]]
 
 
-class Unrelated:
-    """How well queries score that have nothing to do with an index.
+class UnrelatedScores:
+    """The best scores in an index of many queries that have nothing to do with it.
 
-    Made of the best score in the index of each of many queries of all sorts. What most of them
-    look for is not there, but in a large index some of it is: such scores are those of true
-    matches, which nothing could be told from. They are all in the upper half, unless the index
-    shows most of the world. So the lower half is believed, and mirrored at the median.
+    They turn a score into a percentile. A few of the queries do describe something in a large
+    index; their scores are those of true matches and lie in the upper half. So only the lower half
+    is used as it is, and its mirror image at the median takes the place of the upper half.
 
-    In simulations where a tenth of the queries' subjects are in the index, 98 % of true matches
-    were then above the 95th percentile, instead of 52 % with all scores as they are; of queries
-    without a match 3 to 6 % were, and at worst a tenth, where best scores are skewed. To take off
-    each query's own mean over the index does not help there, and fails where all windows are
-    alike, as a single camera's are: what they show is then above no mean.
+    In simulations with matches for a tenth of the queries, 98 % of true matches came out above the
+    95th percentile, against 52 % without the mirroring. Of queries without a match 3 to 6 % did, at
+    worst 10 %, where the distribution of best scores is skewed. Subtracting each query's mean score
+    over the index does not help, and fails if all windows are alike, as those of one fixed camera.
 
     Attributes:
-        scores: float64, ascending; as many as queries.
+        scores: float64, ascending; one for each query.
     """
 
     def __init__(self, best: Any):
-        """Takes the best score of each query, in any order."""
+        """Take the best score of each query, in any order."""
         best = np.sort(np.asarray(best, np.float64))
         middle = np.median(best) if len(best) else 0.0
         lower = best[: len(best) // 2]
@@ -125,51 +135,54 @@ class Unrelated:
         return len(self.scores)
 
     @property
-    def tells(self) -> bool:
-        """Whether they are enough to say anything."""
-        return len(self) >= LEAST
+    def is_enough(self) -> bool:
+        """True if there are enough scores for a percentile."""
+        return len(self) >= MIN_SCORES
 
-    def percentile(self, score: float) -> float:
-        """Which share of them is below a score, 0 to 100, half of equal ones; nan if too few."""
-        if not self.tells:
+    def compute_percentile(self, score: float) -> float:
+        """Return the share of scores below `score`, 0 to 100; NaN if there are too few.
+
+        Equal scores count half.
+        """
+        if not self.is_enough:
             return float("nan")
         below, upto = (np.searchsorted(self.scores, score, side) for side in ("left", "right"))
         return float(50 * (below + upto) / len(self))
 
-    def reaching(self, score: float) -> float:
-        """Which share of them is a score or more, 0 to 100."""
+    def compute_share_reaching(self, score: float) -> float:
+        """Return the share of scores that are `score` or more, 0 to 100."""
         return float(100 - 100 * np.searchsorted(self.scores, score) / len(self))
 
     @property
     def spread(self) -> float:
-        """About one standard deviation, by the middle half of them; 0 if there are too few."""
-        if not self.tells:
+        """About one standard deviation, from the quartiles; 0 if there are too few scores."""
+        if not self.is_enough:
             return 0.0
         low, high = np.percentile(self.scores, [25, 75])
         return float(high - low) / 1.349
 
 
-def best_of_each(
+def find_best_scores(
     queries: np.ndarray, vectors: np.ndarray, groups: np.ndarray, own: np.ndarray | None = None
 ) -> np.ndarray:
-    """The best score of each query, float32 [q]; -inf where there is nothing to find.
+    """Return the best score of each query, float32 [q]; -inf if it may be compared with nothing.
 
     Args:
         queries: unit vectors, float32 [q, d].
         vectors: unit vectors, float32 [n, d].
-        groups: int [n], what each vector belongs to; those of -1 do not count.
-        own: int [q]: the group that a query does not look in; None = queries look everywhere.
+        groups: int [n], the group of each vector; those of group -1 are ignored.
+        own: int [q], a group that each query is not compared with; None for no such groups.
     """
     best = np.full(len(queries), -np.inf, np.float32)
-    for rows in blocks(len(vectors), max(1, BLOCK // max(1, len(queries)))):
+    for rows in split_rows(len(vectors), max(1, BLOCK // max(1, len(queries)))):
         scores = queries @ vectors[rows].T
         scores[:, groups[rows] < 0] = -np.inf
         if own is not None:
             scores[own[:, None] == groups[rows]] = -np.inf
-        np.fmax(best, np.fmax.reduce(scores, axis=1), out=best)  # a vector of NaN is found by none
+        np.fmax(best, np.fmax.reduce(scores, axis=1), out=best)  # fmax ignores NaN
     return best
 
 
-def blocks(count: int, size: int) -> Iterator[slice]:
-    """Rows that are handled at once."""
+def split_rows(count: int, size: int) -> Iterator[slice]:
+    """Split `count` rows into slices of at most `size`."""
     return (slice(start, min(start + size, count)) for start in range(0, count, size))

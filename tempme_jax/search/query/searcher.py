@@ -1,4 +1,4 @@
-"""From the vector of a query to moments of videos."""
+"""Find the moments of an index that are most similar to the vector of a query."""
 
 import dataclasses
 import functools
@@ -11,38 +11,44 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from tempme_jax.checks import require_one_of, require_whole
-from tempme_jax.search.query.candidates import Candidates, Held, Scored, Stored
+from tempme_jax.search.query.candidates import (
+    Candidates,
+    DatabaseCandidates,
+    InMemoryCandidates,
+    ScoredWindows,
+)
 from tempme_jax.search.query.catalogue import Catalogue
-from tempme_jax.search.query.moments import Merged, merge, to_look_at
-from tempme_jax.search.query.scoring import LEAST, Unrelated
+from tempme_jax.search.query.moments import MergedWindows, count_candidates, merge_windows
+from tempme_jax.search.query.scoring import MIN_SCORES, UnrelatedScores
 from tempme_jax.search.store.rows import FileRow
 
 if TYPE_CHECKING:  # it imports the database
     from tempme_jax.search.store.store import Store
 
-# What a query is: a sentence, or frames of a picture or a video.
+# Kinds of queries: a sentence, or frames of a picture or a video.
 KINDS = ("text", "video")
-# The percentile from which on a match is called one.
+# Least percentile of a confident match.
 CONFIDENT = 95.0
-# How much less than its best window a window of a moment may score: about one standard deviation
-# of what unrelated queries reach, but between these, and the lower one where that is not known.
+# Limits of how much less than its best window a window of a moment may score. Between them it is
+# one standard deviation of the unrelated scores.
 MARGINS = (0.02, 0.05)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Moment:
-    """A part of a video that answers a query.
+    """A part of a video that matches a query.
 
     Attributes:
-        file: the video; of several with the same content the first by path that was asked for.
+        file: path of the video. Of several files with equal bytes it is the first by path that
+            passes the filters.
         start, end: seconds from the first frame.
-        at: where the best window starts: from here it is worth playing.
-        score: cosine of the query and the best window; higher is more alike.
-        percentile: which share of unrelated queries find nothing that scores so much in this
-            index, 0 to 100, as `Unrelated` estimates it; nan if there are too few to say.
+        at: start of the best window, in seconds: a good place to start playing.
+        score: cosine of the query and the best window; higher is more similar.
+        percentile: rank of the score among those that unrelated queries get in the same index, 0
+            to 100, see `UnrelatedScores`; NaN if there are too few of them.
         window: id of the best window.
         file_id: id of `file`.
-        copies: other files with the same content, by path.
+        copies: paths of other files with equal bytes.
     """
 
     file: Path
@@ -58,14 +64,14 @@ class Moment:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Results:
-    """Moments that answer a query.
+    """The moments that match a query.
 
     Attributes:
-        query: what was asked for, in words.
-        moments: the best first; of equal ones by path, then by start.
-        confident: whether the best moment's percentile is `CONFIDENT` or more.
-        searched: how many windows were compared.
-        message: why there is no moment, or no confident one; "" if there is one.
+        query: the query in words.
+        moments: the best first; equal ones by path, then by start.
+        confident: True if the percentile of the best moment is at least `CONFIDENT`.
+        searched: number of windows that were compared.
+        message: the reason why there is no moment or no confident one; "" if there is one.
     """
 
     query: str
@@ -75,7 +81,7 @@ class Results:
     message: str
 
 
-class Shown(NamedTuple):
+class WindowFiles(NamedTuple):
     """A window, with the ids of the files that hold it, in the order of their paths."""
 
     file_ids: tuple[str, ...]
@@ -87,7 +93,7 @@ class Searcher:
     """One state of an index, ready to be searched by any number of threads.
 
     Attributes:
-        files: by their ids, those that can be found.
+        files: the files that can be found, by their ids.
     """
 
     def __init__(
@@ -96,17 +102,17 @@ class Searcher:
         rows: Iterable[FileRow],
         paths: Mapping[str, Path],
     ):
-        """Reads the vectors, if they are few enough to be held in memory.
+        """Read the vectors into memory, unless the store is large: then its own index is asked.
 
         Args:
-            store: of the index; where it `is_large`, its own index is asked, else `vectors()`
-                are read once.
-            rows: the files; those that failed are left out.
-            paths: where they are, by their ids.
+            store: the tables of the index.
+            rows: the files; those that could not be indexed are left out.
+            paths: the path of each file, by its id.
         """
-        self._catalogue = catalogue = Catalogue(rows, paths)
-        self.files = {row.id: row for row in catalogue.rows}
-        self._candidates: Candidates = (Stored if store.is_large else Held)(store, catalogue)
+        self._catalogue = Catalogue(rows, paths)
+        self.files = {row.id: row for row in self._catalogue.rows}
+        candidates = DatabaseCandidates if store.is_large else InMemoryCandidates
+        self._candidates: Candidates = candidates(store, self._catalogue)
         self._texts = np.asarray(store.unrelated[1], np.float32)
         self._lock = threading.Lock()
 
@@ -122,143 +128,150 @@ class Searcher:
         max_seconds: float | None = None,
         exclude_content: str | None = None,
     ) -> Results:
-        """The moments that answer a query, best first.
+        """Find the moments that match a query, best first.
 
-        Percentiles are of the whole index: what is filtered is a part of it, where an unrelated
-        query finds less, so that they are rather too low then.
+        Percentiles are those of the whole index, also if filters leave a part of it.
 
         Args:
-            vector: of the query, a unit vector, float32 [d].
-            kind: "text" or "video": with what its scores are compared.
-            query: it in words, for the results.
-            k: how many moments at most.
-            folder: only videos in it, or in folders below it.
+            vector: unit vector of the query, float32 [d].
+            kind: "text" or "video": the kind of unrelated queries that it is ranked against.
+            query: the query in words, for the results.
+            k: most moments to return.
+            folder: only videos in this folder or in folders below it.
             min_seconds, max_seconds: only videos of such a length, limits included.
-            exclude_content: what not to look at.
+            exclude_content: a content to leave out.
 
         Raises:
-            ValueError: for a k below 1, an unknown kind, or a vector that does not fit.
+            ValueError: for a k below 1, an unknown kind, or a vector of another width.
         """
         require_whole("k", k, least=1)
         require_one_of(kind, KINDS, "kind of query")
-        filters = {"folder": folder, "min_seconds": min_seconds, "max_seconds": max_seconds}
-        first = self._catalogue.select(**filters)
+        first = self._catalogue.select(
+            folder=folder, min_seconds=min_seconds, max_seconds=max_seconds
+        )
         if exclude_content in self._catalogue.number:
             first[self._catalogue.number[exclude_content]] = -1
         searched = int(self._catalogue.windows[first >= 0].sum())
-        moments, confident = [], False
         if searched:
-            unrelated = self.unrelated(kind)
-            moments = self._moments(np.asarray(vector, np.float32), first, k, unrelated)
-            confident = bool(moments) and moments[0].percentile >= CONFIDENT
-        if confident:
-            message = ""
-        elif moments:
-            message = doubt(kind, unrelated, moments[0].score)
+            moments, message = self._match(np.asarray(vector, np.float32), first, k, kind)
         else:
-            message = nothing(searched, other=exclude_content is not None, **filters)
+            moments = []
+            message = explain_empty(folder, min_seconds, max_seconds, exclude_content is not None)
         return Results(
-            query=query, moments=tuple(moments), confident=confident, searched=searched,
-            message=message,
+            query=query, moments=tuple(moments), confident=bool(moments) and not message,
+            searched=searched, message=message,
         )  # fmt: skip
 
-    def similar(self, window: str, *, k: int = 10, **filters) -> Results:
-        """The moments of other videos that are like a window; filters as of `search`.
+    def search_similar(self, window: str, *, k: int = 10, **filters) -> Results:
+        """Find the moments of other videos that look like a window; filters as of `search`.
 
         Raises:
             KeyError: if there is no such window.
         """
-        found = self._candidates.vector(window)
-        if found is None or found[1] not in self._catalogue.number:
+        found = self._candidates.find_window(window)
+        if found is None or found.content not in self._catalogue.number:
             raise KeyError(window)
-        vector, content, *_ = found
-        query = f"like {window}"
         return self.search(
-            vector, kind="video", query=query, k=k, exclude_content=content, **filters
-        )
+            found.vector, kind="video", query=f"like {window}", k=k,
+            exclude_content=found.content, **filters,
+        )  # fmt: skip
 
-    def window(self, window: str) -> Shown | None:
-        """A window and the files that hold it; None if there is none."""
-        found = self._candidates.vector(window)
-        number = self._catalogue.number.get(found[1]) if found else None
-        if number is None:
+    def find_window(self, window: str) -> WindowFiles | None:
+        """Return a window and the files that hold it; None if there is none."""
+        found = self._candidates.find_window(window)
+        number = self._catalogue.number.get(found.content) if found else None
+        if found is None or number is None:
             return None
-        files = self._catalogue.files_of(number)
-        return Shown(tuple(self._catalogue.rows[file].id for file in files), *found[2:])
+        ids = [self._catalogue.rows[file].id for file in self._catalogue.list_files(number)]
+        return WindowFiles(tuple(ids), found.start, found.end)
 
-    def unrelated(self, kind: str) -> Unrelated:
-        """What unrelated queries of a kind score here; measured when it is first asked for."""
+    def measure_unrelated(self, kind: str) -> UnrelatedScores:
+        """Return the scores of unrelated queries of a kind; the first call computes them."""
         with self._lock:
             return self._unrelated_texts if kind == "text" else self._unrelated_windows
 
     @functools.cached_property
-    def _unrelated_texts(self) -> Unrelated:
-        return Unrelated(self._candidates.best_of_texts(self._texts))
+    def _unrelated_texts(self) -> UnrelatedScores:
+        return UnrelatedScores(self._candidates.measure_texts(self._texts))
 
     @functools.cached_property
-    def _unrelated_windows(self) -> Unrelated:
-        return Unrelated(self._candidates.best_of_windows())
+    def _unrelated_windows(self) -> UnrelatedScores:
+        return UnrelatedScores(self._candidates.measure_windows())
 
-    def _moments(
-        self, vector: np.ndarray, first: np.ndarray, k: int, unrelated: Unrelated
+    def _match(
+        self, vector: np.ndarray, first: np.ndarray, k: int, kind: str
+    ) -> tuple[list[Moment], str]:
+        """Return the best moments, and why none of them is a confident match ("" if one is)."""
+        unrelated = self.measure_unrelated(kind)
+        moments = self._find_moments(vector, first, k, unrelated)
+        if not moments:
+            return [], "the windows of these videos are missing in the index, which is damaged"
+        confident = moments[0].percentile >= CONFIDENT
+        return moments, "" if confident else explain_doubt(kind, unrelated, moments[0].score)
+
+    def _find_moments(
+        self, vector: np.ndarray, first: np.ndarray, k: int, unrelated: UnrelatedScores
     ) -> list[Moment]:
-        """The best moments, of as many windows as it takes."""
-        margin, count = min(max(unrelated.spread, MARGINS[0]), MARGINS[1]), to_look_at(k)
+        """Ask for more and more windows until they make `k` moments."""
+        margin, count = min(max(unrelated.spread, MARGINS[0]), MARGINS[1]), count_candidates(k)
         while True:
-            scored = self._candidates.scored(vector, first >= 0, count)
-            merged = merge(scored.spans, scored.scores, k, margin)
-            if len(merged) == k or scored.complete:
+            windows = self._candidates.score_windows(vector, first >= 0, count)
+            merged = merge_windows(windows.spans, windows.scores, k, margin)
+            if len(merged) == k or windows.complete:
                 break
             count *= 4
-        moments = [self._moment(scored, one, first, unrelated) for one in merged]
+        moments = [self._make_moment(windows, one, first, unrelated) for one in merged]
         return sorted(moments, key=lambda one: (-one.score, os.fsencode(one.file), one.start))
 
-    def _moment(
-        self, scored: Scored, merged: Merged, first: np.ndarray, unrelated: Unrelated
+    def _make_moment(
+        self,
+        windows: ScoredWindows,
+        merged: MergedWindows,
+        first: np.ndarray,
+        unrelated: UnrelatedScores,
     ) -> Moment:
-        number, catalogue = int(scored.spans.contents[merged.row]), self._catalogue
+        number, catalogue = int(windows.spans.contents[merged.row]), self._catalogue
         file = int(first[number])
         return Moment(
             file=catalogue.paths[file],
             start=merged.start,
             end=merged.end,
-            at=float(scored.spans.starts[merged.row]),
+            at=float(windows.spans.starts[merged.row]),
             score=merged.score,
-            percentile=unrelated.percentile(merged.score),
-            window=scored.ids[merged.row],
+            percentile=unrelated.compute_percentile(merged.score),
+            window=windows.ids[merged.row],
             file_id=catalogue.rows[file].id,
-            copies=tuple(catalogue.paths[i] for i in catalogue.files_of(number) if i != file),
+            copies=tuple(catalogue.paths[i] for i in catalogue.list_files(number) if i != file),
         )
 
 
-def nothing(
-    searched: int,
-    *,
-    other: bool,
+def explain_empty(
     folder: str | os.PathLike | None,
     min_seconds: float | None,
     max_seconds: float | None,
+    is_one_excluded: bool,
 ) -> str:
-    """Why there is no moment at all."""
-    if searched:
-        return "the windows of these videos are missing in the index, which is damaged"
-    asked = [
+    """Return a sentence that says that no video passes the filters."""
+    filters = [
         f"in {os.fspath(folder)}" if folder is not None else "",
         f"of {min_seconds:g} s or more" if min_seconds is not None else "",
         f"of {max_seconds:g} s or less" if max_seconds is not None else "",
     ]
-    video = "other video" if other else "video"
-    return " ".join(filter(None, [f"nothing to search: the index has no {video}", *asked]))
+    video = "other video" if is_one_excluded else "video"
+    return " ".join(filter(None, [f"nothing to search: the index has no {video}", *filters]))
 
 
-def doubt(kind: str, unrelated: Unrelated, score: float) -> str:
-    """Why the best moment is no confident match."""
-    what = {"text": "unrelated texts", "video": "windows"}[kind]
-    if not unrelated.tells:
+def explain_doubt(kind: str, unrelated: UnrelatedScores, score: float) -> str:
+    """Return a sentence that says why the best moment is not a confident match."""
+    if not unrelated.is_enough:
+        compared = {"text": "unrelated sentences", "video": "windows with other videos"}[kind]
         return (
-            f"no confident match: the index has {len(unrelated)} {what} to compare the best score "
-            f"with, and {LEAST} are needed"
+            f"no confident match: a percentile needs at least {MIN_SCORES} {compared} to compare "
+            f"with, and the index has {len(unrelated)}"
         )
-    share = f"about {unrelated.reaching(score):.0f} % of {what}"
-    where = {"text": "in this index", "video": "in other videos of this index"}[kind]
-    return f"no confident match: the best score is what {share} reach {where}"
+    share = f"about {unrelated.compute_share_reaching(score):.0f} %"
+    if kind == "text":
+        compared = f"{share} of unrelated sentences score as high in this index"
+    else:
+        compared = f"{share} of windows score as high in other videos of this index"
+    return f"no confident match: {compared}"

@@ -1,12 +1,12 @@
-"""Short texts about anything and everything: most of them have nothing to do with an index.
+"""256 short sentences about all sorts of things, which most indexes show nothing of.
 
-What they reach in an index tells which scores mean something there.
+Searched in an index, they tell how well a sentence scores there that matches nothing.
 """
 
 import importlib.resources
 
 
-def texts() -> list[str]:
-    """The texts, 256 of them, each once."""
+def read_texts() -> list[str]:
+    """Return the sentences, each of which occurs once."""
     file = importlib.resources.files("tempme_jax.search.query") / "unrelated.txt"
     return file.read_text(encoding="utf-8").splitlines()

@@ -1,8 +1,14 @@
-"""Who may ask the search service, and the headers that all its answers have.
+"""Refuse requests that could leak private videos, and add security headers to all answers.
 
-The service shows private videos, so that a page of another site must not read them through the
-browser of whoever uses it, neither by a request of its own nor by a name that it lets point to this
-machine (DNS rebinding); and what a file is called or holds must not run as a script.
+The checks guard against:
+
+* DNS rebinding: a site lets its own name point to this machine, so the browser takes the service
+  for a part of that site. Only requests for known host names are answered.
+* Requests from pages of other sites that the user has open. They are recognised by the headers
+  `Sec-Fetch-Site` and `Origin`, which pages cannot forge.
+* Requests that change something: only GET and HEAD are answered.
+* People without the token, if there is one.
+* Scripts in names or contents of files: the Content-Security-Policy runs only those of the page.
 """
 
 import hashlib
@@ -29,20 +35,20 @@ HEADERS = {
     "X-Frame-Options": "DENY",
 }
 COOKIE = "tempme"
-METHODS = ("GET", "HEAD")
-# What a browser says of requests that its user, or a page of the service itself, has made.
+ALLOWED_METHODS = ("GET", "HEAD")
+# Values of Sec-Fetch-Site for requests of the service's own page and for addresses that are typed.
 OWN_SITES = ("same-origin", "none")
 log = logging.getLogger(__name__)
 
 
 class Guard:
-    """Wraps an application: refuses what it must not answer, and adds HEADERS to the rest.
+    """ASGI middleware that refuses requests, adds `HEADERS` to answers, and hides exceptions.
 
     Args:
         app: the application.
-        hosts: the names, without ports, by which the service may be called.
-        token: what everybody has to show, once as /?token=... or always as a bearer; None for
-            nothing. What goes wrong in the application becomes an answer, too.
+        hosts: host names, without ports, by which the service may be called.
+        token: secret that a visitor has to show: once as /?token=..., after which a cookie stands
+            for it, or in every request as `Authorization: Bearer ...`. None for no secret.
     """
 
     def __init__(self, app: ASGIApp, *, hosts: Iterable[str], token: str | None):
@@ -51,7 +57,7 @@ class Guard:
         self.token = token
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answers one request."""
+        """Answer one request; websockets are closed."""
         if scope["type"] == "lifespan":
             await self.app(scope, receive, send)
         elif scope["type"] == "websocket":
@@ -60,7 +66,10 @@ class Guard:
             await self.answer(scope, receive, send)
 
     async def answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answers a request of HTTP."""
+        """Answer an HTTP request.
+
+        The text of an exception could reveal paths, so it goes to the log and not to the visitor.
+        """
         started = False
 
         async def send_with_headers(message: Message) -> None:
@@ -74,84 +83,95 @@ class Guard:
             await send(message)
 
         try:
-            await (self.refusal(scope) or self.app)(scope, receive, send_with_headers)
+            await (self.check_request(scope) or self.app)(scope, receive, send_with_headers)
         except Exception:
             log.exception("%s could not be answered", scope["path"])
             if started:
                 raise
-            answer = refused(500, "something went wrong here; the service's log says what")
+            answer = make_refusal(500, "something went wrong here; the service's log says what")
             await answer(scope, receive, send_with_headers)
 
-    def refusal(self, scope: Scope) -> Response | None:
-        """The answer to a request that the application must not see; None for others."""
+    def check_request(self, scope: Scope) -> Response | None:
+        """Return the answer to a request that is refused; None if the application may answer it."""
         headers = Headers(scope=scope)
         hosts = headers.getlist("host")
-        if len(hosts) != 1 or host_name(hosts[0]) not in self.hosts:
-            return refused(
+        if len(hosts) != 1 or parse_host_name(hosts[0]) not in self.hosts:
+            return make_refusal(
                 421,
                 "the service is not known by this name; open it by one of "
                 f"{', '.join(sorted(self.hosts))}, or start it with this name as an allowed host",
             )
-        if scope["method"] not in METHODS:
-            return refused(405, "the service only shows: GET and HEAD", Allow=", ".join(METHODS))
+        if scope["method"] not in ALLOWED_METHODS:
+            return make_refusal(
+                405, "the service only shows: GET and HEAD", Allow=", ".join(ALLOWED_METHODS)
+            )
         if is_foreign(headers, hosts[0], scope["path"]):
-            return refused(403, "a page of another site may not ask this service")
-        return None if self.token is None else self.unknown(scope, headers)
+            return make_refusal(403, "a page of another site may not ask this service")
+        return None if self.token is None else self.check_token(self.token, scope, headers)
 
-    def unknown(self, scope: Scope, headers: Headers) -> Response | None:
-        """The answer to somebody who shows no token, or who shows it in the address."""
+    def check_token(self, token: str, scope: Scope, headers: Headers) -> Response | None:
+        """Return None for a visitor with the token or its cookie, else a refusal.
+
+        A token in the address is answered with the cookie and an address without the token, so it
+        does not stay in the browser's history.
+        """
         if scope["path"] == "/" and b"token=" in scope["query_string"]:
             query = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
-            if same(dict(query).get("token", ""), self.token):
-                return self.welcome([(name, value) for name, value in query if name != "token"])
+            if is_same_secret(dict(query).get("token", ""), token):
+                rest = [(name, value) for name, value in query if name != "token"]
+                return self.give_cookie(token, rest)
         scheme, _, shown = headers.get("authorization", "").partition(" ")
-        if scheme.lower() == "bearer" and same(shown.strip(), self.token):
+        if scheme.lower() == "bearer" and is_same_secret(shown.strip(), token):
             return None
-        if same(cookie_parser(headers.get("cookie", "")).get(COOKIE, ""), self.sign()):
+        if is_same_secret(
+            cookie_parser(headers.get("cookie", "")).get(COOKIE, ""), self.sign_cookie(token)
+        ):
             return None
-        return refused(
+        return make_refusal(
             401,
             "the service wants its token: open /?token=... once, or send it as a bearer",
             **{"WWW-Authenticate": "Bearer"},
         )
 
-    def welcome(self, query: list[tuple[str, str]]) -> Response:
-        """Gives a cookie, and leads to an address without the token."""
+    def give_cookie(self, token: str, query: list[tuple[str, str]]) -> Response:
+        """Set the cookie and redirect to an address without the token."""
         answer = RedirectResponse("/?" + urlencode(query) if query else "/", status_code=303)
-        answer.set_cookie(COOKIE, self.sign(), httponly=True, samesite="strict", path="/")
+        answer.set_cookie(
+            COOKIE, self.sign_cookie(token), httponly=True, samesite="strict", path="/"
+        )
         return answer
 
-    def sign(self) -> str:
-        """What the cookie holds: it tells nobody the token."""
-        return hmac.digest(self.token.encode(), b"cookie", hashlib.sha256).hex()
+    @staticmethod
+    def sign_cookie(token: str) -> str:
+        """Return the value of the cookie, from which nobody can compute the token."""
+        return hmac.digest(token.encode(), b"cookie", hashlib.sha256).hex()
 
 
-def refused(status: int, sentence: str, **headers: str) -> JSONResponse:
-    """An answer that says what is wrong."""
-    # A sentence may name a file, whose name need not be Unicode.
+def make_refusal(status: int, sentence: str, **headers: str) -> JSONResponse:
+    """Make an answer that says what is wrong."""
+    # The name of a file in the sentence need not be Unicode.
     sentence = sentence.encode(errors="replace").decode()
     return JSONResponse({"error": sentence}, status, headers)
 
 
-def same(shown: str, wanted: str) -> bool:
-    """Whether two secrets are equal, in a time that does not tell how much of them is."""
+def is_same_secret(shown: str, wanted: str) -> bool:
+    """Compare two secrets in constant time, so that response times reveal no part of them."""
     first, second = (hashlib.sha256(one.encode()).digest() for one in (shown, wanted))
     return hmac.compare_digest(first, second)
 
 
-def host_name(host: str) -> str:
-    """The name in a Host header, lower case, without the port; empty if it is none."""
+def parse_host_name(host: str) -> str:
+    """Return the name in a Host header, lower case, without its port; "" if it is malformed."""
     try:
         parts = urlsplit(f"//{host}")
-        # Reading the port is what checks it.
-        _ = parts.port
+        _ = parts.port  # raises if it is not a port
     except ValueError:
         return ""
     return (parts.hostname or "") if parts.netloc == host and "@" not in host else ""
 
 
 def is_foreign(headers: Headers, host: str, path: str) -> bool:
-    """Whether a page of another site asks. A link to the page itself may stand anywhere."""
+    """Return True if a page of another site asks; a link to the start page is allowed anywhere."""
     site = headers.get("sec-fetch-site")
     if site is not None and site not in OWN_SITES and path != "/":
         return True

@@ -1,4 +1,14 @@
-"""Sends videos to browsers: the whole file or one range of its bytes, never another file."""
+"""Send a video to the browser, whole or one range of its bytes, and never any other file.
+
+The checks guard against:
+
+* Files outside the indexed folders. The browser names an id, not a path, and the file that was in
+  fact opened is checked: since indexing, or between check and opening, a folder or the video could
+  have been replaced by a link to a private file.
+* Pipes and devices, which would block or never end: only regular files are sent.
+* Files that are not videos: the suffix decides, and the type is fixed by `MEDIA_TYPES`.
+* Range headers that cost much time: one short range is answered, anything else is an error.
+"""
 
 import os
 import re
@@ -18,35 +28,24 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
-# Fixed, so that no name of a file decides what a browser takes it for. Of a .mov and the like it is
-# the content that browsers go by, if they are told that it is a video that they know.
-TYPES = {
-    **dict.fromkeys((".mp4", ".m4v", ".mov", ".qt", ".f4v", ".3gp", ".3g2"), "video/mp4"),
-    ".webm": "video/webm",
-    ".mkv": "video/x-matroska",
-    **dict.fromkeys((".ogv", ".ogg"), "video/ogg"),
-    **dict.fromkeys((".avi", ".divx"), "video/x-msvideo"),
-    **dict.fromkeys((".ts", ".mts", ".m2ts"), "video/mp2t"),
-    **dict.fromkeys((".mpg", ".mpeg", ".vob"), "video/mpeg"),
-    ".flv": "video/x-flv",
-    **dict.fromkeys((".wmv", ".asf"), "video/x-ms-wmv"),
-}
-# Bytes that are read and sent at a time.
+from tempme_jax.video.suffixes import MEDIA_TYPES
+
+# Number of bytes that are read and sent at a time.
 CHUNK = 256 * 1024
 LONGEST_RANGE_HEADER = 100
 LONGEST_ID = 200
 _RANGE = re.compile(r"bytes=(?:([0-9]{1,18})-([0-9]{0,18})|-([0-9]{1,18}))", re.ASCII)
-# Where Linux says which file a descriptor is of.
+# Linux links each open descriptor to the path of its file here.
 _OPENED = Path("/proc/self/fd")
-Find = Callable[[str], Path | None]
+FindFile = Callable[[str], Path | None]
 
 
 class RangeError(ValueError):
-    """A range that the file does not have, or that is none."""
+    """A range that is malformed, or that the file does not have."""
 
 
-class Opened(NamedTuple):
-    """A regular file that was opened: its descriptor, its path and what fstat said."""
+class OpenFile(NamedTuple):
+    """An open regular file: its descriptor, its path and its status from fstat."""
 
     descriptor: int
     path: Path
@@ -57,18 +56,18 @@ class Media(Response):
     """The answer to a request for a video.
 
     Args:
-        find: gives the real path of a file by its id, checked anew with every call; None for an id
-            that stands for no file that may be seen.
-        file_id: what the request named.
-        readers: limits how many threads read at a time.
+        find: returns the real path of a file by its id, checked again with every call; None if no
+            file that may be seen has the id.
+        file_id: id that the request names.
+        readers: limit of threads that read files.
     """
 
-    def __init__(self, find: Find, file_id: str, readers: anyio.CapacityLimiter):
+    def __init__(self, find: FindFile, file_id: str, readers: anyio.CapacityLimiter):
         super().__init__()
         self.find, self.file_id, self.readers = find, file_id, readers
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answers."""
+        """Open the file in a thread, answer the request, and close the file."""
         opened = await run_sync(open_media, self.find, self.file_id, limiter=self.readers)
         if opened is None:
             missing = JSONResponse({"error": "there is no such video (any more)"}, 404)
@@ -76,7 +75,7 @@ class Media(Response):
             return
         try:
             request = Request(scope, receive)
-            answer, span = describe(opened, request.headers)
+            answer, span = build_answer(opened, request.headers)
             if scope["method"] == "HEAD" or not span:
                 await answer(scope, receive, send)
             else:
@@ -87,7 +86,7 @@ class Media(Response):
     async def stream(
         self, descriptor: int, span: range, answer: Response, request: Request, send: Send
     ) -> None:
-        """Sends a span of a file, a chunk at a time, while there is somebody to read it."""
+        """Send a span of a file, chunk by chunk, until all is sent or the browser disconnects."""
         start = {"type": "http.response.start", "status": answer.status_code}
         await send({**start, "headers": answer.raw_headers})
         for place in range(span.start, span.stop, CHUNK):
@@ -101,19 +100,19 @@ class Media(Response):
             await send({"type": "http.response.body", "body": body, "more_body": more})
 
 
-def open_media(find: Find, file_id: str) -> Opened | None:
-    """Opens what an id stands for; None if that is no video below an indexed folder.
+def open_media(find: FindFile, file_id: str) -> OpenFile | None:
+    """Open the file of an id; return None if it is not a video below an indexed folder.
 
-    `find` approves a path. Before it is opened any folder on the way could be put in place of
-    another by a link, so that what counts is the path of the file that was in fact opened.
+    `find` approves a path, but before it is opened, a folder on the way could be replaced by a
+    link. So the path of the file that was in fact opened is compared with the approved one.
     """
     try:
         path = find(file_id) if len(file_id) <= LONGEST_ID else None
-    except (OSError, RuntimeError):  # RuntimeError: of links in a circle, before Python 3.13
+    except (OSError, RuntimeError):  # RuntimeError: a circle of links, before Python 3.13
         return None
-    if path is None or path.suffix.lower() not in TYPES:
+    if path is None or path.suffix.lower() not in MEDIA_TYPES:
         return None
-    # A pipe would let the opening wait for ever.
+    # O_NOFOLLOW refuses a link; O_NONBLOCK returns at once from a pipe, which nobody may write to.
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     with ExitStack() as stack:
         try:
@@ -127,61 +126,66 @@ def open_media(find: Find, file_id: str) -> Opened | None:
         except (OSError, RuntimeError):
             return None
         stack.pop_all()
-        return Opened(descriptor, path, status)
+        return OpenFile(descriptor, path, status)
 
 
-def is_at(descriptor: int, status: os.stat_result, path: Path, find: Find, file_id: str) -> bool:
-    """Whether an open file is the one at a path, with no link on the way."""
+def is_at(
+    descriptor: int, status: os.stat_result, path: Path, find: FindFile, file_id: str
+) -> bool:
+    """Return True if an open file is the one at a path, with no link on the way.
+
+    Without Linux's /proc the path is approved once more and must lead to the same inode.
+    """
     if _OPENED.is_dir():
         return os.readlink(_OPENED / str(descriptor)) == os.fspath(path)
     return find(file_id) == path and os.path.samestat(status, os.lstat(path))
 
 
-def describe(opened: Opened, headers: Headers) -> tuple[Response, range]:
-    """The answer without its body, and the bytes that are to be sent: none, unless 200 or 206."""
+def build_answer(opened: OpenFile, headers: Headers) -> tuple[Response, range]:
+    """Make the head of the answer, and the range of bytes to send, empty unless it is 200 or 206."""
     size = opened.status.st_size
     tag = f'"{size:x}-{opened.status.st_mtime_ns:x}"'
-    said = {
+    fields = {
         "Accept-Ranges": "bytes",
         "Cache-Control": "private, no-cache",
-        "Content-Disposition": f"inline; filename*=UTF-8''{escaped(opened.path)}",
+        "Content-Disposition": f"inline; filename*=UTF-8''{escape_name(opened.path)}",
         "ETag": tag,
         "Last-Modified": formatdate(opened.status.st_mtime, usegmt=True),
     }
     if tag in [each.strip() for each in headers.get("if-none-match", "").split(",")]:
-        return Response(status_code=304, headers=said), range(0)
+        return Response(status_code=304, headers=fields), range(0)
     try:
-        span = asked(headers, size, {tag, said["Last-Modified"]})
+        span = parse_range(headers, size, {tag, fields["Last-Modified"]})
     except RangeError as error:
-        said["Content-Range"] = f"bytes */{size}"
-        return JSONResponse({"error": str(error)}, 416, said), range(0)
+        fields["Content-Range"] = f"bytes */{size}"
+        return JSONResponse({"error": str(error)}, 416, fields), range(0)
     status = 200
     if span is None:
         span = range(size)
     else:
         status = 206
-        said["Content-Range"] = f"bytes {span.start}-{span.stop - 1}/{size}"
-    said["Content-Length"] = str(len(span))
-    media_type = TYPES[opened.path.suffix.lower()]
-    return Response(status_code=status, headers=said, media_type=media_type), span
+        fields["Content-Range"] = f"bytes {span.start}-{span.stop - 1}/{size}"
+    fields["Content-Length"] = str(len(span))
+    media_type = MEDIA_TYPES[opened.path.suffix.lower()]
+    return Response(status_code=status, headers=fields, media_type=media_type), span
 
 
-def asked(headers: Headers, size: int, current: set[str]) -> range | None:
-    """The bytes that a request names; None for all.
+def parse_range(headers: Headers, size: int, current: set[str]) -> range | None:
+    """Return the range of bytes that a request names; None for the whole file.
 
     Args:
-        headers: of the request.
-        size: of the file.
-        current: what If-Range may say of a file that has not changed.
+        headers: headers of the request.
+        size: size of the file in bytes.
+        current: values of If-Range that stand for the file as it is now.
 
     Raises:
-        RangeError: several ranges, a malformed one, or one beyond the end of the file.
+        RangeError: for several ranges, a malformed one, or one beyond the end of the file.
     """
     given = headers.getlist("range")
     if not given or headers.get("if-range") not in {None, *current}:
         return None
     if not given[0].lower().startswith("bytes="):
-        # A unit that is not known is to be passed over.
+        # RFC 9110 says to ignore a Range header of an unknown unit.
         return None
     match = _RANGE.fullmatch(given[0]) if len(given[0]) <= LONGEST_RANGE_HEADER else None
     if len(given) > 1 or match is None:
@@ -196,6 +200,6 @@ def asked(headers: Headers, size: int, current: set[str]) -> range | None:
     return span
 
 
-def escaped(path: Path) -> str:
-    """The name of a file as a header may hold it."""
+def escape_name(path: Path) -> str:
+    """Return the name of a file, percent-encoded for a header."""
     return quote(os.fsencode(path.name), safe="")

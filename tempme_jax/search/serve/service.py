@@ -1,56 +1,65 @@
-"""What the search service does for each address of its API.
-
-Whatever reads or computes runs in threads, in lanes of their own: pictures of what was merged,
-which take seconds, and searches never keep a thumbnail or a video waiting.
-"""
+"""The work behind the addresses of `routes`: plain functions, run in threads, safe in many."""
 
 import asyncio
 import copy
+import dataclasses
 import logging
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import anyio
 from anyio.to_thread import run_sync
-from fastapi import Path, Query
 from starlette.exceptions import HTTPException
-from starlette.responses import Response
 
-from tempme_jax.search.serve.media import Media
-from tempme_jax.search.serve.schemas import Folder, Found, Stats, found, readable
+from tempme_jax.search.serve.schemas import (
+    SearchAnswer,
+    StatsAnswer,
+    format_path,
+    make_search_answer,
+)
 from tempme_jax.text.bpe import Tokenizer
 
 if TYPE_CHECKING:  # the module imports the database
+    from tempme_jax.model import Model
     from tempme_jax.search.index import VideoIndex
 
-T = TypeVar("T")
-# Threads at a time.
+# Most threads for each kind of work.
 SEARCHES, MERGES, READERS, THUMBNAILS = 4, 2, 32, 16
-# Whether others have changed the index is looked at not more often, in seconds.
+# Least seconds between two looks at whether another process changed the index.
 REFRESH = 3.0
 PICTURES_KEPT = 32
-LONGEST_QUERY = 20_000
-DEFAULT_COUNT, MOST_MOMENTS = 24, 200
 NOTHING_INDEXED = "Nothing is indexed yet: tempme index FOLDER finds the videos in a folder."
 log = logging.getLogger(__name__)
 
-Window = Annotated[
-    str, Path(pattern=r"^[0-9A-Za-z_-]{1,200}$", description="Id of a window, as search gives it.")
-]
-Count = Annotated[int, Query(ge=1, le=MOST_MOMENTS, description="Moments at most.")]
-Seconds = Annotated[
-    float | None, Query(ge=0, allow_inf_nan=False, description="Length of the whole video.")
-]
+
+@dataclasses.dataclass
+class Cache:
+    """Answers that hold until the index changes; a changed index gets a new cache.
+
+    Attributes:
+        folders: the folders with videos, by the names that the page shows.
+        stats: the answer of /api/stats.
+        pictures: PNG files of merged tokens by window, the last used ones at the end.
+    """
+
+    folders: dict[str, str] | None = None
+    stats: StatsAnswer | None = None
+    pictures: OrderedDict[str, bytes] = dataclasses.field(default_factory=OrderedDict)
 
 
 class Service:
     """Answers from one index.
 
     Args:
-        index: what is searched. It is read anew, in the background, after others changed it.
+        index: the index to search. After another process changed it, it is read again in the
+            background.
+
+    Attributes:
+        searches, merges, readers, thumbnails: limits of threads, one for each kind of work.
+        cache: answers that hold until the index changes.
     """
 
     def __init__(self, index: "VideoIndex"):
@@ -60,188 +69,149 @@ class Service:
         self.readers = anyio.CapacityLimiter(READERS)
         self.thumbnails = anyio.CapacityLimiter(THUMBNAILS)
         self.lock = threading.Lock()
-        self.pictures: OrderedDict[str, bytes] = OrderedDict()
-        # What holds until the index changes.
-        self.known: dict[str, object] = {}
+        self.cache = Cache()
         self.version: object = None
         self.looked = float("-inf")
         self.looking: asyncio.Task | None = None
 
-    async def search(
+    def search(
         self,
-        q: Annotated[str, Query(description="What is to be seen, as a sentence.")] = "",
-        k: Count = DEFAULT_COUNT,
-        folder: Annotated[str | None, Query(description="Only videos in it; see folders.")] = None,
-        min_seconds: Seconds = None,
-        max_seconds: Seconds = None,
-    ) -> Found:
-        """Moments that a sentence describes."""
-        if not q.strip():
-            raise HTTPException(422, "there is nothing to search for: describe what is to be seen")
-        if len(q) > LONGEST_QUERY:
-            raise HTTPException(
-                422, f"the text has {len(q)} characters; at most {LONGEST_QUERY} are read"
-            )
-        if min_seconds is not None and max_seconds is not None and min_seconds > max_seconds:
-            raise HTTPException(
-                422, f"min_seconds={min_seconds} is more than max_seconds={max_seconds}"
-            )
-        self.look_for_changes()
+        text: str,
+        count: int,
+        folder: str | None,
+        min_seconds: float | None,
+        max_seconds: float | None,
+    ) -> SearchAnswer:
+        """Find the moments that a sentence describes."""
+        if not self.index.exists:
+            return SearchAnswer(
+                query=text, moments=[], confident=False, compared="unrelated texts", searched=0,
+                message=NOTHING_INDEXED,
+            )  # fmt: skip
+        results = self.index.search(
+            text,
+            count,
+            folder=self.find_folder(folder) if folder else None,
+            min_seconds=min_seconds,
+            max_seconds=max_seconds,
+        )
+        note = explain_cut(self.open_model().tokenizer, text)
+        return make_search_answer(results, "unrelated texts", note)
 
-        def work() -> Found:
-            if not self.index.exists:
-                return empty(q)
-            filters = {"min_seconds": min_seconds, "max_seconds": max_seconds}
-            if folder:
-                filters["folder"] = self.folder(folder)
-            note = cut_note(self.model().tokenizer, q)
-            return found(self.index.search(q, k, **filters), "unrelated texts", note)
+    def search_similar(self, window: str, count: int) -> SearchAnswer:
+        """Find moments of other videos that look like a window."""
+        self.require_index()
+        try:
+            return make_search_answer(self.index.similar(window, count), "random moments")
+        except KeyError as error:
+            raise make_missing_error() from error
 
-        return await run_sync(work, limiter=self.searches)
+    def read_folders(self) -> dict[str, str]:
+        """Return the folders with videos, by the names that the page shows."""
+        cache = self.cache
+        if cache.folders is None:
+            paths = self.index.folders() if self.index.exists else []
+            cache.folders = {format_path(path): path for path in paths}
+        return cache.folders
 
-    async def similar(self, window: Window, k: Count = DEFAULT_COUNT) -> Found:
-        """Moments that look like a window."""
-        self.look_for_changes()
+    def find_folder(self, name: str) -> str:
+        """Return the path of a folder, by the name that the page shows."""
+        try:
+            return self.read_folders()[name]
+        except KeyError as error:
+            raise HTTPException(422, f"no videos are indexed in a folder {name}") from error
 
-        def work() -> Found:
-            try:
-                return found(self.index.similar(window, k), "random moments")
-            except KeyError as error:
-                raise gone("moment") from error
+    def read_stats(self) -> StatsAnswer:
+        """Count what is indexed."""
+        cache = self.cache
+        if cache.stats is None:
+            if self.index.exists:
+                stats = self.index.stats()
+                fields = {name: getattr(stats, name) for name in StatsAnswer.model_fields}
+                cache.stats = StatsAnswer(**fields)
+            else:
+                cache.stats = StatsAnswer(
+                    videos=0, failed=0, windows=0, hours=0, model="", method=""
+                )
+        return cache.stats
 
-        return await run_sync(self.existing(work), limiter=self.searches)
+    def find_file(self, file_id: str) -> Path | None:
+        """Return the real path of a video; None for an id that is unknown, or if it is gone."""
+        return self.index.file(file_id) if self.index.exists else None
 
-    async def folders(self) -> list[Folder]:
-        """The folders that can be filtered by."""
-        self.look_for_changes()
-        paths = await run_sync(self.folder_paths, limiter=self.thumbnails)
-        return [Folder(path=path) for path in paths]
+    def read_thumbnail(self, window: str) -> bytes:
+        """Read the middle frame of a window, a JPEG file."""
+        self.require_index()
+        content = self.index.thumbnail(window)
+        if content is None:
+            raise make_missing_error()
+        return content
 
-    async def stats(self) -> Stats:
-        """How much is indexed."""
-        self.look_for_changes()
-
-        def work() -> Stats:
-            if not self.index.exists:
-                return Stats(videos=0, failed=0, windows=0, hours=0, model="", method="")
-            stats = self.index.stats()
-            return Stats(**{name: getattr(stats, name) for name in Stats.model_fields})
-
-        return await run_sync(self.remembered("stats", work), limiter=self.thumbnails)
-
-    async def media(
-        self, file_id: Annotated[str, Path(description="Id of a video, as search gives it.")]
-    ) -> Response:
-        """A video, or one range of its bytes."""
-        find = self.index.file if self.index.exists else (lambda _: None)
-        return Media(find, file_id, self.readers)
-
-    async def thumbnail(self, window: Window) -> Response:
-        """The middle of a window, as JPEG."""
-        work = self.existing(lambda: self.index.thumbnail(window))
-        return picture(await run_sync(work, limiter=self.thumbnails), "image/jpeg")
-
-    async def merged(self, window: Window) -> Response:
-        """What the model merged in a window, as PNG. It may take seconds."""
-        picture_of = self.existing(lambda: self.merged_picture(window))
-        return picture(await run_sync(picture_of, limiter=self.merges), "image/png")
-
-    def merged_picture(self, window: str) -> bytes | None:
-        """Makes a picture, or takes it from those that were made last."""
+    def draw_merged(self, window: str) -> bytes:
+        """Draw the tokens that the model merged in a window, as PNG, unless the cache has it."""
+        self.require_index()
+        pictures = self.cache.pictures
         with self.lock:
-            if window in self.pictures:
-                self.pictures.move_to_end(window)
-                return self.pictures[window]
-        self.model()
-        made = self.index.merged(window)
-        if made is not None:
-            with self.lock:
-                self.pictures[window] = made
-                while len(self.pictures) > PICTURES_KEPT:
-                    self.pictures.popitem(last=False)
-        return made
+            if window in pictures:
+                pictures.move_to_end(window)
+                return pictures[window]
+        self.open_model()
+        picture = self.index.merged(window)
+        if picture is None:
+            raise make_missing_error()
+        with self.lock:
+            pictures[window] = picture
+            while len(pictures) > PICTURES_KEPT:
+                pictures.popitem(last=False)
+        return picture
 
-    def model(self) -> object:
-        """The model, which the first to ask opens while the others wait."""
+    def open_model(self) -> "Model":
+        """Open the model once; threads that ask meanwhile wait for it."""
         with self.lock:
             return self.index.model
 
     def warm(self) -> None:
-        """Searches once, so that the first to ask does not wait for the model."""
+        """Search once, so the first visitor does not wait for the model."""
         try:
-            self.model()
+            self.open_model()
             self.index.search("a video", 1)
         except Exception:
-            # Whoever searches is told.
+            # The first visitor who searches sees the error, too.
             log.exception("the first search failed")
 
-    def folder(self, path: str) -> str:
-        """The folder that is shown in this way."""
-        try:
-            return self.folder_paths()[path]
-        except KeyError as error:
-            raise HTTPException(422, f"no videos are indexed in a folder {path}") from error
-
-    def folder_paths(self) -> dict[str, str]:
-        """The folders, as they are shown and as they are."""
-
-        def work() -> dict[str, str]:
-            paths = self.index.folders() if self.index.exists else []
-            return {readable(path): path for path in paths}
-
-        return self.remembered("folders", work)()
-
-    def remembered(self, name: str, work: Callable[[], T]) -> Callable[[], T]:
-        """Does some work once, until the index changes."""
-
-        def look() -> T:
-            known = self.known
-            if name not in known:
-                known[name] = work()
-            return known[name]
-
-        return look
-
-    def existing(self, work: Callable[[], T]) -> Callable[[], T]:
-        """Does some work if there is an index at all."""
-
-        def look() -> T:
-            if not self.index.exists:
-                raise HTTPException(404, NOTHING_INDEXED)
-            return work()
-
-        return look
+    def require_index(self) -> None:
+        """Raise a 404 error if there is no index yet."""
+        if not self.index.exists:
+            raise HTTPException(404, NOTHING_INDEXED)
 
     def look_for_changes(self) -> None:
-        """Has it looked, by and by, whether others changed the index; the caller does not wait."""
+        """Start to look whether another process changed the index; the caller does not wait."""
         under_way = self.looking is not None and not self.looking.done()
         if not under_way and time.monotonic() - self.looked >= REFRESH:
             self.looked = time.monotonic()
             self.looking = asyncio.get_running_loop().create_task(run_sync(self.refresh))
 
     def refresh(self) -> None:
-        """Reads the index anew if others changed it."""
+        """Read the index again if another process changed it."""
         if not self.index.exists:
             return
         try:
             self.index.refresh()
             version = self.index.store.version
         except Exception:
-            # What was read before can still be searched.
-            log.exception("the index could not be read anew")
+            # The state that was read before can still be searched.
+            log.exception("the index could not be read again")
             return
         if version != self.version:
-            self.version, self.known = version, {}
-            with self.lock:
-                self.pictures.clear()
+            self.version, self.cache = version, Cache()
 
 
-def cut_note(tokenizer: Tokenizer, text: str) -> str:
-    """Says so if a text is longer than what the model reads."""
+def explain_cut(tokenizer: Tokenizer, text: str) -> str:
+    """Return a sentence that says how much of a text the model reads; "" if it reads all."""
     if len(text.encode()) <= tokenizer.max_words - 2:
         return ""
     whole = copy.copy(tokenizer)
-    # At most one id for each byte; repairing a text may make it somewhat longer.
+    # At most one id for each byte; repairing broken Unicode may make a text somewhat longer.
     whole.max_words = 8 * len(text.encode()) + 2
     ids, mask = whole(text)
     if mask.sum() <= tokenizer.max_words:
@@ -250,22 +220,6 @@ def cut_note(tokenizer: Tokenizer, text: str) -> str:
     return f"The model reads no more of the text than its beginning: {kept!r}."
 
 
-def empty(query: str) -> Found:
-    """The answer of an index that has not been made."""
-    return Found(
-        query=query, moments=[], confident=False, compared="unrelated texts", searched=0,
-        message=NOTHING_INDEXED,
-    )  # fmt: skip
-
-
-def picture(content: bytes | None, media_type: str) -> Response:
-    """An answer with a picture."""
-    if content is None:
-        raise gone("moment")
-    headers = {"Cache-Control": "private, max-age=3600"}
-    return Response(content, headers=headers, media_type=media_type)
-
-
-def gone(what: str) -> HTTPException:
-    """The error of an id that stands for nothing."""
-    return HTTPException(404, f"there is no such {what} (any more); search again")
+def make_missing_error() -> HTTPException:
+    """Make the 404 error for the id of a window that is not in the index."""
+    return HTTPException(404, "there is no such moment (any more); search again")

@@ -1,4 +1,4 @@
-"""The columns of the tables of an index: how rows go into Arrow and come back."""
+"""Columns of the tables of an index, and the conversion of rows to and from Arrow."""
 
 import zlib
 from collections.abc import Iterator, Sequence
@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 
 from tempme_jax.search.store.rows import Content, FileRow, ScannedRow, Vectors, WindowRow
 
-# A root may hold bytes that are no text either; a reason is for reading and may lose them.
+# Roots and paths may hold bytes that are not text. A reason is for people and may lose them.
 FILES = pa.schema(
     [
         ("id", pa.string()),
@@ -26,8 +26,8 @@ FILES = pa.schema(
 )
 
 
-def windows_schema(dimensions: int) -> pa.Schema:
-    """The columns of the windows of an index whose vectors have so many dimensions."""
+def make_windows_schema(dimensions: int) -> pa.Schema:
+    """Make the columns of the table of windows, for vectors of `dimensions` values."""
     return pa.schema(
         [
             ("id", pa.string()),
@@ -41,13 +41,13 @@ def windows_schema(dimensions: int) -> pa.Schema:
     )
 
 
-def checksum(vector: np.ndarray, thumbnail: bytes) -> int:
-    """CRC-32 of a vector's float32 bytes (little endian), and of the thumbnail behind them."""
-    return zlib.crc32(thumbnail, zlib.crc32(np.ascontiguousarray(vector, "<f4")))
+def compute_checksum(vector: np.ndarray, thumbnail: bytes) -> int:
+    """Compute the CRC-32 of a vector's float32 bytes (little endian), then of the thumbnail."""
+    return zlib.crc32(thumbnail, zlib.crc32(np.asarray(vector, "<f4").tobytes()))
 
 
-def files_table(rows: Sequence[FileRow]) -> pa.Table:
-    """Files as Arrow stores them."""
+def make_files_table(rows: Sequence[FileRow]) -> pa.Table:
+    """Convert files to Arrow."""
     columns = [list(column) for column in zip(*rows, strict=True)] or [[] for _ in FILES]
     table = dict(zip(FILES.names, columns, strict=True))
     table["root"] = [root.encode("utf-8", "surrogateescape") for root in table["root"]]
@@ -55,18 +55,19 @@ def files_table(rows: Sequence[FileRow]) -> pa.Table:
     return pa.table(table, schema=FILES)
 
 
-def file_rows(table: pa.Table) -> list[FileRow]:
-    """Files as they were given."""
+def read_files(table: pa.Table) -> list[FileRow]:
+    """Convert files back from Arrow."""
     columns = [table[name].to_pylist() for name in FileRow._fields]
-    rows = [FileRow(*values) for values in zip(*columns, strict=True)]
-    return [row._replace(root=row.root.decode("utf-8", "surrogateescape")) for row in rows]
+    root = FileRow._fields.index("root")
+    columns[root] = [name.decode("utf-8", "surrogateescape") for name in columns[root]]
+    return [FileRow(*values) for values in zip(*columns, strict=True)]
 
 
-def windows_table(rows: Sequence[WindowRow], dimensions: int) -> pa.Table:
-    """Windows as Arrow stores them, with their checksums.
+def make_windows_table(rows: Sequence[WindowRow], dimensions: int) -> pa.Table:
+    """Convert windows to Arrow, with their checksums.
 
     Raises:
-        ValueError: a vector does not have so many dimensions.
+        ValueError: a vector does not have `dimensions` values.
     """
     for row in rows:
         if np.shape(row.vector) != (dimensions,):
@@ -80,57 +81,57 @@ def windows_table(rows: Sequence[WindowRow], dimensions: int) -> pa.Table:
         "content": [row.content for row in rows],
         "start": [float(row.start) for row in rows],
         "end": [float(row.end) for row in rows],
-        "vector": fixed_size_lists(matrix),
+        "vector": make_vector_column(matrix),
         "thumbnail": [row.thumbnail for row in rows],
-        "checksum": [checksum(v, row.thumbnail) for v, row in zip(matrix, rows, strict=True)],
+        "checksum": [
+            compute_checksum(v, row.thumbnail) for v, row in zip(matrix, rows, strict=True)
+        ],
     }
-    return pa.table(columns, schema=windows_schema(dimensions))
+    return pa.table(columns, schema=make_windows_schema(dimensions))
 
 
-def window_rows(batch: pa.RecordBatch | pa.Table) -> list[WindowRow]:
-    """Windows as they were given."""
+def read_windows(batch: pa.RecordBatch | pa.Table) -> list[WindowRow]:
+    """Convert windows back from Arrow."""
     others = [batch[name].to_pylist() for name in ("id", "content", "start", "end", "thumbnail")]
-    vectors = matrix_of(batch)
+    vectors = read_matrix(batch)
     return [
         WindowRow(key, content, start, end, vector, thumbnail)
         for key, content, start, end, thumbnail, vector in zip(*others, vectors, strict=True)
     ]
 
 
-def scanned_rows(batch: pa.RecordBatch) -> list[ScannedRow]:
-    """Windows with the checksums that they had and have."""
+def read_scanned_rows(batch: pa.RecordBatch) -> list[ScannedRow]:
+    """Convert windows back from Arrow, with the stored checksum and the one they have now."""
     return [
-        ScannedRow(*row, stored, checksum(row.vector, row.thumbnail))
-        for row, stored in zip(window_rows(batch), batch["checksum"].to_pylist(), strict=True)
+        ScannedRow(*row, stored, compute_checksum(row.vector, row.thumbnail))
+        for row, stored in zip(read_windows(batch), batch["checksum"].to_pylist(), strict=True)
     ]
 
 
-def content_rows(table: pa.Table) -> dict[str, Content]:
-    """Contents by name, in order."""
+def read_contents(table: pa.Table) -> dict[str, Content]:
+    """Count the windows of each content; contents are in the order of their names."""
     groups = table.group_by("content").aggregate([("end", "count"), ("end", "max")])
     columns = [groups[name].to_pylist() for name in ("content", "end_count", "end_max")]
     rows = sorted(zip(*columns, strict=True))
     return {content: Content(windows, seconds) for content, windows, seconds in rows}
 
 
-def vectors_of(table: pa.Table) -> Vectors:
-    """All windows in the order of their ids, whatever the order of their rows.
-
-    Vectors are copied once, each to its place.
-    """
-    order = pc.sort_indices(table["id"])
+def read_vectors(table: pa.Table) -> Vectors:
+    """Convert all windows, in the order of their ids. Vectors are copied only once."""
+    # pyarrow makes the functions of `pc` when it is imported, so pyright does not know them.
+    order = pc.sort_indices(table["id"])  # pyright: ignore[reportAttributeAccessIssue]
     rank = np.empty(len(table), np.int64)
     rank[order.to_numpy()] = np.arange(len(table))
-    matrix = np.empty((len(table), _width(table)), np.float32)
+    matrix = np.empty((len(table), _count_dimensions(table)), np.float32)
     done = 0
-    for part in _matrices(table):
+    for part in _read_chunks(table):
         matrix[rank[done : done + len(part)]] = part
         done += len(part)
     content = table["content"].combine_chunks().take(order)
-    names = pc.unique(content).sort()
+    names = pc.unique(content).sort()  # pyright: ignore[reportAttributeAccessIssue]
     return Vectors(
         ids=table["id"].combine_chunks().take(order).to_pylist(),
-        contents=pc.index_in(content, names).to_numpy(zero_copy_only=False).astype(np.int32),
+        contents=pc.index_in(content, names).to_numpy(zero_copy_only=False).astype(np.int32),  # pyright: ignore[reportAttributeAccessIssue]
         names=names.to_pylist(),
         starts=table["start"].take(order).to_numpy().astype(np.float32),
         ends=table["end"].take(order).to_numpy().astype(np.float32),
@@ -138,23 +139,25 @@ def vectors_of(table: pa.Table) -> Vectors:
     )
 
 
-def fixed_size_lists(matrix: np.ndarray) -> pa.FixedSizeListArray:
-    """The rows of a matrix as Arrow's vectors, which share its memory if it is float32."""
+def make_vector_column(matrix: np.ndarray) -> pa.FixedSizeListArray:
+    """Convert a matrix to a column of vectors, which shares its memory if it is float32."""
     flat = np.ascontiguousarray(matrix, np.float32).reshape(-1)
     return pa.FixedSizeListArray.from_arrays(flat, matrix.shape[1])
 
 
-def matrix_of(table: pa.Table | pa.RecordBatch) -> np.ndarray:
-    """The vectors of a table in the order of its rows: float32 [n, d]."""
-    return np.concatenate([np.empty((0, _width(table)), np.float32), *_matrices(table)])
+def read_matrix(table: pa.Table | pa.RecordBatch) -> np.ndarray:
+    """Read the vectors of a table, in the order of its rows: float32 [n, d]."""
+    return np.concatenate(
+        [np.empty((0, _count_dimensions(table)), np.float32), *_read_chunks(table)]
+    )
 
 
-def _width(table: pa.Table | pa.RecordBatch) -> int:
+def _count_dimensions(table: pa.Table | pa.RecordBatch) -> int:
     return table.schema.field("vector").type.list_size
 
 
-def _matrices(table: pa.Table | pa.RecordBatch) -> Iterator[np.ndarray]:
-    """The vectors of each chunk of a table: float32 [m, d], in Arrow's memory."""
+def _read_chunks(table: pa.Table | pa.RecordBatch) -> Iterator[np.ndarray]:
+    """Yield the vectors of each chunk of a table: float32 [m, d], in Arrow's memory."""
     column = table["vector"]
     for chunk in column.chunks if isinstance(column, pa.ChunkedArray) else [column]:
-        yield chunk.flatten().to_numpy(zero_copy_only=True).reshape(-1, _width(table))
+        yield chunk.flatten().to_numpy(zero_copy_only=True).reshape(-1, _count_dimensions(table))

@@ -1,4 +1,4 @@
-"""What the database says when it fails, as one sentence that says what to do."""
+"""Errors of the database, turned into one sentence that says what to do."""
 
 import contextlib
 import errno
@@ -13,14 +13,14 @@ import pyarrow as pa
 
 from tempme_jax.search.errors import VideoIndexError
 
-# What LanceDB and Arrow raise: there is no type of their own.
+# What LanceDB and Arrow raise; they have no common type of error.
 FAILURES = (RuntimeError, OSError, ValueError, KeyError, TypeError, pa.ArrowException)
 WRAPPING = re.compile(
     r"^(lance error: )?(LanceError\(\w+\): )?|(Wrapped|Generic N/A) error: |, /\S+?\.rs:\d+:\d+"
 )
 REFUSED = ("permission denied", "access denied", "accessdenied", "forbidden", "unauthorized")
 CONFLICT = "commit conflict"
-# Others write at the same moment: after waits of a second and less.
+# Attempts to write while other processes write too, with waits of at most a second between them.
 ATTEMPTS = 8
 FULL = re.compile(r"no space left|quota exceeded", re.IGNORECASE)
 
@@ -29,42 +29,42 @@ T = TypeVar("T")
 
 
 @contextlib.contextmanager
-def reading(uri: str | os.PathLike[str]) -> Iterator[None]:
-    """Turn what goes wrong while an index is read into a VideoIndexError."""
+def explain_read_errors(uri: str | os.PathLike[str]) -> Iterator[None]:
+    """Turn errors while an index is read into a VideoIndexError."""
     try:
         yield
     except VideoIndexError:
         raise
     except FAILURES as error:
-        reason = _reason(error)
+        reason = _summarize(error)
         if any(word in reason.lower() for word in REFUSED):
-            advice = "look at who may read it"
+            advice = "check who may read it"
         else:
-            advice = "if it is damaged, `tempme index FOLDER --rebuild` makes it anew"
+            advice = "if it is damaged, rebuild it with `tempme index FOLDER --rebuild`"
         raise VideoIndexError(f"the index {uri} cannot be read: {reason}; {advice}") from error
 
 
 @contextlib.contextmanager
-def writing(uri: str | os.PathLike[str], intact: str) -> Iterator[None]:
-    """Turn what goes wrong while an index is written into a VideoIndexError.
+def explain_write_errors(uri: str | os.PathLike[str], intact: str) -> Iterator[None]:
+    """Turn errors while an index is written into a VideoIndexError.
 
     Args:
-        uri: of the index.
-        intact: what there is nevertheless.
+        uri: address of the index.
+        intact: end of the message: what is intact nevertheless.
     """
     try:
         yield
     except VideoIndexError:
         raise
     except FAILURES as error:
-        reason = _reason(error)
+        reason = _summarize(error)
         if FULL.search(reason) or getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
             reason = f"the disk is full ({reason})"
         raise VideoIndexError(f"the index {uri} cannot be written: {reason}; {intact}") from error
 
 
-def retried(write: Callable[[], T]) -> T:
-    """Write something, again where another process was quicker: then nothing was written."""
+def retry_conflicts(write: Callable[[], T]) -> T:
+    """Call `write`, and call it again if another process wrote at the same moment."""
     for attempt in range(ATTEMPTS - 1):
         try:
             return write()
@@ -76,8 +76,8 @@ def retried(write: Callable[[], T]) -> T:
 
 
 @contextlib.contextmanager
-def giving_way() -> Iterator[None]:
-    """Leave undone what another process's write comes before; only for what can wait."""
+def ignore_conflicts() -> Iterator[None]:
+    """Ignore that another process wrote at the same moment; only for work that can wait."""
     try:
         yield
     except FAILURES as error:
@@ -85,8 +85,8 @@ def giving_way() -> Iterator[None]:
             raise
 
 
-def _reason(error: BaseException) -> str:
-    """The first line of a message, without where in the database's source it came up."""
+def _summarize(error: BaseException) -> str:
+    """Return the first line of a message, without places in the database's source code."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     lines = str(error).splitlines() or [type(error).__name__]

@@ -1,4 +1,4 @@
-"""What an index holds: files, the windows of their contents, and what is asked of them."""
+"""Rows of the tables of an index, and results of queries."""
 
 from typing import NamedTuple
 
@@ -6,19 +6,20 @@ import numpy as np
 
 
 class FileRow(NamedTuple):
-    """A video file under a root, as it was when it was last looked at.
+    """A video file, as of the last run that looked at it.
 
     Attributes:
-        id: hexadecimal digits that tell its root and path from others.
-        root: the folder that was indexed.
-        path: below the root, as bytes of the file system, which need not be text.
-        size: in bytes.
-        mtime_ns: when it was changed, in nanoseconds.
-        content: hexadecimal digits of what it holds, on which its windows hang.
-        seconds: its length.
-        windows: how many its content has; 0 where it failed.
-        reason: why it failed; "" is indexed.
-        stage: in which it failed: "open", "scan" or "decode"; "" is indexed.
+        id: 24 hexadecimal digits, a hash of its root and path.
+        root: the indexed folder; ".." for the folder that the index lies in.
+        path: path below the root, as bytes of the file system, which need not be text.
+        size: size of the file in bytes.
+        mtime_ns: time of its last change, in nanoseconds since 1970.
+        content: 32 hexadecimal digits, a hash of what it holds; its windows refer to it. "" if the
+            file failed.
+        seconds: length of the video in seconds.
+        windows: number of windows of its content; 0 if the file failed.
+        reason: why it failed; "" if it is indexed.
+        stage: where it failed: "open", "scan", "decode" or "embed"; "" if it is indexed.
     """
 
     id: str
@@ -34,14 +35,14 @@ class FileRow(NamedTuple):
 
 
 class WindowRow(NamedTuple):
-    """A span of a content.
+    """A window of a content: a span of time and its vector.
 
     Attributes:
-        id: the content and a number, as `window_id` writes them.
-        content: whose window it is.
-        start: in seconds from the first frame.
-        end: in seconds.
-        vector: float32 [d], of length one.
+        id: the content and a number, as `make_window_id` joins them.
+        content: the content that the window is part of.
+        start: where it begins, in seconds from the first frame.
+        end: where it ends, in seconds from the first frame.
+        vector: unit vector, float32 [d].
         thumbnail: a JPEG file.
     """
 
@@ -54,7 +55,7 @@ class WindowRow(NamedTuple):
 
 
 class ScannedRow(NamedTuple):
-    """A window as it is stored, with the checksum stored beside it and the one it now has."""
+    """A window as read from the store, with its stored checksum and the one computed now."""
 
     id: str
     content: str
@@ -67,12 +68,12 @@ class ScannedRow(NamedTuple):
 
     @property
     def is_whole(self) -> bool:
-        """Whether vector and thumbnail are those that were stored."""
+        """Whether vector and thumbnail are as they were stored."""
         return self.stored == self.computed
 
 
 class Content(NamedTuple):
-    """How many windows a content has, and when the last of them ends, in seconds."""
+    """The number of windows of a content, and the end of the last one in seconds."""
 
     windows: int
     seconds: float
@@ -82,13 +83,13 @@ class Vectors(NamedTuple):
     """All windows without their thumbnails, in the order of their ids.
 
     Attributes:
-        ids: of the n windows.
-        contents: int32 [n], each window's place in `names`: it never falls, so that the windows of
-            a content are a slice.
+        ids: ids of the n windows.
+        contents: int32 [n], the place of each window's content in `names`, ascending: the windows
+            of a content are a slice.
         names: the contents, sorted.
-        starts: float32 [n], in seconds.
-        ends: float32 [n], in seconds.
-        matrix: float32 [n, d], a vector a row.
+        starts: float32 [n], start of each window in seconds.
+        ends: float32 [n], end of each window in seconds.
+        matrix: float32 [n, d], one vector per row.
     """
 
     ids: list[str]
@@ -100,7 +101,7 @@ class Vectors(NamedTuple):
 
 
 class Near(NamedTuple):
-    """A window that `Store.nearest` found; `score` is the cosine."""
+    """A window found by `Store.find_nearest`; `score` is its cosine similarity."""
 
     id: str
     content: str
@@ -109,6 +110,10 @@ class Near(NamedTuple):
     score: float
 
 
-def window_id(content: str, number: int) -> str:
-    """The id of a window of a content: the first one of "ab12" is "ab12-00000"."""
+def make_window_id(content: str, number: int) -> str:
+    """Make the id of a window from its content and its number, from 0 on.
+
+    >>> make_window_id("ab12", 7)
+    'ab12-00007'
+    """
     return f"{content}-{number:05d}"

@@ -1,6 +1,6 @@
 
 "use strict";
-// Tokens are numbered from the largest, 0; PRUNED are the patches that no token holds.
+// Tokens are numbered by size, the largest 0; PRUNED stands for patches that no token holds.
 const PRUNED = -1;
 const BORDER = 1 / 14;
 const NEIGHBOURS = [-1, 0, 1].flatMap(y => [-1, 0, 1].map(x => [y, x])).filter(([y, x]) => y || x);
@@ -25,8 +25,8 @@ function prepare({ name, source, tokens }) {
   return { name, tokens, number };
 }
 
-// The patches of a token: how many of them, and in which frames.
-function extent(token) {
+// The number of patches of a token, and the frames that hold them.
+function measure(token) {
   const frames = [];
   let patches = 0;
   shown.number.forEach((frame, index) => {
@@ -37,13 +37,13 @@ function extent(token) {
   return { patches, frames };
 }
 
-const counted = (count, noun) =>
+const pluralize = (count, noun) =>
   `${count} ${noun}${count === 1 ? "" : noun.endsWith("ch") ? "es" : "s"}`;
-const listed = words =>
+const join = words =>
   words.length < 2 ? words.join("") : `${words.slice(0, -1).join(", ")} and ${words.at(-1)}`;
 
-// 0, 1, 2, 5 -> [0, 2], [5, 5]
-function runs(frames) {
+// Runs of neighbouring frames: 0, 1, 2, 5 -> [0, 2], [5, 5]
+function findRuns(frames) {
   const found = [];
   for (const frame of frames) {
     const last = found.at(-1);
@@ -53,31 +53,31 @@ function runs(frames) {
   return found;
 }
 
-function named(token) {
+function nameToken(token) {
   return token === PRUNED ? "Pruned" : `Token ${token + 1} of ${shown.tokens.length}`;
 }
 
-function described(token) {
-  const { patches, frames } = extent(token);
+function describeToken(token) {
+  const { patches, frames } = measure(token);
   const span = say => ([a, b]) => (b - a > 1 ? [`${say(a)} to ${say(b)}`] : [...new Set([say(a), say(b)])]);
-  const spans = say => listed(runs(frames).flatMap(span(say)));
-  let text = `${counted(patches, "patch")} in ${counted(frames.length, "frame")}`;
+  const spans = say => join(findRuns(frames).flatMap(span(say)));
+  let text = `${pluralize(patches, "patch")} in ${pluralize(frames.length, "frame")}`;
   text += ` (${spans(frame => frame + 1)})`;
   if (data.seconds) text += `, at ${spans(frame => data.seconds[frame].toFixed(2))} s`;
   return token === PRUNED ? `${text}; no token holds them` : text;
 }
 
-// The address names method and token, so that a view can be kept and sent.
+// The address holds the method and the token, so a view can be saved and sent.
 function show(method, token) {
   const suffix = token === null ? "" : `&token=${token === PRUNED ? "pruned" : token + 1}`;
   location.replace(`#method=${encodeURIComponent(method.name)}${suffix}`);
 }
 
-function read() {
+function readAddress() {
   const asked = new URLSearchParams(location.hash.slice(1));
   shown = methods.find(({ name }) => name === asked.get("method")) ?? methods[0];
   const token = asked.get("token") === "pruned" ? PRUNED : Number(asked.get("token") || NaN) - 1;
-  chosen = extent(token).patches ? token : null;
+  chosen = measure(token).patches ? token : null;
   hovered = null;
   describe();
   if (cursor && document.activeElement === area) announce(cursor);
@@ -87,18 +87,18 @@ function read() {
 
 function describe() {
   const patches = figures.length * side * side;
-  const pruned = extent(PRUNED).patches;
+  const pruned = measure(PRUNED).patches;
   element("method").value = shown.name;
   element("left").textContent =
-    `${counted(shown.tokens.length, "token")} of ${counted(patches, "patch")}` +
+    `${pluralize(shown.tokens.length, "token")} of ${pluralize(patches, "patch")}` +
     (pruned ? `, ${pruned} pruned` : "");
   element("pruned").hidden = !pruned;
   const text = element("chosen");
   text.textContent = chosen === null ? "No token is chosen." : "";
   if (chosen !== null) {
     const name = document.createElement("b");
-    name.textContent = `${named(chosen)}:`;
-    text.append(name, ` ${described(chosen)}.`);
+    name.textContent = `${nameToken(chosen)}:`;
+    text.append(name, ` ${describeToken(chosen)}.`);
   }
   element("clear").disabled = chosen === null;
   element("larger").disabled = chosen === null || chosen <= 0;
@@ -106,10 +106,10 @@ function describe() {
   figures.forEach((figure, frame) => {
     const tokens = new Set(shown.number[frame].flat());
     tokens.delete(PRUNED);
-    let name = `Frame ${frame + 1}, ${shown.name}: ${counted(tokens.size, "token")}`;
+    let name = `Frame ${frame + 1}, ${shown.name}: ${pluralize(tokens.size, "token")}`;
     if (chosen !== null) {
       const held = shown.number[frame].flat().filter(number => number === chosen).length;
-      name += `; ${counted(held, "patch")} chosen`;
+      name += `; ${pluralize(held, "patch")} chosen`;
     }
     figure.querySelector(".merged").setAttribute("aria-label", name);
   });
@@ -117,10 +117,10 @@ function describe() {
 
 function announce({ frame, row, column }) {
   const token = shown.number[frame][row][column];
-  const { patches, frames } = extent(token);
+  const { patches, frames } = measure(token);
   element("here").textContent =
-    `Frame ${frame + 1}, row ${row + 1}, column ${column + 1}: ${named(token).toLowerCase()}, ` +
-    `${counted(patches, "patch")} in ${counted(frames.length, "frame")}`;
+    `Frame ${frame + 1}, row ${row + 1}, column ${column + 1}: ${nameToken(token).toLowerCase()}, ` +
+    `${pluralize(patches, "patch")} in ${pluralize(frames.length, "frame")}`;
 }
 
 function draw() {
@@ -136,7 +136,7 @@ function draw() {
   });
 }
 
-// With an image: the tokens in their colours. Without: only what lies over the original.
+// With an image, draw the tokens in their colours; without one, only highlights over the original.
 function drawFrame(canvas, frame, patch, image, paper) {
   const context = canvas.getContext("2d");
   const numbers = shown.number[frame];
@@ -183,7 +183,7 @@ function drawPruned(context, image, row, column, patch) {
   context.stroke();
 }
 
-// Along the sides, and in the corners, beyond which another token lies.
+// Draw along the sides and in the corners that touch another token.
 function drawBorder(context, numbers, row, column, patch, times) {
   const token = numbers[row][column];
   if (token !== PRUNED && shown.tokens[token].alone && times === 1) times = 0.5;
@@ -221,26 +221,21 @@ function patchAt(event) {
 const tokenAt = ({ frame, row, column }) => shown.number[frame][row][column];
 const choose = token => show(shown, token === chosen ? null : token);
 
-// Out of a frame to the left or right lies the one before or after.
-function moved({ frame, row, column }, key) {
+// Beyond the left and right edges of a frame are the frames before and after it.
+function moveCursor({ frame, row, column }, key) {
   const last = figures.length - 1;
   if (key === "ArrowUp") row = Math.max(0, row - 1);
   if (key === "ArrowDown") row = Math.min(side - 1, row + 1);
   if (key === "PageUp") frame = Math.max(0, frame - 1);
   if (key === "PageDown") frame = Math.min(last, frame + 1);
-  if (key === "ArrowLeft") {
-    if (column > 0) column--;
-    else if (frame > 0) [frame, column] = [frame - 1, side - 1];
-  }
-  if (key === "ArrowRight") {
-    if (column < side - 1) column++;
-    else if (frame < last) [frame, column] = [frame + 1, 0];
-  }
+  if (key === "ArrowLeft" && column > 0) column--;
+  else if (key === "ArrowLeft" && frame > 0) [frame, column] = [frame - 1, side - 1];
+  if (key === "ArrowRight" && column < side - 1) column++;
+  else if (key === "ArrowRight" && frame < last) [frame, column] = [frame + 1, 0];
   return { frame, row, column };
 }
 
-// As many columns as there is room for, and no row much shorter than the others. A frame is so wide
-// that its patches can be touched.
+// Use as many columns as fit, in rows of similar length. Frames are wide enough to touch a patch.
 function arrange() {
   const rem = parseFloat(getComputedStyle(document.documentElement).fontSize);
   const [least, gap] = [Math.max(8.5, 1.1 * side) * rem, 0.5 * rem];
@@ -277,7 +272,7 @@ area.addEventListener("pointerleave", () => {
 area.addEventListener("keydown", event => {
   if (event.altKey || event.ctrlKey || event.metaKey) return;
   if (/^(Arrow|Page)/.test(event.key)) {
-    cursor = cursor ? moved(cursor, event.key) : { frame: 0, row: 0, column: 0 };
+    cursor = cursor ? moveCursor(cursor, event.key) : { frame: 0, row: 0, column: 0 };
     announce(cursor);
     figures[cursor.frame].scrollIntoView({ block: "nearest" });
     draw();
@@ -297,9 +292,9 @@ element("method").addEventListener("change", event => {
 element("larger").addEventListener("click", () => show(shown, chosen - 1));
 element("smaller").addEventListener("click", () => show(shown, chosen === null ? 0 : chosen + 1));
 element("clear").addEventListener("click", () => show(shown, null));
-addEventListener("hashchange", read);
+addEventListener("hashchange", readAddress);
 addEventListener("resize", arrange);
 addEventListener("load", arrange);
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
-read();
+readAddress();
 arrange();

@@ -15,11 +15,11 @@ import toy_index
 from tempme_jax.search.errors import VideoIndexError
 from tempme_jax.search.index import VideoIndex
 from tempme_jax.search.indexing import cluster, distributed
-from tempme_jax.search.indexing.cluster import Pool
-from tempme_jax.search.indexing.distributed import Actor, Given
-from tempme_jax.search.indexing.embedding import Finished, embed_here
+from tempme_jax.search.indexing.cluster import ActorPool
+from tempme_jax.search.indexing.distributed import Actor, ActorInputs
+from tempme_jax.search.indexing.embedding import EmbeddedVideo, embed_locally
 from tempme_jax.search.indexing.plan import Work
-from tempme_jax.search.indexing.reading import Failed, Source
+from tempme_jax.search.indexing.reading import FailedVideo, Source
 from tempme_jax.search.indexing.windows import Sampling
 
 # Of some versions, when a cluster on this machine ends: files, and processes not waited for.
@@ -27,10 +27,10 @@ WHAT_RAY_LEAVES_OPEN = pytest.mark.filterwarnings(
     "ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"
 )
 SAMPLING = Sampling(frames=toy_index.FRAMES)
-FINISHED = Finished(
+FINISHED = EmbeddedVideo(
     "a", 7.5, [(0.0, 4.0), (3.5, 7.5)], np.eye(2, 3, dtype=np.float32), [b"\xff\xd8", b"\0"]
 )
-FAILED = Failed("b", "decode", "no decodable frame")
+FAILED = FailedVideo("b", "decode", "no decodable frame")
 
 
 def work_of(seconds, file="/videos/a.mp4"):
@@ -42,17 +42,17 @@ def work_of(seconds, file="/videos/a.mp4"):
 
 def same(one, other):
     """Whether two videos are the same to the last bit."""
-    if isinstance(one, Failed) or isinstance(other, Failed):
+    if isinstance(one, FailedVideo) or isinstance(other, FailedVideo):
         return one == other
     others = one._replace(vectors=None) == other._replace(vectors=None)
     return others and one.vectors.tobytes() == other.vectors.tobytes()
 
 
 def test_videos_come_through_arrow_as_they_were():
-    rows = [distributed.to_row(done) for done in (FINISHED, FAILED)]
+    rows = [distributed.pack_row(done) for done in (FINISHED, FAILED)]
     tables = [pa.Table.from_pylist([row]) for row in rows]
     table = pa.concat_tables(tables, promote_options="default")
-    finished, failed = map(distributed.from_row, table.to_pylist())
+    finished, failed = map(distributed.unpack_row, table.to_pylist())
     assert same(finished, FINISHED)
     assert finished.vectors.dtype == np.float32
     assert failed == FAILED
@@ -60,7 +60,7 @@ def test_videos_come_through_arrow_as_they_were():
 
 def test_rows_come_in_the_order_of_the_videos():
     early = [FAILED._replace(key=key) for key in "cabed"]
-    assert [video.key for video in distributed.in_order(early, "abcde")] == [*"abcde"]
+    assert [video.key for video in distributed.sort_videos(early, "abcde")] == [*"abcde"]
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,7 @@ def test_rows_come_in_the_order_of_the_videos():
 )
 def test_shares_of_the_work(seconds, actors, expected):
     work = work_of(seconds)
-    parts = distributed.parts_of(work, actors)
+    parts = distributed.split_work(work, actors)
     assert [len(part) for part in parts] == expected
     assert sum(parts, []) == work.sources
 
@@ -90,23 +90,27 @@ PLAIN = [machine(), machine(CPU=8.0), machine(CPU=4.0), machine(alive=False, CPU
 @pytest.mark.parametrize(
     ("machines", "actors", "expected"),
     [
-        (GPUS, None, Pool(4, {"num_cpus": 1, "num_gpus": 1}, 7)),
-        (GPUS, 9, Pool(4, {"num_cpus": 1, "num_gpus": 1}, 7)),
-        (GPUS, 2, Pool(2, {"num_cpus": 1, "num_gpus": 1}, 15)),
-        ([machine(CPU=9.0, TPU=4.0)], None, Pool(4, {"num_cpus": 1, "resources": {"TPU": 1}}, 1)),
-        (PLAIN, None, Pool(2, {"num_cpus": 1}, 3)),
-        (PLAIN, 4, Pool(4, {"num_cpus": 1}, 1)),
-        ([machine(CPU=2.0)], 2, Pool(2, {"num_cpus": 1}, 1)),
-        ([machine(CPU=2.0)], 5, Pool(2, {"num_cpus": 1}, 1)),
+        (GPUS, None, ActorPool(4, {"num_cpus": 1, "num_gpus": 1}, 7)),
+        (GPUS, 9, ActorPool(4, {"num_cpus": 1, "num_gpus": 1}, 7)),
+        (GPUS, 2, ActorPool(2, {"num_cpus": 1, "num_gpus": 1}, 15)),
+        (
+            [machine(CPU=9.0, TPU=4.0)],
+            None,
+            ActorPool(4, {"num_cpus": 1, "resources": {"TPU": 1}}, 1),
+        ),
+        (PLAIN, None, ActorPool(2, {"num_cpus": 1}, 3)),
+        (PLAIN, 4, ActorPool(4, {"num_cpus": 1}, 1)),
+        ([machine(CPU=2.0)], 2, ActorPool(2, {"num_cpus": 1}, 1)),
+        ([machine(CPU=2.0)], 5, ActorPool(2, {"num_cpus": 1}, 1)),
     ],
 )
 def test_actors_of_a_cluster(machines, actors, expected):
-    assert cluster.pool_of(machines, actors) == expected
+    assert cluster.plan_pool(machines, actors) == expected
 
 
 def test_a_cluster_without_processors_is_refused():
     with pytest.raises(VideoIndexError, match="no machine with a processor"):
-        cluster.pool_of([machine()], None)
+        cluster.plan_pool([machine()], None)
 
 
 def test_what_to_do_without_ray(monkeypatch):
@@ -115,7 +119,7 @@ def test_what_to_do_without_ray(monkeypatch):
         importlib.util, "find_spec", lambda name, *rest: None if name == "ray" else find(name)
     )
     with pytest.raises(VideoIndexError, match=r"pip install 'tempme-jax\[ray\]'.*--shard"):
-        next(distributed.embed(work_of([1]), None, SAMPLING, address="local", actors=1))
+        next(distributed.embed_on_cluster(work_of([1]), None, SAMPLING, address="local", actors=1))
 
 
 class FakeRay:
@@ -141,17 +145,17 @@ class FakeRay:
 
 def test_a_cluster_is_left_whatever_happens():
     ray, handler = FakeRay(), signal.getsignal(signal.SIGTERM)
-    with pytest.raises(ZeroDivisionError), cluster.joined(ray, "local", 99):
+    with pytest.raises(ZeroDivisionError), cluster.join_cluster(ray, "local", 99):
         assert signal.getsignal(signal.SIGTERM) == handler
         raise ZeroDivisionError
     assert ray.called == [("init", "local", 99), "shutdown"]
-    with cluster.joined(ray := FakeRay(), "auto", 99):
+    with cluster.join_cluster(ray := FakeRay(), "auto", 99):
         pass
     assert ray.called == [("init", "auto", None), "shutdown"]
 
 
 def test_a_cluster_that_the_program_has_joined_is_kept():
-    with cluster.joined(ray := FakeRay(is_joined=True), "auto", None):
+    with cluster.join_cluster(ray := FakeRay(is_joined=True), "auto", None):
         pass
     assert ray.called == []
 
@@ -163,13 +167,16 @@ def test_where_there_is_no_cluster():
         LookupError("None found."),
         TimeoutError(),
     ):
-        told = r"at 'auto' \((None found\.|TimeoutError)\); `ray start"
-        with pytest.raises(VideoIndexError, match=told), cluster.joined(FakeRay(error), "auto", 1):
+        told = r"at 'auto' \((None found\.|TimeoutError)\); start one with `ray start"
+        with (
+            pytest.raises(VideoIndexError, match=told),
+            cluster.join_cluster(FakeRay(error), "auto", 1),
+        ):
             pytest.fail("is no cluster")
     assert signal.getsignal(signal.SIGTERM) == handler
     for address in ("127.0.0.1:1", "ray://127.0.0.1:1"):
         with pytest.raises(VideoIndexError, match="Connection refused"):
-            with cluster.joined(ray := FakeRay(), address, None):
+            with cluster.join_cluster(ray := FakeRay(), address, None):
                 pytest.fail("is no cluster")
         assert ray.called == []
 
@@ -179,19 +186,21 @@ def actor(tmp_path, monkeypatch):
     """An actor in this process, and the videos that it was given; the second is bad."""
     monkeypatch.setitem(sys.modules, "ray", types.SimpleNamespace(get=lambda given: given))
     toy_index.decode_here(monkeypatch)
-    folder = toy_index.put(tmp_path / "videos", {"0.mp4": "1", "2.mp4": "long"})
+    folder = toy_index.write_films(tmp_path / "videos", {"0.mp4": "1", "2.mp4": "long"})
     (folder / "1.mp4").write_bytes(b"A text about a cat.")
     sources = [Source(key=str(i), file=str(folder / f"{i}.mp4")) for i in range(3)]
-    return Actor(Given(toy_index.model(), SAMPLING, 1, [[], sources], str(folder))), sources
+    return Actor(
+        ActorInputs(toy_index.make_model(), SAMPLING, 1, [[], sources], str(folder))
+    ), sources
 
 
 def test_an_actor_embeds_as_this_process(actor):
     actor, sources = actor
-    rows = [distributed.from_row(row) for row in actor({"item": 1})]
-    here = embed_here(Work(sources=sources), toy_index.model(), SAMPLING, workers=1)
+    rows = [distributed.unpack_row(row) for row in actor({"item": 1})]
+    here = embed_locally(Work(sources=sources), toy_index.make_model(), SAMPLING, workers=1)
     expected = {video.key: video for video in here}
     assert [row.key for row in rows] == ["0", "1", "2"]
-    assert isinstance(rows[1], Failed)
+    assert isinstance(rows[1], FailedVideo)
     assert [len(rows[i].spans) for i in (0, 2)] == [1, 7]
     assert all(same(row, expected[row.key]) for row in rows)
 
@@ -214,19 +223,19 @@ def as_in_this_process(monkeypatch):
 @WHAT_RAY_LEAVES_OPEN
 def test_two_actors_make_the_index_of_one_process(tmp_path, as_in_this_process, capfd):
     names = {f"{i:02}.mp4": str(i) for i in range(12)} | {"long.mp4": "long"}
-    folder = toy_index.put(tmp_path / "videos", names)
+    folder = toy_index.write_films(tmp_path / "videos", names)
     (folder / "bad.mp4").write_bytes(b"A text about a cat.")
     # The header of a film, and nothing of its frames: only an actor sees that it is bad.
-    film = toy_index.film("20")
+    film = toy_index.read_film("20")
     (folder / "cut.mp4").write_bytes(film[: film.index(b"mdat") + 4])
-    index = VideoIndex(tmp_path / "ray", model=toy_index.model())
+    index = VideoIndex(tmp_path / "ray", model=toy_index.make_model())
     report = index.add(folder, ray="local", workers=2, quiet=True)
     assert (report.embedded, report.left, len(report.failures)) == (13, 0, 2)
     assert capfd.readouterr() == ("", "")
-    one = VideoIndex(tmp_path / "one", model=toy_index.model())
+    one = VideoIndex(tmp_path / "one", model=toy_index.make_model())
     assert one.add(folder, quiet=True).failures == report.failures
-    assert toy_index.files_of(index) == toy_index.files_of(one)
-    assert toy_index.windows_of(index) == toy_index.windows_of(one)
+    assert toy_index.list_files(index) == toy_index.list_files(one)
+    assert toy_index.list_windows(index) == toy_index.list_windows(one)
 
 
 def actors_below(pid):
@@ -250,12 +259,14 @@ def actors_below(pid):
 @WHAT_RAY_LEAVES_OPEN
 def test_killed_actors_lose_nothing(tmp_path, as_in_this_process, monkeypatch):
     monkeypatch.setattr(distributed, "LEAST_SECONDS", 1.0)
-    folder = toy_index.put(tmp_path / "videos", {"long.mp4": "long"})
+    folder = toy_index.write_films(tmp_path / "videos", {"long.mp4": "long"})
     work = work_of([15.3] * 200, folder / "long.mp4")
-    (expected,) = embed_here(
-        work_of([15.3], folder / "long.mp4"), toy_index.model(), SAMPLING, workers=1
+    (expected,) = embed_locally(
+        work_of([15.3], folder / "long.mp4"), toy_index.make_model(), SAMPLING, workers=1
     )
-    done = distributed.embed(work, toy_index.model(), SAMPLING, address="local", actors=2)
+    done = distributed.embed_on_cluster(
+        work, toy_index.make_model(), SAMPLING, address="local", actors=2
+    )
     found = [next(done)]
     killed = actors_below(os.getpid())
     assert killed

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import toy_index
 
-from tempme_jax.model import video_batch
-from tempme_jax.search.indexing.embedding import Embedder, embedder_of
-from tempme_jax.search.indexing.reading import Failed, Piece
+from tempme_jax.model import choose_video_batch
+from tempme_jax.search.indexing.embedding import Embedder, make_embedder
+from tempme_jax.search.indexing.reading import FailedVideo, Piece
 
 SIDE, FRAMES = 2, 3
 
@@ -86,7 +86,7 @@ def test_a_video_in_many_pieces():
 
 @pytest.mark.parametrize("batch", [1, 2, 4, 100])
 def test_a_video_that_fails_halfway_leaves_nothing_behind(batch):
-    failed = Failed("b", "decode", "damaged")
+    failed = FailedVideo("b", "decode", "damaged")
     items = [
         piece("a", [1]), piece("b", range(2, 5), last=False), failed, piece("c", range(5, 8)),
     ]  # fmt: skip
@@ -101,12 +101,12 @@ def test_a_video_that_fails_halfway_leaves_nothing_behind(batch):
 
 def test_embedding_with_a_model():
     """As the model itself does, but for what another order of adding up changes."""
-    model = toy_index.model()
+    model = toy_index.make_model()
     shape = (5, toy_index.FRAMES, toy_index.SIDE, toy_index.SIDE, 3)
     frames = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
     thumbnails, spans = [b""] * 5, [(0.0, 1.0)] * 5
-    embedder = embedder_of(model)
-    assert embedder.batch % video_batch() == 0
+    embedder = make_embedder(model)
+    assert embedder.batch % choose_video_batch() == 0
     [video] = embedder(iter([Piece("a", 1.0, spans, frames, thumbnails, True)]))
     np.testing.assert_allclose(video.vectors, model.embed_video(frames), rtol=0, atol=1e-5)
     # The same bits, wherever in a batch and beside whatever else.

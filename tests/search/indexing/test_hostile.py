@@ -60,11 +60,11 @@ def indexed(corpus):
 
 def test_usable_files_are_indexed(corpus, indexed):
     index, report, _ = indexed
-    rows = {row.path: row for row in index.store.files() if not row.reason}
+    rows = {row.path: row for row in index.store.read_files() if not row.reason}
     assert sorted(rows) == sorted(corpus.good)
     assert (len(rows), len({row.content for row in rows.values()})) == (90, 88)
     assert (report.found, report.embedded, report.left, report.stopped) == (116, 90, 0, "")
-    contents = collections.Counter(name.split("-")[0] for name in index.store.vectors().ids)
+    contents = collections.Counter(name.split("-")[0] for name in index.store.read_vectors().ids)
     assert contents == {row.content: row.windows for row in rows.values()}
     assert min(contents.values()) >= 1
     for copy, original in corpus.copies.items():

@@ -9,7 +9,7 @@ import time
 
 import pytest
 import toy_index
-from toy_index import decode_here, put, windows_of
+from toy_index import decode_here, list_windows, write_films
 
 import tempme_jax
 from tempme_jax.search.index import VideoIndex
@@ -27,10 +27,10 @@ class Home:
     def __init__(self, folder):
         self.videos, self.model = folder / "videos", folder / "model.safetensors"
         self.compiled = folder / "compiled"
-        put(self.videos, {f"{number:02}.mp4": str(number) for number in range(28)})
-        put(self.videos, {"long.mp4": "long", "copy.mp4": "3", "deep/long.mp4": "40"})
+        write_films(self.videos, {f"{number:02}.mp4": str(number) for number in range(28)})
+        write_films(self.videos, {"long.mp4": "long", "copy.mp4": "3", "deep/long.mp4": "40"})
         (self.videos / "bad.mp4").write_bytes(b"no video")
-        toy_index.model().save(self.model)
+        toy_index.make_model().save(self.model)
         self.opened = tempme_jax.load(self.model)
         self.place = folder / "whole"
         finish(self.start(self.place))
@@ -96,7 +96,7 @@ def finish(process, exitcode=0):
 
 def state_of(index):
     """All that an index holds of videos."""
-    return index.store.files(), windows_of(index)
+    return index.store.read_files(), list_windows(index)
 
 
 def decoded(place):
@@ -146,7 +146,7 @@ def check_what_is_left(home, place):
     good = [row for row in files if not row.reason]
     assert len(found.moments) == min(5, len({row.content for row in good}))
     assert found.searched == sum({row.content: row.windows for row in good}.values())
-    return {row.content for row in good} | index.store.contents().keys()
+    return {row.content for row in good} | index.store.read_contents().keys()
 
 
 def kill_and_go_on(home, place, kills, seed):
@@ -203,7 +203,7 @@ def test_processes_that_make_an_index_together(home, tmp_path):
 def test_a_disk_that_is_full(home, tmp_path):
     """The error is a line; nothing that was stored is lost, and the next run completes it."""
     place = tmp_path / "index"
-    some = put(tmp_path / "some", {"50.mp4": "50", "51.mp4": "51"})
+    some = write_films(tmp_path / "some", {"50.mp4": "50", "51.mp4": "51"})
     index = home.index(place)
     index.add(some, quiet=True)
     before = state_of(index)

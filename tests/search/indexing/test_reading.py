@@ -16,12 +16,12 @@ from repository import ROOT
 from video_files import brightness, encode, encode_sound, shown_index
 
 from tempme_jax.search.indexing import reading
-from tempme_jax.search.indexing.probe import BLOCK, EDGE, WHOLE, probe
-from tempme_jax.search.indexing.reading import Failed, Piece, Source, probe_all, read_windows
+from tempme_jax.search.indexing.probe import BLOCK, EDGE, WHOLE, Source, probe_file, probe_files
+from tempme_jax.search.indexing.reading import FailedVideo, Piece, read_windows
 from tempme_jax.search.indexing.windows import Sampling
 from tempme_jax.video import frames as video
 from tempme_jax.video.container import VideoError, scan
-from tempme_jax.video.frames import keyframes_for, read_frames, read_shown
+from tempme_jax.video.frames import read_frames, read_timestamps, select_keyframes
 
 SIDE = 16
 
@@ -106,7 +106,7 @@ def test_windows_of_a_long_video(long, monkeypatch):
 
 CRASHING = """
 import os
-from tempme_jax.search import reading
+from tempme_jax.search.indexing import reading
 
 def read_chunk(chunk):
     if "crash" in chunk.file and chunk.times[0] > 0:
@@ -133,7 +133,7 @@ def test_bad_files_are_said_and_the_others_go_on(long, short, folder, tmp_path, 
     assert failed[1:] == ("decode", "crashed the process that decoded it (SIGABRT)")
     assert [len(groups[i][1]) for i in (1, 5)] == [1, 2]
     assert [group[0] for i, (_, group) in enumerate(groups) if i in (0, 2, 4, 6)] == [
-        Failed(f"key of {name}.mp4", "scan", reason)
+        FailedVideo(f"key of {name}.mp4", "scan", reason)
         for name, reason in (
             ("text", "not a video (Invalid data found when processing input)"),
             ("missing", "no such file"),
@@ -189,9 +189,9 @@ def test_interrupt_ends_all_processes(long):
 def test_probe_in_child_processes(long, folder):
     os.mkfifo(folder / "fifo.mp4")
     files = [long, folder / "fifo.mp4", folder, folder / "missing.mp4"]
-    probed = list(probe_all(map(source, files), workers=1))
+    probed = list(probe_files(map(source, files), workers=1))
     assert [given for given, _ in probed] == [source(file) for file in files]
-    assert probed[0][1] == probe(source(long))
+    assert probed[0][1] == probe_file(source(long))
     assert [error.reason for _, error in probed[1:]] == [
         "not a regular file",
         "not a regular file",
@@ -203,7 +203,7 @@ def test_content_is_that_of_the_bytes(short, tmp_path):
     moved, changed = tmp_path / os.fsdecode(b"moved \xff.mp4"), tmp_path / "changed.mp4"
     moved.write_bytes(short.read_bytes())
     changed.write_bytes(short.read_bytes()[:-1] + b"x")
-    found = [probe(source(path)) for path in (short, moved, changed)]
+    found = [probe_file(source(path)) for path in (short, moved, changed)]
     assert [probed.seconds for probed in found] == [2.5] * 3
     assert {probed.size for probed in found} == {short.stat().st_size}
     assert found[1].mtime_ns == moved.stat().st_mtime_ns
@@ -216,18 +216,18 @@ def test_large_files_are_sampled(short, tmp_path):
     path.write_bytes(short.read_bytes())
     size = 10 * 2**30
     os.truncate(path, size)
-    empty = probe(source(path)).content
+    empty = probe_file(source(path)).content
     between = (size - 2 * EDGE - BLOCK) // 32
     for where, seen in ((size - 1, True), (EDGE + between, True), (EDGE + between - 1, False)):
         with open(path, "r+b") as file:
             file.seek(where)
             file.write(b"x")
             file.flush()
-            assert (probe(source(path)).content != empty) == seen
+            assert (probe_file(source(path)).content != empty) == seen
             file.seek(where)
             file.write(b"\0")
     os.truncate(path, size + 1)
-    assert probe(source(path)).content != empty
+    assert probe_file(source(path)).content != empty
     assert WHOLE > 2 * EDGE + 16 * BLOCK
 
 
@@ -235,17 +235,17 @@ def test_pieces_of_an_mpeg_ts_are_found_by_seeking(tmp_path, monkeypatch):
     path = write(tmp_path / "video.ts", range(50), g="5", bf="2", preset="medium", sc_threshold="0")
     index = scan(str(path))
     decoded = []
-    frames_of = video._frames
+    frames_of = video._decode_frames
 
     def counted(*args, **options):
         for frame in frames_of(*args, **options):
             decoded.append(frame.pts)
             yield frame
 
-    monkeypatch.setattr(video, "_frames", counted)
+    monkeypatch.setattr(video, "_decode_frames", counted)
     times = index.times[41:46]
-    near = keyframes_for(times, index.keyframes)
+    near = select_keyframes(times, index.keyframes)
     assert len(near) <= 5
-    frames, _ = read_shown(path, times, near, image_size=SIDE)
+    frames, _ = read_timestamps(path, times, near, image_size=SIDE)
     assert [shown_index(frame) for frame in frames] == [41, 42, 43, 44, 45]
     assert index.times[0] not in decoded

@@ -24,7 +24,9 @@ def test_failures_are_written_whole_or_not_at_all(tmp_path, monkeypatch):
 
 def test_a_summary_of_many_failures():
     failures = [report.Failure(b"%d.mp4" % i, "not a video", "open") for i in range(8)]
-    told = report.Report(root=None, embedded=1, hours=2, windows=9, seconds=100, failures=failures)
+    told = report.IndexReport(
+        root=None, embedded=1, hours=2, windows=9, seconds=100, failures=failures
+    )
     lines = told.summary.splitlines()
     assert lines[0] == "1 video indexed (2.0 h, 9 windows) in 2 min, 0 unchanged"
     assert lines[1:3] == ["8 files could not be indexed:", "  0.mp4: not a video"]
@@ -35,14 +37,14 @@ def test_a_summary_of_many_failures():
 def test_the_time_that_is_left_is_told_where_there_is_no_bar(capsys, monkeypatch):
     now = [0.0]
     monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
-    told = progress.Progress()
+    told = progress.IndexProgress()
     told.begin([600.0] * 6 + [None])
     now[0] += 100  # to start
     for _ in range(4):
-        told.embedded(600.0)
+        told.count_video(600.0)
         now[0] += 5
     told.end()
     assert capsys.readouterr().err.splitlines() == [
-        "To embed: 7 videos, 60 min, and 1 that do not say how long they are",
-        "120.0 minutes of video a minute; about 15 s to go",
+        "To embed: 7 videos, 60 min, and 1 of unknown length",
+        "120.0 minutes of video per minute; about 15 s to go",
     ]

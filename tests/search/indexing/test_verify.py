@@ -5,7 +5,7 @@ import shutil
 import numpy as np
 import pytest
 import toy_index
-from toy_index import decoded, files_of, make, put, windows_of
+from toy_index import list_decoded, list_files, list_windows, make_toy_index, write_films
 
 from tempme_jax.search.errors import VideoIndexError
 from tempme_jax.search.index import VideoIndex
@@ -25,15 +25,15 @@ def made(tmp_path_factory):
     """A folder with an index, to be copied."""
     with pytest.MonkeyPatch.context() as patch:
         toy_index.decode_here(patch)
-        folder = put(tmp_path_factory.mktemp("made"), SOME)
-        make(folder)
+        folder = write_films(tmp_path_factory.mktemp("made"), SOME)
+        make_toy_index(folder)
         return folder
 
 
 @pytest.fixture
 def index(made, tmp_path):
     folder = shutil.copytree(made, tmp_path / "videos")  # with the times of the files
-    return VideoIndex(folder, model=toy_index.model())
+    return VideoIndex(folder, model=toy_index.make_model())
 
 
 @pytest.fixture
@@ -43,11 +43,11 @@ def folder(index, tmp_path):
 
 @pytest.fixture
 def whole(index):
-    return files_of(index), windows_of(index)
+    return list_files(index), list_windows(index)
 
 
 def content_of(index, name):
-    return files_of(index)[name].content
+    return list_files(index)[name].content
 
 
 def problems_of(found):
@@ -56,9 +56,9 @@ def problems_of(found):
 
 def check(index, **expected):
     """What is found without repair, which changes nothing, and with it."""
-    before = files_of(index), [row[:4] for row in index.store.scan()]
+    before = list_files(index), [row[:4] for row in index.store.scan()]
     found = index.verify(repair=False, quiet=True)
-    assert (files_of(index), [row[:4] for row in index.store.scan()]) == before
+    assert (list_files(index), [row[:4] for row in index.store.scan()]) == before
     assert not found.repaired
     again = index.verify(quiet=True)
     assert (again.problems, again.leftovers) == (found.problems, found.leftovers)
@@ -71,8 +71,8 @@ def assert_healed(index, folder, whole, done, expected):
     assert index.verify(quiet=True).is_clean
     done.clear()
     index.add(folder, quiet=True)
-    assert decoded(done) == expected
-    assert (files_of(index), windows_of(index)) == whole
+    assert list_decoded(done) == expected
+    assert (list_files(index), list_windows(index)) == whole
     assert index.verify(repair=False, quiet=True).leftovers == 0
 
 
@@ -87,8 +87,8 @@ def test_nothing_is_wrong(index, whole):
     found = check(index)
     assert found.is_clean
     assert (found.files, found.windows, found.leftovers, found.folders) == (4, 9, 0, [])
-    assert found.summary == "4 files and 9 windows checked: all is as it should be"
-    assert (files_of(index), windows_of(index)) == whole
+    assert found.summary == "4 files and 9 windows checked: no problems"
+    assert (list_files(index), list_windows(index)) == whole
 
 
 def test_a_damaged_vector(index, folder, whole, done):
@@ -98,14 +98,14 @@ def test_a_damaged_vector(index, folder, whole, done):
 
     damage(index, "b.mp4", change)
     found = check(index)
-    what = "a vector or thumbnail is not what was stored (checksum)"
+    what = "a vector or thumbnail has changed since it was stored (checksum)"
     assert problems_of(found) == {"b.mp4": what, "copy of b.mp4": what}
     assert found.folders == [folder]
     assert found.summary.splitlines() == [
         "4 files and 9 windows checked: 2 files with problems", f"  b.mp4: {what}",
         f"  copy of b.mp4: {what}",
     ]  # fmt: skip
-    assert len(index.store.files()) == 2
+    assert len(index.store.read_files()) == 2
     assert_healed(index, folder, whole, done, ["b.mp4"])
 
 
@@ -149,37 +149,37 @@ def test_windows_that_are_there_twice(index, folder, whole, done):
         index.store.commit([WindowRow(*rows[0][:6])], [])
 
     damage(index, "long.mp4", change)
-    assert problems_of(check(index)) == {"long.mp4": "a window is there twice"}
+    assert problems_of(check(index)) == {"long.mp4": "a window is stored twice"}
     assert_healed(index, folder, whole, done, ["long.mp4"])
 
 
 def test_files_that_are_gone_or_hold_something_else(index, folder, whole, done):
     (folder / "copy of b.mp4").unlink()
     (folder / "a.mp4").write_bytes(b"no video")
-    put(folder, {"long.mp4": "3"})
+    write_films(folder, {"long.mp4": "3"})
     found = problems_of(check(index))
     assert found.keys() == {"copy of b.mp4", "a.mp4", "long.mp4"}
-    assert found["long.mp4"] == "holds something else than when it was indexed"
+    assert found["long.mp4"] == "has another content than when it was indexed"
     assert found["a.mp4"].startswith("cannot be opened any more (not a video")
     assert found["copy of b.mp4"] == "cannot be opened any more (no such file)"
-    assert files_of(index).keys() == {"b.mp4"}
-    assert len(windows_of(index)) == 1  # of b.mp4, which its copy shared
-    put(folder, SOME)
+    assert list_files(index).keys() == {"b.mp4"}
+    assert len(list_windows(index)) == 1  # of b.mp4, which its copy shared
+    write_films(folder, SOME)
     assert_healed(index, folder, whole, done, ["a.mp4", "long.mp4"])
 
 
 def test_leftovers_do_no_harm(index, folder, whole, done):
     """Windows of a run that was ended before it wrote the rows of their files."""
-    lost = files_of(index)["long.mp4"]
+    lost = list_files(index)["long.mp4"]
     index.store.remove_files([lost.id])
     assert "long.mp4" not in {moment.file.name for moment in index.search("a cat").moments}
     found = index.verify(repair=False, quiet=True)
     assert (found.is_clean, found.leftovers) == (True, 7)
-    assert found.summary.endswith("7 windows that no file needs: left; they do no harm")
+    assert found.summary.endswith("7 windows that no file needs: kept; they are harmless")
     done.clear()
     index.add(folder, quiet=True)
-    assert decoded(done) == []  # they are used, not made again
-    assert (files_of(index), windows_of(index)) == whole
+    assert list_decoded(done) == []  # they are used, not made again
+    assert (list_files(index), list_windows(index)) == whole
     index.store.remove_files([lost.id])
     found = index.verify(quiet=True)
     assert found.summary.endswith("7 windows that no file needs: removed")
@@ -188,42 +188,42 @@ def test_leftovers_do_no_harm(index, folder, whole, done):
 
 def test_failed_files_are_no_problem(folder, done):
     (folder / "bad.mp4").write_bytes(b"no video")
-    index = make(folder)
+    index = make_toy_index(folder)
     assert index.stats().failed == 1
     done.clear()
     assert index.verify(quiet=True).is_clean
-    assert ("probe", "bad.mp4") not in done
+    assert ("probe_file", "bad.mp4") not in done
 
 
 def test_a_folder_that_is_not_there_loses_nothing(index, folder, whole, tmp_path):
     """Another one of the same index is repaired nevertheless."""
-    index = make(folder, fps=None)
-    other = put(tmp_path / "other", {"c.mp4": "3", "d.mp4": "4", "copy.mp4": "2"})
+    index = make_toy_index(folder, fps=None)
+    other = write_films(tmp_path / "other", {"c.mp4": "3", "d.mp4": "4", "copy.mp4": "2"})
     index.add(other, quiet=True)
-    before = files_of(index), windows_of(index)
+    before = list_files(index), list_windows(index)
     other.rename(tmp_path / "unplugged")
     (folder / "a.mp4").unlink()
     found = index.verify(quiet=True)
     assert problems_of(found).keys() == {str(other), "a.mp4"}
     assert "none of its 3 videos is there; is a disk not mounted?" in problems_of(found)[str(other)]
     assert found.folders == [folder]
-    assert files_of(index).keys() == before[0].keys() - {"a.mp4"}
-    put(folder, {"a.mp4": "1"})
+    assert list_files(index).keys() == before[0].keys() - {"a.mp4"}
+    write_films(folder, {"a.mp4": "1"})
     (tmp_path / "unplugged").rename(other)
     index.add(folder, quiet=True)
     assert index.verify(repair=False, quiet=True).is_clean
-    assert (files_of(index), windows_of(index)) == before
+    assert (list_files(index), list_windows(index)) == before
 
 
 def test_an_index_that_is_being_written_is_not_checked(index):
-    with locking.locked(index.uri), pytest.raises(VideoIndexError, match="is being written"):
+    with locking.lock_index(index.uri), pytest.raises(VideoIndexError, match="is being written"):
         index.verify()
 
 
 def test_many_problems_are_summed_up(tmp_path):
-    folder = put(tmp_path / "videos", {f"{number}.mp4": "1" for number in range(13)})
-    index = make(folder)
-    index.store.remove_contents(index.store.contents())
+    folder = write_films(tmp_path / "videos", {f"{number}.mp4": "1" for number in range(13)})
+    index = make_toy_index(folder)
+    index.store.remove_contents(index.store.read_contents())
     lines = VideoIndex(folder).verify(repair=False, quiet=True).summary.splitlines()
     assert lines[0] == "13 files and 0 windows checked: 13 files with problems"
     assert (len(lines), lines[-1]) == (12, "  and 3 more")

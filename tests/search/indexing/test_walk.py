@@ -10,12 +10,18 @@ import hostile_corpus
 import pytest
 
 from tempme_jax.search.errors import VideoIndexError
-from tempme_jax.search.indexing.walk import Found, Skipped, compare, file_id, walk
+from tempme_jax.search.indexing.walk import (
+    FoundFile,
+    SkippedPath,
+    compare_with_index,
+    find_videos,
+    make_file_id,
+)
 from tempme_jax.video.frames import VideoError, read_frames
 
 
 class Row(NamedTuple):
-    """What `compare` looks at of a row of an index."""
+    """What `compare_with_index` looks at of a row of an index."""
 
     path: bytes
     size: int = 1
@@ -39,7 +45,7 @@ def tree(tmp_path):
             os.makedirs(os.path.dirname(path), exist_ok=True)
             with open(path, "xb"):
                 pass
-        found, skipped = walk(tmp_path)
+        found, skipped = find_videos(tmp_path)
         return [file.path for file in found], dict(skipped)
 
     return make
@@ -47,11 +53,11 @@ def tree(tmp_path):
 
 def compared(found, known, *, retry_failed=False, **options):
     options = {"root": "/videos", "retry_failed": retry_failed, **options}
-    return compare([Found(path, 1, 1) for path in found], known, **options)
+    return compare_with_index([FoundFile(path, 1, 1) for path in found], known, **options)
 
 
 def test_every_file_of_the_hostile_corpus_is_found_or_skipped(corpus):
-    found, skipped = walk(corpus.folder)
+    found, skipped = find_videos(corpus.folder)
     assert [file.path for file in found] == sorted(file.path for file in found)
     reasons = dict(skipped)
     assert (len(reasons), reasons) == (4, {path: corpus.bad[path] for path in reasons})
@@ -62,7 +68,7 @@ def test_every_file_of_the_hostile_corpus_is_found_or_skipped(corpus):
 
 
 def test_hostile_corpus_is_what_it_says(corpus):
-    for file in walk(corpus.folder)[0]:
+    for file in find_videos(corpus.folder)[0]:
         path = os.path.join(os.fsencode(corpus.folder), file.path)
         if file.path in corpus.bad:
             with pytest.raises(VideoError) as caught:
@@ -80,7 +86,10 @@ def test_only_names_of_videos_count_in_any_case(tree):
 def test_hidden_ones_are_passed_over(tree, tmp_path):
     names = [".tempme/a.mp4", ".Trash/b/c.mp4", "._d.mp4", ".mp4", "e/.f/g.mp4", "e/h.mp4"]
     assert tree(*names) == ([b"e/h.mp4"], {})
-    assert walk(tmp_path / "e" / ".f") == ([(b"g.mp4", 0, ANY)], [])  # if not asked for by name
+    assert find_videos(tmp_path / "e" / ".f") == (
+        [(b"g.mp4", 0, ANY)],
+        [],
+    )  # if not asked for by name
 
 
 def test_links_within_the_folder(tree, tmp_path):
@@ -102,7 +111,7 @@ def test_links_that_lead_nowhere_or_out(tree, tmp_path):
     links |= {"out.mp4": "../videos and more/out.mp4", "device.mp4": "/dev/zero"}
     for name, target in (links | {"below_a_file.mp4": "a.mp4/b.mp4"}).items():
         (root / name).symlink_to(target)
-    found, skipped = walk(root)
+    found, skipped = find_videos(root)
     assert [file.path for file in found] == [b"a.mp4"]
     assert dict(skipped) == {
         b"out.mp4": "a link that leads out of the folder",
@@ -126,7 +135,7 @@ def test_links_to_folders_whose_videos_are_not_found_anyway(tree, tmp_path):
     links = {"same": "a", "hidden": ".store", "out": "../videos and more", "out.mp4": "../.."}
     for name, target in links.items():
         (tmp_path / "videos" / name).symlink_to(target)
-    found, skipped = walk(tmp_path / "videos")
+    found, skipped = find_videos(tmp_path / "videos")
     assert [file.path for file in found] == [b"a/b.mp4"]
     reason = "a link to a folder; index that folder itself"
     assert dict(skipped) == dict.fromkeys((b"hidden", b"out", b"out.mp4"), reason)
@@ -136,8 +145,8 @@ def test_the_folder_may_be_a_link(tree, tmp_path):
     tree("real/a.mp4")
     (tmp_path / "real" / "b.mp4").symlink_to("a.mp4")
     (tmp_path / "link").symlink_to("real")
-    assert walk(tmp_path / "link") == walk(tmp_path / "real")
-    assert [file.path for file in walk(tmp_path / "link")[0]] == [b"a.mp4"]
+    assert find_videos(tmp_path / "link") == find_videos(tmp_path / "real")
+    assert [file.path for file in find_videos(tmp_path / "link")[0]] == [b"a.mp4"]
 
 
 def test_what_is_no_regular_file(tree, tmp_path, monkeypatch):
@@ -175,7 +184,7 @@ def test_folder_that_cannot_be_read(tree, tmp_path, failing):
     failing(b"shut", PermissionError(13, "Permission denied"))
     assert tree() == ([b"open/a.mp4"], {b"shut": "cannot be read (Permission denied)"})
     with pytest.raises(VideoIndexError, match=r"shut cannot be read \(Permission denied\); give"):
-        walk(tmp_path / "shut")
+        find_videos(tmp_path / "shut")
 
 
 def test_folder_that_goes_away_meanwhile(tree, tmp_path, failing):
@@ -224,14 +233,14 @@ def deep(tmp_path, monkeypatch):
 
 def test_folders_deeper_than_python_can_recurse(deep, tmp_path):
     deep("d", sys.getrecursionlimit() + 50)
-    found, skipped = walk(tmp_path)
+    found, skipped = find_videos(tmp_path)
     assert [file.path.count(b"d/") for file in found] == [sys.getrecursionlimit() + 50]
     assert skipped == []
 
 
 def test_folders_deeper_than_a_path_can_name(deep, tmp_path):
     deep("d" * 250, 20)
-    found, skipped = walk(tmp_path)
+    found, skipped = find_videos(tmp_path)
     reasons = [reason for _, reason in skipped]
     assert (found, reasons) == ([], ["cannot be read (File name too long)"])
 
@@ -248,13 +257,13 @@ def test_folders_deeper_than_a_path_can_name(deep, tmp_path):
 def test_what_is_no_folder_is_refused(tree, tmp_path, name, problem):
     tree("a.mp4")
     with pytest.raises(VideoIndexError, match=problem):
-        walk(tmp_path / name)
+        find_videos(tmp_path / name)
 
 
 def test_identity_of_a_file_is_its_place():
-    assert file_id("/videos", b"a/b.mp4") == "bd0d054617fabf7003dfa952"
+    assert make_file_id("/videos", b"a/b.mp4") == "bd0d054617fabf7003dfa952"
     places = [("/videos", b"a/b.mp4"), ("/videos/a", b"b.mp4"), ("/videos", b"a/\xff.mp4")]
-    ids = [file_id(*place) for place in [*places, ("/vid\udcff", b"a"), ("/vid", b"\xffa")]]
+    ids = [make_file_id(*place) for place in [*places, ("/vid\udcff", b"a"), ("/vid", b"\xffa")]]
     assert len({*ids}) == 5
     assert all(len(id) == 24 and int(id, 16) for id in ids)
 
@@ -286,9 +295,9 @@ def test_gone_ones_but_not_those_of_other_roots():
 def test_what_cannot_be_seen_is_not_gone():
     known = [Row(b"shut/a/b.mp4"), Row(b"shutter.mp4"), Row(b"link/c.mp4"), Row(b"file.mp4")]
     skipped = [
-        Skipped(b"shut", "cannot be read (Permission denied)"),
-        Skipped(b"link", "a link to a folder; index that folder itself"),
-        Skipped(b"file.mp4", "cannot be read (Permission denied)"),
+        SkippedPath(b"shut", "cannot be read (Permission denied)"),
+        SkippedPath(b"link", "a link to a folder; index that folder itself"),
+        SkippedPath(b"file.mp4", "cannot be read (Permission denied)"),
     ]
     difference = compared([], known, skipped=skipped)
     assert difference.unseen == [known[0], known[3]]

@@ -5,24 +5,27 @@ from fractions import Fraction
 
 import pytest
 
-from tempme_jax.search.indexing.windows import Sampling, cut
-from tempme_jax.video.frames import middles
+from tempme_jax.search.indexing.windows import Sampling, cut_into_windows
+from tempme_jax.video.positions import find_middles
 
 HALF = Fraction(1, 2)
 
 
 def spans(length, **sampling):
-    return [(float(w.start), float(w.end)) for w in cut(Fraction(length), Sampling(**sampling))]
+    return [
+        (float(w.start), float(w.end))
+        for w in cut_into_windows(Fraction(length), Sampling(**sampling))
+    ]
 
 
 def test_a_video_of_whole_windows():
-    windows = cut(Fraction(24), Sampling(frames=12))
+    windows = cut_into_windows(Fraction(24), Sampling(frames=12))
     assert [(w.start, w.end) for w in windows] == [(0, 12), (6, 18), (12, 24)]
     assert windows[1].moments == tuple(6 + i + HALF for i in range(12))
 
 
 def test_the_last_window_ends_with_the_video():
-    windows = cut(Fraction("20.25"), Sampling(frames=12))
+    windows = cut_into_windows(Fraction("20.25"), Sampling(frames=12))
     # 21 moments, of which the last would be at 20.5 s.
     assert [(w.start, w.end) for w in windows] == [(0, 12), (6, 18), (9, Fraction("20.25"))]
     assert windows[2].moments == (*(9 + i + HALF for i in range(11)), Fraction("20.25"))
@@ -42,8 +45,8 @@ def test_frames_after_which_the_next_window_starts():
 
 @pytest.mark.parametrize("length", [Fraction(1, 100), Fraction("7.3"), Fraction(12)])
 def test_a_short_video_is_one_window(length):
-    (window,) = cut(length, Sampling(frames=12))
-    assert window == (0, length, tuple(middles(Fraction(0), length, 12)))
+    (window,) = cut_into_windows(length, Sampling(frames=12))
+    assert window == (0, length, tuple(find_middles(Fraction(0), length, 12)))
 
 
 def test_laws():
@@ -51,7 +54,7 @@ def test_laws():
     rates, overlaps = (1 / 3, 1, 2.5), (0, 0.4, 0.5, 0.9)
     for length, frames, fps, overlap in itertools.product(lengths, (1, 5, 12), rates, overlaps):
         sampling = Sampling(frames=frames, fps=fps, overlap=overlap)
-        windows = cut(Fraction(length), sampling)
+        windows = cut_into_windows(Fraction(length), sampling)
         assert windows[0].start == 0
         assert windows[-1].end == length
         assert len({w.start for w in windows}) == len(windows)
@@ -81,4 +84,4 @@ def test_values_out_of_range(name, values):
 
 def test_a_video_of_no_length():
     with pytest.raises(ValueError, match="length=0 s must be positive"):
-        cut(Fraction(0), Sampling(frames=12))
+        cut_into_windows(Fraction(0), Sampling(frames=12))

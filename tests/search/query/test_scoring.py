@@ -5,8 +5,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tempme_jax.search.query.scoring import Exact, Unrelated, best_of_each, top
-from tempme_jax.search.query.unrelated import texts
+from tempme_jax.search.query.scoring import (
+    ExactSearch,
+    UnrelatedScores,
+    find_best_scores,
+    select_top,
+)
+from tempme_jax.search.query.unrelated import read_texts
 
 # Products of such numbers are exact, so that equal scores are equal, and there are many.
 small = st.integers(-2, 2)
@@ -29,7 +34,7 @@ def by_force(scores, count):
     st.integers(0, 35),
 )
 def test_top_is_brute_force(scores, count):
-    assert top(np.array(scores), count).tolist() == by_force(scores, count)
+    assert select_top(np.array(scores), count).tolist() == by_force(scores, count)
 
 
 @settings(deadline=None)
@@ -39,7 +44,7 @@ def test_best_is_brute_force(vectors, queries, count, data):
         st.none() | st.lists(st.booleans(), min_size=len(vectors), max_size=len(vectors))
     )
     mask = None if allowed is None else np.array(allowed, bool)
-    rows, scores = Exact(vectors).best(queries, count, mask)
+    rows, scores = ExactSearch(vectors).find_best(queries, count, mask)
     for query, its_rows, its_scores in zip(queries, rows, scores, strict=True):
         all_scores = (vectors @ query).tolist()
         hidden = [
@@ -48,22 +53,22 @@ def test_best_is_brute_force(vectors, queries, count, data):
         expected = by_force(hidden, count)
         assert its_rows.tolist() == expected
         assert its_scores.tolist() == [all_scores[row] for row in expected]
-        one_row, one_score = Exact(vectors).best(query, count, mask)
+        one_row, one_score = ExactSearch(vectors).find_best(query, count, mask)
         assert one_row.tolist() == expected and one_score.tolist() == its_scores.tolist()
 
 
 def test_many_queries_are_taken_in_parts(monkeypatch):
     rng = np.random.default_rng(0)
     vectors, queries = rng.integers(-3, 3, (50, 4)), rng.integers(-3, 3, (13, 4))
-    at_once = Exact(vectors).best(queries, 5)
+    at_once = ExactSearch(vectors).find_best(queries, 5)
     monkeypatch.setattr("tempme_jax.search.query.scoring.BLOCK", 150)  # three queries at once
-    in_parts = Exact(vectors).best(queries, 5)
+    in_parts = ExactSearch(vectors).find_best(queries, 5)
     np.testing.assert_array_equal(at_once, in_parts)
 
 
 def test_vectors_are_not_copied():
     vectors = np.ones((3, 2), np.float32)
-    assert np.shares_memory(Exact(vectors).vectors, vectors)
+    assert np.shares_memory(ExactSearch(vectors).vectors, vectors)
 
 
 @pytest.mark.parametrize(
@@ -76,12 +81,12 @@ def test_vectors_are_not_copied():
 )
 def test_wrong_queries(query, message):
     with pytest.raises(ValueError, match=message):
-        Exact(np.zeros((4, 2))).best(query, 1)
+        ExactSearch(np.zeros((4, 2))).find_best(query, 1)
 
 
 def test_wrong_vectors():
     with pytest.raises(ValueError, match=r"shape \(4,\); expected \[n, d\]"):
-        Exact(np.zeros(4))
+        ExactSearch(np.zeros(4))
 
 
 @settings(deadline=None)
@@ -91,7 +96,7 @@ def test_best_of_each_is_brute_force(vectors, queries, data):
     groups = data.draw(st.lists(numbers, min_size=len(vectors), max_size=len(vectors)))
     own = data.draw(st.lists(st.integers(0, 2), min_size=len(queries), max_size=len(queries)))
     for mine in (None, np.array(own)):
-        best = best_of_each(queries, vectors, np.array(groups), mine)
+        best = find_best_scores(queries, vectors, np.array(groups), mine)
         for number, query in enumerate(queries):
             others = [
                 float(vector @ query)
@@ -105,53 +110,53 @@ def test_best_of_each_in_blocks_and_beside_a_damaged_vector(monkeypatch):
     vectors = np.array([[1, 0], [np.nan, 0], [0, 1], [0.5, 0]], np.float32)
     groups, queries = np.array([0, 1, 2, 3]), np.eye(2, dtype=np.float32)
     monkeypatch.setattr("tempme_jax.search.query.scoring.BLOCK", 2)  # one vector at once
-    assert best_of_each(queries, vectors, groups).tolist() == [1, 1]
-    assert best_of_each(queries, vectors, groups, np.array([0, 2])).tolist() == [0.5, 0]
+    assert find_best_scores(queries, vectors, groups).tolist() == [1, 1]
+    assert find_best_scores(queries, vectors, groups, np.array([0, 2])).tolist() == [0.5, 0]
 
 
 def test_percentile_by_hand():
     # The upper half is replaced by the lower one, mirrored at the median, 10.5.
-    unrelated = Unrelated([*range(1, 11), *range(91, 81, -1), 10.5])
+    unrelated = UnrelatedScores([*range(1, 11), *range(91, 81, -1), 10.5])
     assert unrelated.scores.tolist() == [*range(1, 11), 10.5, *range(11, 21)]
     assert len(unrelated) == 21
-    assert unrelated.percentile(0.5) == 0
-    assert unrelated.percentile(10.5) == 50
-    assert unrelated.percentile(19) == pytest.approx(100 * 19.5 / 21)
-    assert unrelated.percentile(19.5) == pytest.approx(100 * 20 / 21)
-    assert unrelated.percentile(50) == 100
-    assert unrelated.reaching(19) == pytest.approx(100 * 2 / 21)
-    assert unrelated.reaching(50) == 0
+    assert unrelated.compute_percentile(0.5) == 0
+    assert unrelated.compute_percentile(10.5) == 50
+    assert unrelated.compute_percentile(19) == pytest.approx(100 * 19.5 / 21)
+    assert unrelated.compute_percentile(19.5) == pytest.approx(100 * 20 / 21)
+    assert unrelated.compute_percentile(50) == 100
+    assert unrelated.compute_share_reaching(19) == pytest.approx(100 * 2 / 21)
+    assert unrelated.compute_share_reaching(50) == 0
     assert unrelated.spread == pytest.approx((15 - 6) / 1.349)
 
 
 def test_true_matches_among_the_queries_do_not_count():
     rng = np.random.default_rng(0)
     scores = rng.normal(0.2, 0.02, 256)
-    alone = Unrelated(scores)
+    alone = UnrelatedScores(scores)
     scores[rng.choice(256, 40, replace=False)] += 0.15
-    mixed = Unrelated(scores)
-    assert alone.percentile(0.3) == mixed.percentile(0.3) == 100
+    mixed = UnrelatedScores(scores)
+    assert alone.compute_percentile(0.3) == mixed.compute_percentile(0.3) == 100
     # Now 16 % of all scores are as large, which would leave 84.
-    assert abs(mixed.percentile(0.25) - alone.percentile(0.25)) < 3
+    assert abs(mixed.compute_percentile(0.25) - alone.compute_percentile(0.25)) < 3
 
 
 def test_few_scores_tell_nothing():
-    unrelated = Unrelated([0.1] * 19)
-    assert not unrelated.tells and np.isnan(unrelated.percentile(0.9))
+    unrelated = UnrelatedScores([0.1] * 19)
+    assert not unrelated.is_enough and np.isnan(unrelated.compute_percentile(0.9))
     assert unrelated.spread == 0
-    assert Unrelated([0.1] * 20).percentile(0.9) == 100
-    assert len(Unrelated([])) == 0 and np.isnan(Unrelated([]).percentile(0))
+    assert UnrelatedScores([0.1] * 20).compute_percentile(0.9) == 100
+    assert len(UnrelatedScores([])) == 0 and np.isnan(UnrelatedScores([]).compute_percentile(0))
 
 
 @given(st.lists(st.floats(-1, 1), min_size=20, max_size=60), st.floats(-1, 1), st.floats(-1, 1))
 def test_percentiles_rise_with_scores(best, low, high):
-    unrelated = Unrelated(best)
+    unrelated = UnrelatedScores(best)
     low, high = sorted((low, high))
-    assert 0 <= unrelated.percentile(low) <= unrelated.percentile(high) <= 100
+    assert 0 <= unrelated.compute_percentile(low) <= unrelated.compute_percentile(high) <= 100
     assert np.all(np.diff(unrelated.scores) >= 0) and len(unrelated) == len(best)
 
 
 def test_the_texts():
-    assert len(set(texts())) == len(texts()) == 256
-    assert all(text.strip() == text and 10 < len(text) < 60 for text in texts())
-    assert len({text.lower() for text in texts()}) == 256
+    assert len(set(read_texts())) == len(read_texts()) == 256
+    assert all(text.strip() == text and 10 < len(text) < 60 for text in read_texts())
+    assert len({text.lower() for text in read_texts()}) == 256

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tempme_jax.search.query.moments import Spans, merge
+from tempme_jax.search.query.moments import Spans, merge_windows
 from tempme_jax.search.query.searcher import Searcher
 from tempme_jax.search.store.rows import FileRow, Near, Vectors, WindowRow
 
@@ -34,7 +34,7 @@ class Memory:
         self.unrelated = ([""] * len(texts), np.asarray(texts, np.float32))
         self.asked = []
 
-    def vectors(self):
+    def read_vectors(self):
         windows = sorted(self.windows, key=lambda row: row.id)
         names = sorted({row.content for row in windows})
         return Vectors(
@@ -46,16 +46,16 @@ class Memory:
             matrix=np.array([row.vector for row in windows], np.float32).reshape(-1, WIDTH),
         )
 
-    def nearest(self, vector, count, contents=None):
+    def find_nearest(self, vector, count, contents=None):
         self.asked.append((count, contents))
         rows = [row for row in self.windows if contents is None or row.content in contents]
         found = [Near(*row[:4], float(row.vector @ vector)) for row in rows]
         return sorted(found, key=lambda near: -near.score)[:count]
 
-    def nearest_many(self, vectors, count):
-        return [self.nearest(vector, count) for vector in vectors]
+    def find_nearest_many(self, vectors, count):
+        return [self.find_nearest(vector, count) for vector in vectors]
 
-    def window(self, window_id):
+    def read_window(self, window_id):
         return next((row for row in self.windows if row.id == window_id), None)
 
 
@@ -163,7 +163,7 @@ def by_definition(spans, scores, margin):
 def test_merging_is_as_defined(rows, margin, count):
     spans, scores = rows
     before = scores.copy()
-    found = merge(spans, scores, count, margin)
+    found = merge_windows(spans, scores, count, margin)
     assert [tuple(one) for one in found] == list(by_definition(spans, scores, margin))[:count]
     np.testing.assert_array_equal(scores, before)
     for place, one in enumerate(found):  # moments of a content never overlap
@@ -178,7 +178,7 @@ def test_merging_goes_on_beyond_the_windows_that_were_looked_at_first(monkeypatc
     spans = Spans(
         np.repeat([0, 1], 50), np.tile(np.arange(50.0), 2), np.tile(np.arange(50.0) + 2, 2)
     )
-    found = merge(spans, np.repeat([0.5, 0.4], 50), 2, 0.01)
+    found = merge_windows(spans, np.repeat([0.5, 0.4], 50), 2, 0.01)
     assert [(one.start, one.end, one.score) for one in found] == [(0, 51, 0.5), (0, 51, 0.4)]
 
 
@@ -192,12 +192,12 @@ def test_copies_are_one_moment_of_the_first_file(large):
     assert first.copies == (Path("/v/c.mp4"), Path("/v/z.mp4"))
     assert first.file_id == b"b/x.mp4".hex()
     assert (second.file, second.copies) == (Path("/v/a.mp4"), ())
-    assert searcher.window("aa-00000") == (
+    assert searcher.find_window("aa-00000") == (
         (b"b/x.mp4".hex(), b"c.mp4".hex(), b"z.mp4".hex()),
         0,
         12,
     )
-    assert searcher.window("aa-00001") is None
+    assert searcher.find_window("aa-00001") is None
     assert searcher.files[b"c.mp4".hex()].path == b"c.mp4"
 
 
@@ -208,8 +208,8 @@ def test_contents_without_a_file_are_not_there(large):
     searcher = searcher_of(windows, files, large=large)
     found = searcher.search(QUERY)
     assert spans_of(found) == [("c", 0, 12)] and found.searched == 1
-    assert searcher.window("bb-00000") is None
-    assert searcher.unrelated("text").scores.tolist() == [0] * 20
+    assert searcher.find_window("bb-00000") is None
+    assert searcher.measure_unrelated("text").scores.tolist() == [0] * 20
 
 
 FILES = [
@@ -277,8 +277,8 @@ def test_an_empty_index(kind, large):
     searcher = searcher_of([], [], large=large)
     found = searcher.search(QUERY, kind=kind)
     assert found.message == "nothing to search: the index has no video"
-    assert len(searcher.unrelated("text")) == len(searcher.unrelated("video")) == 0
-    assert searcher.window("aa-00000") is None
+    assert len(searcher.measure_unrelated("text")) == len(searcher.measure_unrelated("video")) == 0
+    assert searcher.find_window("aa-00000") is None
 
 
 def test_windows_that_are_missing():
@@ -351,10 +351,8 @@ def test_percentiles_of_texts(large):
     # Below 0.195 are 19 of 99; whether 0.2 is below 0.2 is a matter of rounding.
     assert found.moments[0].percentile == pytest.approx(100 * 19.5 / 99, abs=0.51)
     assert not found.confident
-    expected = (
-        "no confident match: the best score is what about 8[01] % of unrelated texts reach in"
-    )
-    assert re.fullmatch(f"{expected} this index", found.message)
+    expected = "about 8[01] % of unrelated sentences score as high in this index"
+    assert re.fullmatch(f"no confident match: {expected}", found.message)
 
 
 @both
@@ -373,15 +371,14 @@ def test_windows_are_compared_with_other_videos(large):
     """Each of 30 videos is the same throughout, and has 0.25 in common with all others."""
     windows = [row for i in range(30) for row in video(f"{i:02x}", [0.5] * 2, rest=i + 1)]
     searcher = searcher_of(windows, large=large)
-    unrelated = searcher.unrelated("video")
+    unrelated = searcher.measure_unrelated("video")
     assert len(unrelated) == 60
     np.testing.assert_allclose(unrelated.scores, 0.25, atol=1e-6)
     found = searcher.search(vector_of(0.5, 3), kind="video", k=1)
     assert found.confident and found.moments[0].file.stem == "02"
     other = searcher.search(vector_of(0.4, 50), kind="video")
     assert other.message == (
-        "no confident match: the best score is what about 100 % of windows reach in other videos "
-        "of this index"
+        "no confident match: about 100 % of windows score as high in other videos of this index"
     )
 
 
@@ -391,8 +388,8 @@ def test_one_video_has_nothing_to_compare_with(large):
     found = searcher.search(QUERY, kind="video")
     assert np.isnan(found.moments[0].percentile) and not found.confident
     assert found.message == (
-        "no confident match: the index has 0 windows to compare the best score with, and 20 are "
-        "needed"
+        "no confident match: a percentile needs at least 20 windows with other videos to compare "
+        "with, and the index has 0"
     )
     assert searcher.search(QUERY).confident  # unrelated texts score 0
 
@@ -401,13 +398,13 @@ def test_one_video_has_nothing_to_compare_with(large):
 def test_more_like_a_window_is_in_other_videos(large):
     windows = video("aa", [0.5, 0.6]) + video("bb", [0.55]) + video("cc", [0.1], rest=2)
     searcher = searcher_of(windows, large=large)
-    found = searcher.similar("aa-00001", k=5)
+    found = searcher.search_similar("aa-00001", k=5)
     assert [moment.window for moment in found.moments] == ["bb-00000", "cc-00000"]
     assert found.moments[0].score == pytest.approx(vector_of(0.6) @ vector_of(0.55))
-    assert searcher.similar("aa-00001", folder="/v/x").moments == ()
+    assert searcher.search_similar("aa-00001", folder="/v/x").moments == ()
     for name in ("aa-00007", "aa", "", "xx-00000", "aa-'"):
         with pytest.raises(KeyError):
-            searcher.similar(name)
+            searcher.search_similar(name)
 
 
 def test_wrong_questions():

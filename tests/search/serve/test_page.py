@@ -9,7 +9,7 @@ from fake_index import HOSTILE, UNPLAYABLE, FakeIndex, serving
 
 import tempme_jax
 from tempme_jax.datasets.moving_shapes import write_samples
-from tempme_jax.search.serve.server import application
+from tempme_jax.search.serve.server import create_application
 
 api = pytest.importorskip("playwright.sync_api")
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
@@ -38,7 +38,7 @@ def browser():
 @pytest.fixture(scope="module")
 def address(tmp_path_factory):
     index = FakeIndex(tmp_path_factory.mktemp("videos"))
-    with serving(application(index)) as port:
+    with serving(create_application(index)) as port:
         yield f"http://127.0.0.1:{port}"
 
 
@@ -373,7 +373,7 @@ def samples(tmp_path):
     write_samples(tmp_path / "videos" / "samples")
     index = tempme_jax.VideoIndex(tmp_path / "videos" / "samples", model="tiny-tempme")
     index.add(tmp_path / "videos" / "samples", quiet=True)
-    with serving(application(index)) as port:
+    with serving(create_application(index)) as port:
         yield f"http://127.0.0.1:{port}"
 
 

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from tempme_jax.search.errors import VideoIndexError
-from tempme_jax.search.store.locking import locked
-from tempme_jax.search.store.rows import window_id
+from tempme_jax.search.store.locking import lock_index
+from tempme_jax.search.store.rows import make_window_id
 from tempme_jax.search.store.store import FORMAT, FileRow, Store, WindowRow
 
 HEADER = {"model": {"weights": "abc"}, "sampling": {"fps": 0.1}}
@@ -36,7 +36,9 @@ def windows(content, count=3):
     """The windows of a content; the same each time."""
     vectors = unit(int(content, 16), count, DIMENSIONS)
     return [
-        WindowRow(window_id(content, i), content, i / 3, i / 3 + 1, vectors[i], b"\xff\xd8%d" % i)
+        WindowRow(
+            make_window_id(content, i), content, i / 3, i / 3 + 1, vectors[i], b"\xff\xd8%d" % i
+        )
         for i in range(count)
     ]
 
@@ -44,6 +46,12 @@ def windows(content, count=3):
 def file(key, content, count=3, **changes):
     row = FileRow(key, "/videos", PATH, 10**10, 1_700_000_000_123_456_789, content, 1.7, count)
     return row._replace(**changes)
+
+
+def count_unindexed(store):
+    statistics = store._windows.index_stats("vector_idx")
+    assert statistics
+    return statistics.num_unindexed_rows
 
 
 def same(one, other):
@@ -66,24 +74,24 @@ def test_round_trip(store):
     texts, vectors = again.unrelated
     assert texts == ["a", "b"]
     np.testing.assert_array_equal(vectors, unit(0, 2, DIMENSIONS))
-    rows = again.files()
+    rows = again.read_files()
     assert rows == [file("0a", "cc"), failed._replace(reason="no ? video"), file("0c", "ab12")]
     assert type(rows[0].path) is bytes
-    assert again.contents() == {"ab12": (3, 2 / 3 + 1), "cc": (3, 2 / 3 + 1)}
+    assert again.read_contents() == {"ab12": (3, 2 / 3 + 1), "cc": (3, 2 / 3 + 1)}
     for row in windows("cc") + windows("ab12"):
-        assert same(again.window(row.id), row)
-        assert again.thumbnail(row.id) == row.thumbnail
-    assert again.window("cc-00003") is None
-    assert again.thumbnail("dd-00000") is None
-    assert again.count() == 6
+        assert same(again.read_window(row.id), row)
+        assert again.read_thumbnail(row.id) == row.thumbnail
+    assert again.read_window("cc-00003") is None
+    assert again.read_thumbnail("dd-00000") is None
+    assert again.count_windows() == 6
 
 
 def test_an_empty_index(store):
-    assert (store.files(), store.contents(), store.count()) == ([], {}, 0)
-    vectors = store.vectors()
+    assert (store.read_files(), store.read_contents(), store.count_windows()) == ([], {}, 0)
+    vectors = store.read_vectors()
     assert (vectors.ids, vectors.names) == ([], [])
     assert vectors.matrix.shape == (0, DIMENSIONS)
-    assert store.nearest(unit(1, DIMENSIONS), 5) == []
+    assert store.find_nearest(unit(1, DIMENSIONS), 5) == []
     assert list(store.scan()) == []
     store.commit([], [])
     store.tidy()
@@ -98,14 +106,16 @@ def test_vectors_are_in_the_same_order_however_they_were_stored(tmp_path):
     other.commit(windows("0f"), [])
     other.commit(windows("ab"), [])
     for store in (one, other):
-        found = store.vectors()
+        found = store.read_vectors()
         rows = [row for content in ("0f", "ab", "ab1", "cc") for row in windows(content)]
         assert found.ids == [row.id for row in rows]
         assert found.names == ["0f", "ab", "ab1", "cc"]
         assert found.contents.tolist() == [0, 0, 0, 1, 1, 1, 2, 2, 2, 3, 3, 3]
         np.testing.assert_array_equal(found.matrix, [row.vector for row in rows])
-        np.testing.assert_array_equal(found.starts, np.float32([row.start for row in rows]))
-        np.testing.assert_array_equal(found.ends, np.float32([row.end for row in rows]))
+        np.testing.assert_array_equal(
+            found.starts, np.array([row.start for row in rows], np.float32)
+        )
+        np.testing.assert_array_equal(found.ends, np.array([row.end for row in rows], np.float32))
         assert found.matrix.dtype == found.starts.dtype == np.float32
         assert found.contents.dtype == np.int32
 
@@ -113,18 +123,18 @@ def test_vectors_are_in_the_same_order_however_they_were_stored(tmp_path):
 def test_files_are_replaced_and_removed(store):
     store.commit(windows("ab"), [file("01", "ab"), file("02", "ab")])
     store.commit([], [file("02", "", 0, reason="gone"), file("03", "ab")])
-    assert [(row.id, row.reason) for row in store.files()] == [
+    assert [(row.id, row.reason) for row in store.read_files()] == [
         ("01", ""),
         ("02", "gone"),
         ("03", ""),
     ]
     store.remove_files(["01", "ff"])
-    assert [row.id for row in store.files()] == ["02", "03"]
+    assert [row.id for row in store.read_files()] == ["02", "03"]
     store.commit(windows("cc"), [])
     store.remove_contents(["ab"])
-    assert list(store.contents()) == ["cc"]
+    assert list(store.read_contents()) == ["cc"]
     store.remove_contents([])
-    assert store.count() == 3
+    assert store.count_windows() == 3
 
 
 def test_scan_finds_what_is_not_what_was_stored(store):
@@ -140,13 +150,13 @@ def test_scan_finds_what_is_not_what_was_stored(store):
 def test_what_is_no_id_is_refused(store):
     for bad in ("", "x' OR 'a' = 'a", "ab-", "AB", "ab\n"):
         for call in (
-            lambda bad=bad: store.thumbnail(bad),
-            lambda bad=bad: store.window(bad),
+            lambda bad=bad: store.read_thumbnail(bad),
+            lambda bad=bad: store.read_window(bad),
             lambda bad=bad: store.remove_files(["ab", bad]),
             lambda bad=bad: store.remove_contents([bad]),
-            lambda bad=bad: store.nearest(unit(1, DIMENSIONS), 1, [bad]),
+            lambda bad=bad: store.find_nearest(unit(1, DIMENSIONS), 1, [bad]),
         ):
-            with pytest.raises(ValueError, match="is no id: ids are hexadecimal digits"):
+            with pytest.raises(ValueError, match="is not an id: ids are hexadecimal digits"):
                 call()
 
 
@@ -154,7 +164,7 @@ def test_a_vector_of_another_length_is_refused(store):
     row = windows("ab")[0]._replace(vector=unit(0, 9))
     with pytest.raises(ValueError, match=r"ab-00000 has shape \(9,\); .* have 8 values"):
         store.commit([row], [file("01", "ab")])
-    assert store.files() == []
+    assert store.read_files() == []
 
 
 def test_where_there_is_no_index(tmp_path):
@@ -172,9 +182,9 @@ def test_where_there_is_no_index(tmp_path):
 
 def test_an_index_is_not_made_twice(store):
     store.commit(windows("ab"), [file("01", "ab")])
-    with pytest.raises(VideoIndexError, match="holds an index already; leave it, or .* --rebuild"):
+    with pytest.raises(VideoIndexError, match="holds an index already; use it, or .* --rebuild"):
         create(store.uri)
-    assert Store.open(store.uri).files() == store.files()
+    assert Store.open(store.uri).read_files() == store.read_files()
 
 
 @pytest.mark.parametrize("gone", ["header.lance", "header.lance/_versions"])
@@ -184,8 +194,8 @@ def test_a_creation_that_was_ended_is_no_index(store, gone):
     assert not Store.exists(store.uri)
     with pytest.raises(VideoIndexError, match="holds no index"):
         Store.open(store.uri)
-    assert create(store.uri).files() == []
-    assert Store.open(store.uri).count() == 0
+    assert create(store.uri).read_files() == []
+    assert Store.open(store.uri).count_windows() == 0
 
 
 def test_a_newer_format(tmp_path, monkeypatch):
@@ -210,18 +220,22 @@ def test_damaged_tables(store, table, part):
     store.commit(windows("ab"), [file("01", "ab")])
     for path in Path(store.uri).glob(f"{table}.lance/{part}/*"):
         os.truncate(path, path.stat().st_size // 2)
-    with pytest.raises(VideoIndexError, match=r"cannot be read: .*; .*FOLDER --rebuild` makes"):
+    with pytest.raises(VideoIndexError, match=r"cannot be read: .*; .*FOLDER --rebuild`"):
         again = Store.open(store.uri)
-        again.files()
-        again.vectors()
+        again.read_files()
+        again.read_vectors()
     if (table, part) == ("windows", "data"):
         again = Store.open(store.uri)
-        for read in (again.contents, lambda: list(again.scan()), lambda: again.thumbnail("ab")):
+        for read in (
+            again.read_contents,
+            lambda: list(again.scan()),
+            lambda: again.read_thumbnail("ab"),
+        ):
             with pytest.raises(VideoIndexError, match="cannot be read: .*; if it is damaged"):
                 read()
     assert Store.exists(store.uri)
     Store.remove(store.uri)
-    assert create(store.uri).contents() == {}
+    assert create(store.uri).read_contents() == {}
 
 
 def test_tables_that_are_gone(store):
@@ -235,7 +249,7 @@ def test_a_file_that_is_gone(store):
     store.commit(windows("ab"), [])
     next(Path(store.uri).glob("windows.lance/data/*")).unlink()
     with pytest.raises(VideoIndexError, match="cannot be read: Not found"):
-        Store.open(store.uri).vectors()
+        Store.open(store.uri).read_vectors()
 
 
 @pytest.fixture
@@ -252,7 +266,9 @@ def test_a_folder_that_may_not_be_read(store, request):
     for path in Path(store.uri).glob("header.lance/**/*"):
         path.chmod(0)
     request.getfixturevalue("nobody")
-    with pytest.raises(VideoIndexError, match="(?i)cannot be read: .*permission denied.*; look at"):
+    with pytest.raises(
+        VideoIndexError, match="(?i)cannot be read: .*permission denied.*; check who"
+    ):
         Store.open(store.uri)
 
 
@@ -272,10 +288,10 @@ def test_a_full_disk(store, monkeypatch, table):
     with pytest.raises(VideoIndexError, match=full):
         store.commit(windows("cc"), [file("02", "cc")])
     monkeypatch.undo()
-    assert [row.id for row in Store.open(store.uri).files()] == ["01"]
+    assert [row.id for row in Store.open(store.uri).read_files()] == ["01"]
     store.remove_contents(["cc"])
     store.commit(windows("cc"), [file("02", "cc")])
-    assert list(store.contents()) == ["ab", "cc"]
+    assert list(store.read_contents()) == ["ab", "cc"]
 
 
 def test_others_see_what_is_written(store):
@@ -283,14 +299,14 @@ def test_others_see_what_is_written(store):
     seen = other.version
     assert other.version == seen
     store.commit(windows("ab"), [file("01", "ab")])
-    assert other.files() == []
+    assert other.read_files() == []
     other.refresh()
-    assert other.files() == store.files()
+    assert other.read_files() == store.read_files()
     assert other.version != seen
     seen = store.version
     other.commit([], [file("02", "ab")])
     assert store.version != seen
-    assert len(store.files()) == 2
+    assert len(store.read_files()) == 2
     seen = store.version
     other.remove_contents(["ab"])
     assert store.version != seen
@@ -306,28 +322,28 @@ def test_an_index_that_was_made_anew_in_its_place(store):
     anew.commit([row], [file("02", "cc", 1)])
     assert store.version != seen
     assert store.header == {"other": True, "format": FORMAT}
-    assert store.vectors().ids == [row.id]
+    assert store.read_vectors().ids == [row.id]
     store.commit([row._replace(id="cc-00001")], [])
-    assert store.count() == 2
+    assert store.count_windows() == 2
 
 
 def test_nearest_without_an_index(store):
     store.commit(windows("ab", 20) + windows("cc", 20), [])
     query = unit(5, DIMENSIONS)
-    vectors = store.vectors()
+    vectors = store.read_vectors()
     scores = vectors.matrix @ query
     order = np.argsort(-scores)
-    found = store.nearest(query, 7)
+    found = store.find_nearest(query, 7)
     assert [near.id for near in found] == [vectors.ids[i] for i in order[:7]]
     np.testing.assert_allclose([near.score for near in found], scores[order[:7]], atol=1e-5)
-    only = store.nearest(query, 5, ["cc"])
+    only = store.find_nearest(query, 5, ["cc"])
     assert [near.id for near in only] == [vectors.ids[i] for i in order if i >= 20][:5]
-    assert only[0][1:4] == ("cc", *store.window(only[0].id)[2:4])
-    assert store.nearest(query, 5, []) == []
-    assert len(store.nearest(query, 50, ["cc", "dd"])) == 20
-    assert store.nearest_many(np.stack([-query, query]), 7)[1] == found
-    assert store.nearest_many(query[None], 7) == [found]
-    assert store.nearest_many(np.zeros((0, DIMENSIONS)), 7) == []
+    assert only[0][1:4] == ("cc", *store.read_window(only[0].id)[2:4])
+    assert store.find_nearest(query, 5, []) == []
+    assert len(store.find_nearest(query, 50, ["cc", "dd"])) == 20
+    assert store.find_nearest_many(np.stack([-query, query]), 7)[1] == found
+    assert store.find_nearest_many(query[None], 7) == [found]
+    assert store.find_nearest_many(np.zeros((0, DIMENSIONS)), 7) == []
 
 
 def test_index_above_the_limit(tmp_path):
@@ -335,35 +351,35 @@ def test_index_above_the_limit(tmp_path):
     centres = unit(1, 40, 32)
     matrix = np.repeat(centres, 50, 0) + 0.3 * unit(2, 2000, 32)
     matrix /= np.linalg.norm(matrix, axis=1, keepdims=True)
-    ids = [window_id(f"{i // 50:02x}", i % 50) for i in range(2000)]
+    ids = [make_window_id(f"{i // 50:02x}", i % 50) for i in range(2000)]
     store.commit([WindowRow(i, i[:2], 0, 1, v, b"") for i, v in zip(ids, matrix, strict=True)], [])
     assert store.is_large
     store.tidy()
-    assert store._windows.list_indices()[0].index_type == "IvfSq"
+    assert [index.index_type for index in store._windows.list_indices()] == ["IvfSq"]
     queries = unit(3, 20, 32)
     true = [{ids[i] for i in np.argsort(-row)[:10]} for row in queries @ matrix.T]
-    found = [store.nearest(query, 10) for query in queries]
-    for result in (found, store.nearest_many(queries, 10)):
+    found = [store.find_nearest(query, 10) for query in queries]
+    for result in (found, store.find_nearest_many(queries, 10)):
         hits = [
             len(want & {near.id for near in got}) for want, got in zip(true, result, strict=True)
         ]
         assert sum(hits) >= 0.98 * 200
     allowed = [f"{i:02x}" for i in range(5)]
-    assert {near.content for near in store.nearest(queries[0], 30, allowed)} <= set(allowed)
+    assert {near.content for near in store.find_nearest(queries[0], 30, allowed)} <= set(allowed)
     # Of these there are too many for a condition in SQL.
     many = allowed + [f"{i:08x}" for i in range(5000)]
-    assert len(store.nearest(queries[0], 250, many)) == 250
+    assert len(store.find_nearest(queries[0], 250, many)) == 250
     fresh = WindowRow("ffff-00000", "ffff", 0, 1, queries[0], b"")
     store.commit([fresh], [])
-    best = store.nearest(queries[0], 1)[0]
+    best = store.find_nearest(queries[0], 1)[0]
     assert (best.id, best.score) == (fresh.id, pytest.approx(1, abs=1e-5))
     store.tidy()
-    assert store._windows.index_stats("vector_idx").num_unindexed_rows == 1
+    assert count_unindexed(store) == 1
     more = [fresh._replace(id=f"eeee-{i:05d}", content="eeee") for i in range(600)]
     store.commit(more, [])
     store.tidy()
-    assert store._windows.index_stats("vector_idx").num_unindexed_rows == 0
-    assert len(store.nearest(queries[0], 700)) == 700
+    assert count_unindexed(store) == 0
+    assert len(store.find_nearest(queries[0], 700)) == 700
 
 
 def test_tidy_keeps_what_others_read(store):
@@ -372,8 +388,8 @@ def test_tidy_keeps_what_others_read(store):
     other = Store.open(store.uri)
     before = len(list(Path(store.uri).glob("windows.lance/data/*")))
     store.tidy()
-    assert other.count() == len(other.vectors().ids) == 75
-    assert store.vectors().ids == other.vectors().ids
+    assert other.count_windows() == len(other.read_vectors().ids) == 75
+    assert store.read_vectors().ids == other.read_vectors().ids
     after = len(list(Path(store.uri).glob("windows.lance/data/*")))
     assert after == before + 1
     store.commit(windows("ff"), [])
@@ -399,7 +415,7 @@ def test_writing_gives_way_to_others_and_is_tried_again(store, monkeypatch):
     monkeypatch.setattr(store._windows, "optimize", never)
     store.commit(windows("ab"), [file("01", "ab")])
     store.tidy()
-    assert store.contents()["ab"].windows == 3
+    assert store.read_contents()["ab"].windows == 3
     monkeypatch.setattr(store._windows, "add", lambda _: never())
     monkeypatch.setattr("tempme_jax.search.store.failures.ATTEMPTS", 2)
     with pytest.raises(VideoIndexError, match="commit conflict .*; what was stored before is"):
@@ -416,38 +432,44 @@ def test_one_run_at_a_time(tmp_path):
     folder = tmp_path / "not" / "there"
     code = f"""
         import sys
-        from tempme_jax.search.store.locking import locked
+        from tempme_jax.search.store.locking import lock_index
         for shard in (None, (0, 2)):
-            with locked({str(folder)!r}, shard):
+            with lock_index({str(folder)!r}, shard):
                 print("held", flush=True)
                 sys.stdin.readline()
     """
     with start(code, stdin=subprocess.PIPE) as child:
+        assert child.stdin and child.stdout
         assert child.stdout.readline() == "held\n"
         for shard in (None, (0, 2), (1, 2)):
             held = f"{folder} is being written by process {child.pid} on .*; wait until"
-            with pytest.raises(VideoIndexError, match=held), locked(folder, shard):
+            with pytest.raises(VideoIndexError, match=held), lock_index(folder, shard):
                 pass
         child.stdin.write("go on\n")
         child.stdin.flush()
         assert child.stdout.readline() == "held\n"
         for shard in (None, (0, 2), (0, 3), (1, 3)):
-            with pytest.raises(VideoIndexError, match=held), locked(folder, shard):
+            with pytest.raises(VideoIndexError, match=held), lock_index(folder, shard):
                 pass
-        with locked(folder, (1, 2)):
+        with pytest.raises(VideoIndexError, match="another number of shards than 3"):
+            lock_index(folder, (0, 3)).__enter__()
+        with lock_index(folder, (1, 2)):
             pass
         child.send_signal(signal.SIGKILL)
-    with locked(folder, None), pytest.raises(VideoIndexError, match=f"process {os.getpid()} on"):
-        with locked(folder, None):
+    with (
+        lock_index(folder, None),
+        pytest.raises(VideoIndexError, match=f"process {os.getpid()} on"),
+    ):
+        with lock_index(folder, None):
             pass
 
 
 def test_where_nothing_can_be_locked(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(VideoIndexError, match=r"cannot be locked \(Not a directory\); an index"):
-        with locked(tmp_path / "file" / "index", None):
+        with lock_index(tmp_path / "file" / "index", None):
             pass
-    with locked("s3://bucket/index", None), locked("s3://bucket/index", None):
+    with lock_index("s3://bucket/index", None), lock_index("s3://bucket/index", None):
         pass
 
 
@@ -469,17 +491,18 @@ def test_processes_that_are_killed_while_they_write(store):
     children = [start(code, key) for key in ("a", "b")]
     acknowledged = set()
     for child in children:
-        assert child.stdout.readline() == "begins\n"
+        assert child.stdout and child.stdout.readline() == "begins\n"
     for child in children:
         time.sleep(0.2)
         child.kill()
     for child in children:
+        assert child.stdout
         acknowledged |= set(child.stdout.read().split())
         child.wait()
         child.stdout.close()
     assert acknowledged
     store.refresh()
-    files, contents = store.files(), store.contents()
+    files, contents = store.read_files(), store.read_contents()
     assert acknowledged <= {row.id for row in files}
     assert len(files) <= len(acknowledged) + len(children)
     assert all(contents[row.content].windows == row.windows == 9 for row in files)

@@ -1,0 +1,100 @@
+"""The transformer block, written once for every tower, backbone and method.
+
+What a method changes is asked of two values at named sites: an adapter (what is learned) and a
+reducer (what happens to the tokens).
+"""
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+from jaxtyping import Array, Float
+
+from tempme_jax.adapters.base import Adapter, Site
+from tempme_jax.networks.architecture import ACTIVATIONS
+from tempme_jax.networks.attention import Attention
+from tempme_jax.networks.layers import make_layer_norm
+from tempme_jax.networks.tokens import Stage, Tokens
+from tempme_jax.reducers.base import Reducer
+
+
+class Mlp(nn.Module):
+    """Two linear layers; the hidden one is four times as wide as the tokens."""
+
+    adapter: Adapter
+    activation: str
+    dtype: Any = None
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "b t n d"]) -> Float[Array, "b t n d"]:
+        """Transform each token by itself."""
+        d = x.shape[-1]
+        x = ACTIVATIONS[self.activation](self.adapter.linear(4 * d, "fc", self.dtype)(x))
+        return self.adapter.linear(d, "proj", self.dtype)(x)
+
+
+class Block(nn.Module):
+    """One residual block; the adapter and the reducer act at its named sites.
+
+    Attributes:
+        tower: "video" or "text".
+        layer: number of the block, from 0.
+        heads: heads of the attention.
+        activation: of the MLP, a name of `ACTIVATIONS`.
+        causal: whether a token sees only itself and those before it.
+        dtype: dtype of the activations; None = that of the parameters.
+    """
+
+    tower: str
+    layer: int
+    heads: int
+    activation: str
+    adapter: Adapter
+    reducer: Reducer = Reducer()
+    causal: bool = False
+    dtype: Any = None
+
+    @nn.compact
+    def __call__(
+        self, tokens: Tokens, stage: Stage, context: jax.Array | None = None, shared: Any = None
+    ) -> Tokens:
+        """Return the tokens that leave the block.
+
+        Args:
+            tokens: the tokens that enter it.
+            stage: how many clips and tokens it works on; see `make_schedule`.
+            context: learned tokens of each clip [b or 1, t or 1, m, d], which are only seen.
+            shared: the arrays that the adapter shares between the towers.
+        """
+        adapter, reducer, layer = self.adapter, self.reducer, self.layer
+        site = Site(self.tower, layer, self.dtype)
+        ln_1, ln_2 = make_layer_norm("ln_1", self.dtype), make_layer_norm("ln_2", self.dtype)
+        attention = Attention(self.heads, adapter, self.causal, self.dtype, name="attn")
+        mlp = Mlp(adapter, self.activation, self.dtype, name="mlp")
+
+        def attend_across(x, size):
+            y, _, evidence = attention(ln_1(x), size, role="temporal")
+            return y, evidence
+
+        tokens = reducer.before_attention(layer, stage)(tokens, attend_across)
+
+        context, summary = (None if a is None else ln_1(a) for a in (context, tokens.summary))
+        proportional = reducer.is_proportional(layer)
+        y, summary, evidence = attention(
+            ln_1(tokens.x), tokens.size, context, summary, proportional=proportional
+        )
+        y = adapter.branch("attn", site)(y, tokens, shared)
+        tokens = tokens.add(y, summary)
+
+        tokens = reducer.after_attention(layer, stage)(tokens, evidence)
+
+        y = adapter.branch("mlp", site)(mlp(ln_2(tokens.x)), tokens, shared)
+        summary = tokens.summary
+        tokens = tokens.add(y, None if summary is None else mlp(ln_2(summary[:, None]))[:, 0])
+
+        return reducer.after_block(layer, stage)(tokens, evidence)
+
+
+def choose_block_type(*, remat: bool) -> type[Block]:
+    """Return `Block`, or one that computes its activations again in the backward pass."""
+    return nn.remat(Block, static_argnums=(2,)) if remat else Block
