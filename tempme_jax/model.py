@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import flax.traverse_util
@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 
-from tempme_jax import inputs
+from tempme_jax import encoding, inputs
 from tempme_jax.adapters.base import Adapter, Path
 from tempme_jax.losses import compute_similarity
 from tempme_jax.networks.architecture import Architecture
@@ -22,16 +22,9 @@ from tempme_jax.parameters import find_shapes, flatten, split
 from tempme_jax.reducers.base import Reducer
 from tempme_jax.reducers.schedule import make_schedule
 from tempme_jax.text.bpe import Tokenizer
-from tempme_jax.vectors import normalize
 from tempme_jax.video.frames import read_frames
 from tempme_jax.weights.files import save_weights
 from tempme_jax.weights.layouts import check_params
-
-# Rows that go through the network at once; the last ones are filled up to a power of two, so few
-# sizes are compiled. On a CPU, more videos only overflow its caches.
-VIDEO_BATCH = {"cpu": 2}
-VIDEO_BATCH_ELSEWHERE = 16
-TEXT_BATCH = 64
 
 
 class Drawn(NamedTuple):
@@ -126,15 +119,15 @@ class Model:
         >>> model.embed_video(np.zeros((2, 20, 90, 160, 3), np.uint8)).shape
         (2, 64)
         """
-        size = choose_video_batch()
+        size = encoding.choose_video_batch()
         if isinstance(videos, np.ndarray | jax.Array):
             frames = np.asarray(videos)
             fitted = inputs.fit_frames(frames, self.num_frames, self.arch.image_size)
-            return self._encode(encode_frames, split_rows(size, *fitted))
+            return self._encode(encoding.encode_frames, encoding.split_rows(size, *fitted))
         paths = inputs.list_paths(videos)
         # Read while they are encoded, since the frames of all might not fit into memory.
         batches = (self._read_videos(paths[i : i + size]) for i in range(0, len(paths), size))
-        return self._encode(encode_frames, batches)
+        return self._encode(encoding.encode_frames, batches)
 
     def embed_pixels(
         self,
@@ -157,7 +150,10 @@ class Model:
         pixels, frame_mask = inputs.check_pixels(
             pixels, frame_mask, self.num_frames, self.arch.image_size
         )
-        return self._encode(encode_pixels, split_rows(choose_video_batch(), pixels, frame_mask))
+        return self._encode(
+            encoding.encode_pixels,
+            encoding.split_rows(encoding.choose_video_batch(), pixels, frame_mask),
+        )
 
     def embed_text(self, texts: str | Sequence[str]) -> Float[np.ndarray, "b e"]:
         """Embed a text or a list of texts.
@@ -197,7 +193,9 @@ class Model:
         (1, 64)
         """
         ids, mask = inputs.check_ids(ids, mask, self.arch.vocab_size, self.arch.context_length)
-        return self._encode(encode_tokens, split_rows(TEXT_BATCH, ids, mask))
+        return self._encode(
+            encoding.encode_tokens, encoding.split_rows(encoding.TEXT_BATCH, ids, mask)
+        )
 
     def similarity(
         self, text: Float[np.ndarray, "n e"], video: Float[np.ndarray, "m e"]
@@ -210,11 +208,6 @@ class Model:
 
         Returns:
             The cosine of every text and every video times the logit scale, float32 [n, m].
-
-        >>> import numpy as np, tempme_jax
-        >>> model = tempme_jax.load("tiny-tempme")
-        >>> model.similarity(np.ones((3, 4), np.float32), np.ones((2, 4), np.float32)).shape
-        (3, 2)
         """
         scale = self.params["logit_scale"]
         return np.asarray(compute_similarity(jnp.asarray(text), jnp.asarray(video), scale))
@@ -266,12 +259,9 @@ class Model:
         An adapter that cannot be added stays as it is.
         """
         adapter, params = self.adapter.fold(self.params)
-        return dataclasses.replace(
-            self,
-            network=self.network.copy(adapter=adapter),
-            params=params,
-            adapter_folded=self.adapter_folded or adapter is not self.adapter,
-        )
+        network, folded = self.network.copy(adapter=adapter), adapter is not self.adapter
+        folded = folded or self.adapter_folded
+        return dataclasses.replace(self, network=network, params=params, adapter_folded=folded)
 
     @functools.cached_property
     def tokenizer(self) -> Tokenizer:
@@ -306,34 +296,3 @@ class Model:
             filled = [np.pad(a, [(0, extra)] + [(0, 0)] * (a.ndim - 1)) for a in batch]
             vectors.append(np.asarray(encode(network, params, *filled))[:count])
         return np.concatenate(vectors)
-
-
-def choose_video_batch() -> int:
-    """Return how many videos go through the network at once on this device."""
-    return VIDEO_BATCH.get(jax.default_backend(), VIDEO_BATCH_ELSEWHERE)
-
-
-def split_rows(size: int, *arrays: np.ndarray) -> Iterator[tuple[np.ndarray, ...]]:
-    """Yield the rows of the arrays, at most `size` at once."""
-    for start in range(0, len(arrays[0]), size):
-        yield tuple(a[start : start + size] for a in arrays)
-
-
-@functools.partial(jax.jit, static_argnums=0)
-def encode_pixels(network: Clip, params: dict, pixels: jax.Array, mask: jax.Array) -> jax.Array:
-    """Return unit vectors [b, e] of normalised pixels."""
-    return normalize(network.apply(params, pixels, mask, method="encode_video")[0])
-
-
-@functools.partial(jax.jit, static_argnums=0)
-def encode_frames(network: Clip, params: dict, frames: jax.Array, mask: jax.Array) -> jax.Array:
-    """Return unit vectors [b, e] of uint8 frames, which are normalised on the device."""
-    return encode_pixels(network, params, inputs.normalize_frames(frames), mask)
-
-
-@functools.partial(jax.jit, static_argnums=0)
-def encode_tokens(network: Clip, params: dict, ids: jax.Array, mask: jax.Array) -> jax.Array:
-    """Return unit vectors [b, e] of token ids."""
-    vectors = network.apply(params, ids, mask, method="encode_text")
-    assert isinstance(vectors, jax.Array)
-    return normalize(vectors)

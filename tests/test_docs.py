@@ -1,4 +1,4 @@
-"""What the documents say is true: their code runs, their links lead somewhere."""
+"""The code in the documents runs, their links exist, and their costs are right."""
 
 import contextlib
 import io
@@ -17,7 +17,7 @@ PAGES = [*sorted(pathlib.Path("docs").rglob("*.md")), pathlib.Path("README.md")]
 
 
 def test_the_example_of_a_new_method_runs(monkeypatch):
-    """The page's code, as it stands there, prints what the page says that it prints."""
+    """The code of the page prints the output that the page gives."""
     monkeypatch.setattr("tempme_jax.methods.METHODS", dict(METHODS))
     page = pathlib.Path("docs/adding_a_method.md").read_text(encoding="utf-8")
     namespace, printed = {"__name__": "example"}, io.StringIO()
@@ -36,8 +36,8 @@ def test_links_lead_somewhere(page):
     assert missing == []
 
 
-def overview():
-    """The names, the GFLOPs and the tokens in each row of the overview of methods."""
+def read_overview():
+    """Return the names, GFLOPs and tokens of each row in the overview of methods."""
     page = pathlib.Path("docs/methods/README.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| (`.*?) \|.*\| ([\d.]+) \| (\d+) \| \[", page, re.MULTILINE)
     return [(re.findall(r"`([a-z-]+)`", names), float(g), int(t)) for names, g, t in rows]
@@ -45,12 +45,12 @@ def overview():
 
 def test_every_method_has_a_page():
     """The overview leads to a page for each row of METHODS."""
-    assert sorted(name for names, _, _ in overview() for name in names) == sorted(METHODS)
+    assert sorted(name for names, _, _ in read_overview() for name in names) == sorted(METHODS)
 
 
 def test_the_costs_in_the_overview_are_ours():
     arch = ARCHITECTURES["ViT-B/32"]
-    for names, gflops, tokens in overview():
+    for names, gflops, tokens in read_overview():
         for name in names:
             network = Clip(arch, *methods.build(name, arch, 12))
             counted = macs.count_macs(network, 12)[1] / 1e9

@@ -1,4 +1,4 @@
-"""What the guides say to type is known, and their Python runs."""
+"""What the guides and the reference say to type is known, and the guides' Python runs."""
 
 import shlex
 
@@ -9,7 +9,7 @@ from repository import ROOT
 from tempme_jax.datasets import moving_shapes
 from tempme_jax.training.flags import parse_flags
 
-GUIDES = sorted((ROOT / "docs" / "guides").glob("*.md"))
+GUIDES = [page for name in ("guides", "reference") for page in (ROOT / "docs" / name).glob("*.md")]
 COMMANDS = sorted({c for page in GUIDES for c in read_commands(page.read_text(encoding="utf-8"))})
 
 

@@ -75,7 +75,7 @@ def build(method, options=None):
     return Clip(TOY, *methods.build(method, TOY, FRAMES, options, max_words=WORDS))
 
 
-def random_inputs(batch=2):
+def make_random_inputs(batch=2):
     rng = np.random.default_rng(0)
     side = TOY.image_size
     pixels = jnp.asarray(rng.standard_normal((batch, FRAMES, side, side, 3), dtype=np.float32))
@@ -87,7 +87,7 @@ def random_inputs(batch=2):
 def test_shapes_follow_the_schedule(name):
     network = build(*FORMS.get(name, (name,)))
     steps = make_schedule(network.reducer, frames=FRAMES, tokens=1 + TOY.patches, depth=TOY.depth)
-    pixels, ids = random_inputs()
+    pixels, ids = make_random_inputs()
     (features, tokens), variables = jax.eval_shape(
         lambda: network.init_with_output(
             jax.random.key(0), pixels, trace=True, method="encode_video"
@@ -159,9 +159,7 @@ def test_plevu_and_tempme_through_config_save_and_load(tmp_path):
 def test_options_of_plevu_under_their_former_name(tmp_path):
     """Files of version 0.1 call the number of blocks over the frames `layers`."""
     given = {"count": 2, "temporal_layers": 1}
-    model = create(
-        TOY, method="plevu", num_frames=FRAMES, max_words=WORDS, method_options=given
-    )
+    model = create(TOY, method="plevu", num_frames=FRAMES, max_words=WORDS, method_options=given)
     model.save(tmp_path / "new.safetensors")
     with safetensors.safe_open(tmp_path / "new.safetensors", "numpy") as file:
         arrays, metadata = {name: file.get_tensor(name) for name in file.keys()}, file.metadata()
@@ -173,7 +171,7 @@ def test_options_of_plevu_under_their_former_name(tmp_path):
     assert longer.network.adapter == model.network.adapter
 
 
-def of_both_towers(network, trainable, frozen, pixels, ids):
+def compute_loss(network, trainable, frozen, pixels, ids):
     params = join(trainable, frozen)
     video, text = network.apply({"params": params}, pixels, None, ids, None)
     loss = compute_contrastive_loss(compute_similarity(text, video, params["logit_scale"] / 10))
@@ -208,7 +206,9 @@ def test_one_training_step(name):
     """The loss is finite, and a gradient reaches what trains: all of it, and nothing else."""
     network = build(name)
     trainable, frozen = split(network, make_random_tree(network, FRAMES))
-    step = jax.jit(jax.value_and_grad(lambda t, f: of_both_towers(network, t, f, *random_inputs())))
+    step = jax.jit(
+        jax.value_and_grad(lambda t, f: compute_loss(network, t, f, *make_random_inputs()))
+    )
     loss, slopes = step(trainable, frozen)
     moved = jax.tree.map(lambda p, g: p - 1e-3 * g, trainable, slopes)
     assert np.isfinite(loss)
@@ -264,7 +264,7 @@ def test_a_fresh_adapter_is_the_backbone(name):
         network, FRAMES, find_shapes(network, FRAMES).keys() - list_pretrained_paths(TOY), seed=1
     )
     params = flax.traverse_util.unflatten_dict(flax.traverse_util.flatten_dict(backbone) | fresh)
-    pixels, ids = random_inputs()
+    pixels, ids = make_random_inputs()
     ours = jax.jit(network.apply)({"params": params}, pixels, None, ids, None)
     theirs = jax.jit(plain.apply)({"params": backbone}, pixels, None, ids, None)
     chex.assert_trees_all_close(ours, theirs, rtol=1e-5, atol=1e-6)
@@ -278,7 +278,7 @@ def test_folded_is_unfolded():
     assert (
         find_shapes(folded, FRAMES).keys() == flax.traverse_util.flatten_dict(folded_params).keys()
     )
-    pixels, ids = random_inputs()
+    pixels, ids = make_random_inputs()
     ours = jax.jit(folded.apply)({"params": folded_params}, pixels, None, ids, None)
     theirs = jax.jit(network.apply)({"params": params}, pixels, None, ids, None)
     chex.assert_trees_all_close(ours, theirs, rtol=1e-5, atol=1e-5)

@@ -12,8 +12,7 @@ import numpy as np
 import pytest
 
 import tempme_jax
-from tempme_jax import building
-from tempme_jax import model as model_module
+from tempme_jax import building, encoding
 from tempme_jax.compile_cache import use_persistent_cache
 from tempme_jax.video.frames import resize_and_crop
 
@@ -28,7 +27,7 @@ IDS = np.array([[49406, 320, 2368, 49407, 0, 0, 0, 0]])
 def four_videos_at_once():
     """So that a batch has a rest that is filled up."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(model_module, "VIDEO_BATCH", {"cpu": 4})
+        patch.setattr(encoding, "VIDEO_BATCH", {"cpu": 4})
         yield
 
 
@@ -303,11 +302,11 @@ def with_params_of(model, dtype):
 
 def test_a_second_model_is_not_traced_again(model, pixels):
     first = model.embed_pixels(pixels)
-    traced = model_module.encode_pixels._cache_size()
+    traced = encoding.encode_pixels._cache_size()
     second = with_params_of(model, "float32")
     assert second.network is not model.network
     np.testing.assert_array_equal(second.embed_pixels(pixels), first)
-    assert model_module.encode_pixels._cache_size() == traced
+    assert encoding.encode_pixels._cache_size() == traced
 
 
 def test_bfloat16_is_near(model, pixels):

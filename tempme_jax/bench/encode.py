@@ -12,8 +12,9 @@ import numpy as np
 
 from tempme_jax import costs
 from tempme_jax.building import create
+from tempme_jax.encoding import encode_pixels
 from tempme_jax.methods import split_method
-from tempme_jax.model import Model, encode_pixels
+from tempme_jax.model import Model
 
 # Sizes of the matrix product that speeds are compared with: the MLP of ViT-B on 24 frames.
 PRODUCT = (1200, 768, 3072)

@@ -7,7 +7,6 @@ import json
 import click
 
 from tempme_jax.commands.group import CONFIG, OVERRIDES, PASSED_ON, Group
-from tempme_jax.screen import make_progress_bar
 
 
 @click.group(cls=Group)
@@ -32,6 +31,7 @@ def bench_costs(tables, as_json):
     """
     from tempme_jax.bench import printing
     from tempme_jax.compare import paper
+    from tempme_jax.screen import make_progress_bar
 
     rows = paper.select_rows(tables)
     with make_progress_bar(rows, "Counting", unit="rows") as bar:
@@ -82,9 +82,9 @@ def bench_runs(workdirs, batch, rounds, out):
     The models take turns, and are compared with the first of WORKDIRS.
     """
     from tempme_jax.bench import encode, printing
+    from tempme_jax.encoding import choose_video_batch
     from tempme_jax.files import write_text
     from tempme_jax.loading import load
-    from tempme_jax.model import choose_video_batch
 
     batch = batch or choose_video_batch()
     speeds = encode.measure_models(
@@ -127,7 +127,7 @@ def bench_encode(methods, backbone, frames, batch, rounds, dtype, as_json):
     The methods have random weights, take turns, and are compared with the first of them.
     """
     from tempme_jax.bench import encode, printing
-    from tempme_jax.model import choose_video_batch
+    from tempme_jax.encoding import choose_video_batch
 
     batch = batch or choose_video_batch()
     speeds = encode.measure_encoding(
@@ -220,6 +220,7 @@ def bench_index(folder, videos, model, method, workers, as_json):
     import tempfile
 
     from tempme_jax.bench import index, printing
+    from tempme_jax.screen import make_progress_bar
 
     with contextlib.ExitStack() as stack:
         if not folder:

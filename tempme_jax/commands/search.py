@@ -243,7 +243,7 @@ def search(text, place, k, folder, image, clip, start, end, model, as_json):
     if as_json:
         click.echo(json.dumps(printing.convert_to_json(results), indent=1))
     else:
-        printing.print_results(results)
+        printing.print_results(results, kind="text" if text is not None else "video")
 
 
 @click.command()

@@ -250,7 +250,7 @@ def hash_name(name: str) -> str:
 
 
 class VideoFiles:
-    """The files below a folder, without hidden folders; links are followed, as users link videos."""
+    """The files below a folder, without hidden folders; links are followed."""
 
     def __init__(self, folder: pathlib.Path):
         """Walk the folder; an AnnotationError says if it cannot be read."""

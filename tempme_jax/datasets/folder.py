@@ -50,7 +50,7 @@ class Folder(VideoText):
             if where == split
         ]
         if not videos:
-            advice = "fill in the field split of every row, so that each split has videos"
+            advice = "fill in the field split in every row, and give each split some videos"
             raise make_error(file, f"none of {len(rows)} videos is in split {split!r}", "", advice)
         return videos
 

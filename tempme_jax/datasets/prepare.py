@@ -63,8 +63,7 @@ def prepare(
         workers: number of child processes that decode; None for one per CPU.
         missing: "error", or "skip" to continue without the videos that were not found.
         max_bad: largest share of a split's listed videos that may be undecodable.
-        seconds_per_video: longest time to decode one video; above it the video is bad.
-        memory_per_worker: most bytes to decode one video; above it the video is bad.
+        seconds_per_video, memory_per_worker: time and bytes above which a video is bad.
         videos_per_shard: number of videos in one file.
         quiet: whether the progress bar is hidden.
         report: called after each video with the numbers of videos done, bad, and in total.
@@ -73,12 +72,10 @@ def prepare(
     require_one_of(missing, ("error", "skip"), "value of missing")
     if builder.is_prepared() and not builder.root.exists():  # only prepared files were copied here
         return _read_report(builder)
-    splits = {split: builder.list_videos(split) for split in builder.SPLITS}
-    _check_listed(splits)
+    splits = _list_splits(builder)
     if builder.is_prepared():
         return _check_unchanged(builder, splits)
-    if missing == "error":
-        _check_found(builder, splits)
+    _check_found(builder, splits, missing)
     shards = make_shards(builder, splits, videos_per_shard)
     limits = {"seconds": seconds_per_video, "memory": memory_per_worker}
     decode_all = functools.partial(decoding.decode_all, workers=workers, decode=decode, **limits)
@@ -112,7 +109,9 @@ def _read_report(builder: VideoSet) -> Report:
     return json.loads((Path(builder.data_dir) / REPORT).read_text())
 
 
-def _check_listed(splits: dict[str, list[Video]]) -> None:
+def _list_splits(builder: VideoSet) -> dict[str, list[Video]]:
+    """List the videos of each split, each of which must have some, and none twice."""
+    splits = {split: builder.list_videos(split) for split in builder.SPLITS}
     for split, videos in splits.items():
         if not videos:
             raise PreparationError(
@@ -125,17 +124,18 @@ def _check_listed(splits: dict[str, list[Video]]) -> None:
                 f"the annotations list the video {video_id!r} {times} times for the split "
                 f"{split!r}; join its captions, or give each its own id"
             )
+    return splits
 
 
-def _check_found(builder: VideoSet, splits: dict[str, list[Video]]) -> None:
+def _check_found(builder: VideoSet, splits: dict[str, list[Video]], missing: str) -> None:
     listed = [video for videos in splits.values() for video in videos]
-    missing = [video for video in listed if video.file is None]
-    if missing:
-        names = ", ".join(f"{video.id} ({video.looked_for})" for video in missing[:3])
+    lost = [video for video in listed if video.file is None]
+    if lost and missing == "error":
+        names = ", ".join(f"{video.id} ({video.looked_for})" for video in lost[:3])
         raise PreparationError(
-            f"{len(missing)} of {len(listed)} videos of {builder.name} are not under "
-            f"{builder.root}: {names}{', ...' if len(missing) > 3 else ''}. Run `tempme data "
-            f'doctor {builder.name}` to see all, or pass missing="skip" to go on without them'
+            f"{len(lost)} of {len(listed)} videos of {builder.name} are not under "
+            f"{builder.root}: {names}{', ...' if len(lost) > 3 else ''}. Run `tempme data "
+            f'doctor {builder.name}` to see all, or pass missing="skip" to continue without them'
         )
 
 
@@ -151,8 +151,8 @@ def _check_unchanged(builder: VideoSet, splits: dict[str, list[Video]]) -> Repor
         if change:
             raise PreparationError(
                 f"{builder.data_dir} was prepared before the split {split!r} changed "
-                f"({change}). Delete that folder to prepare the set anew, or choose another one for prepared data, "
-                "or undo the change"
+                f"({change}). Delete that folder to prepare the set anew, or choose another one "
+                "for prepared data, or undo the change"
             )
     return report
 

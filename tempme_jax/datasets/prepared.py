@@ -117,9 +117,10 @@ class Prepared:
 
     @functools.cached_property
     def _sources(self) -> list[Sequence[dict[str, Any]]]:
-        # TFDS imports the function lazily, so its signature is unknown.
-        builder = tfds.builder_from_directory(self.folder)  # pyright: ignore[reportCallIssue]
-        return [builder.as_data_source(split) for split in self.splits]
+        builder = tfds.builder_from_directory(self.folder)
+        # A decorator of TFDS hides the arguments.
+        read = builder.as_data_source
+        return [read(split) for split in self.splits]  # pyright: ignore[reportCallIssue]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -173,8 +174,8 @@ class RecordShard:
         features = builder.info.features
         assert features is not None
         specs = features.get_serialized_info()
-        assert isinstance(specs, dict)
-        serializer = ExampleSerializer(specs)
+        # A dict at run time, whatever the annotation of the method says.
+        serializer = ExampleSerializer(specs)  # pyright: ignore[reportArgumentType]
         self.side.unlink(missing_ok=True)
         records, bad = [], []
         with write_whole(self.path) as unfinished:
@@ -235,7 +236,9 @@ def lock_folder(folder: Path) -> Iterator[None]:
     try:
         lock.acquire()
     except filelock.Timeout:
-        owner = holder.read_text() if holder.exists() else "another process"
+        owner = "another process"
+        with contextlib.suppress(FileNotFoundError):
+            owner = holder.read_text()
         raise PreparationError(
             f"{folder} is being prepared by {owner}; wait until it is done, or end it"
         ) from None

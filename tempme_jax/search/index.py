@@ -77,7 +77,7 @@ class VideoIndex:
 
     @property
     def exists(self) -> bool:
-        """Whether the index has been created."""
+        """True once the index has been created."""
         return self._store is not None
 
     @property

@@ -54,7 +54,7 @@ class IndexRequest:
 
     @property
     def source(self) -> dict[str, Any]:
-        """Arguments of `load` that open the model; empty if a Model was passed."""
+        """The arguments of `load` that open the model; empty if a Model was passed."""
         if isinstance(self.model, Model):
             return {}
         given = {"method": self.method, "num_frames": self.num_frames}

@@ -33,7 +33,7 @@ def sample_frames(
     Args:
         sampling: "uniform": the middles of equal spans, or all frames if there are no more;
             "repeat": from the first to the last in equal steps, some of them repeatedly if there
-            are too few, as the published code does (docs/methods/tempme.md);
+            are too few, as the published code does (https://github.com/LunarShen/TempMe);
             "random_segment": a random frame of each of equal spans, or all.
         stored: how many frames there are.
         num_frames: how many frames are wanted.

@@ -8,8 +8,9 @@ import numpy as np
 from jax.sharding import Mesh
 
 from tempme_jax.datasets.prepared import Prepared
+from tempme_jax.encoding import TEXT_BATCH
 from tempme_jax.inputs import convert_to_pixels
-from tempme_jax.model import TEXT_BATCH, Model
+from tempme_jax.model import Model
 from tempme_jax.networks.clip import Clip
 from tempme_jax.training.batches import FrameReader, VideoRows, read_batches
 from tempme_jax.training.config import Config

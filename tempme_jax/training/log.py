@@ -8,9 +8,9 @@ import time
 from typing import Any
 
 import tensorboardX
-import tqdm
 
 from tempme_jax.files import write_text
+from tempme_jax.screen import make_progress_bar
 from tempme_jax.words import format_clock
 
 METRICS = "metrics.jsonl"
@@ -38,10 +38,7 @@ class Log:
             str(folder), purge_step=step + 1, write_to_disk=writes, flush_secs=10
         )
         # A bar on a terminal, lines elsewhere, such as in a file.
-        self.bar = tqdm.tqdm(
-            total=steps, initial=step, unit="step", disable=None if writes else True,
-            dynamic_ncols=True,
-        )  # fmt: skip
+        self.bar = make_progress_bar(total=steps, initial=step, unit="steps", quiet=not writes)
         self.steps = steps
         self.first_report: tuple[int, float] | None = None
 

@@ -76,7 +76,7 @@ def describe_protocol(result: dict[str, Any]) -> str:
     return "; ".join(parts)
 
 
-def print_found_rates(options: dict[str, Any]) -> None:
+def print_found_options(options: dict[str, Any]) -> None:
     """Print the options that a search found, as flags of a training that uses them."""
     if options:
         flags = " ".join(f"--config.model.options.{k}='{v}'" for k, v in options.items())

@@ -154,7 +154,7 @@ class Run:
         if is_main_process():
             results.write_results(self.folder / results.RESULTS, measured)
             printing.print_results([measured])
-            printing.print_found_rates(measured["found"])
+            printing.print_found_options(measured["found"])
         return measured
 
     def measure_costs(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Where the frames that stand for a video lie: in the middles of equal spans of time."""
+"""Positions of evenly spread frames: the middles of equal spans of time."""
 
 from fractions import Fraction
 

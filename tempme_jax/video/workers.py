@@ -113,8 +113,7 @@ def decode_all(
     only their own request fails. It is not a sandbox: the children run with all rights of the user.
 
     Args:
-        requests: each a `Request`, or another object that `decode` takes and that has a `file`.
-            The iterable is advanced as needed, in this thread.
+        requests: each a `Request`, or another object with a `file`; read lazily, in this thread.
         workers: number of processes; None for one per CPU. There are never more than requests.
         seconds: longest time for one request, or a function from the request to that time. A
             process that takes longer is killed.
@@ -122,8 +121,7 @@ def decode_all(
             Linux only.
         ahead: number of requests that are decoded, or queued for it, beyond the next one to be
             yielded; None for four per process.
-        decode: function that a process calls for each request; the process must be able to import
-            it.
+        decode: function that a process calls for each request, which it must be able to import.
 
     Yields:
         Each request, in the given order, and what `decode` returned for it, or the VideoError that

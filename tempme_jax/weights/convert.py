@@ -30,8 +30,7 @@ def convert_file(
     Args:
         source: a `.safetensors` file, or a file of PyTorch: `.pt`, `.pth`, `.bin` or any other.
         target: path of the new file, ending in .safetensors.
-        activation: activation of the MLPs, if the file and the config beside it do not say it or
-            say it wrongly.
+        activation: activation of the MLPs, in place of what the config beside the source says.
         layout: layout of the target; None = that of the source.
         overwrite: whether a file at `target` may be replaced.
 
@@ -41,8 +40,7 @@ def convert_file(
         ValueError: if the target does not end in .safetensors.
         WeightsError: if the arrays are not those of a CLIP, have no place in the layout, or if
             the config asks for what tempme_jax does not compute.
-        TorchFileError: if the file cannot be read; UnsafeFileError: if it asks for more than
-            tensors.
+        TorchFileError: if the file cannot be read, or asks for more than tensors.
     """
     source, target = pathlib.Path(source), pathlib.Path(target)
     if not source.is_file():

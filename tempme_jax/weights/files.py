@@ -203,10 +203,7 @@ def infer_architecture(
 ) -> Architecture:
     """Read the sizes from the shapes of CLIP's parameters.
 
-    Args:
-        params: float32 arrays by path.
-        heads, text_heads: numbers of heads; None = as many as are 64 wide.
-        activation: activation of the MLPs.
+    Heads are 64 wide unless their number is given.
 
     Raises:
         WeightsError: if the shapes are not those of a CLIP with a ViT on square images.

@@ -1,4 +1,4 @@
-"""DGL is its specification, written as loops over blocks, frames and heads; what it costs."""
+"""DGL against slow loops over blocks, frames and heads (docs/methods/dgl.md); its costs."""
 
 import functools
 
@@ -32,66 +32,69 @@ PIXELS = np.random.default_rng(1).standard_normal((2, FRAMES, 16, 16, 3)).astype
 
 
 @functools.cache
-def toy():
+def make_toy():
     params = make_random_tree(LINEAR, FRAMES)
     return params, jax.jit(lambda *inputs: LINEAR.apply({"params": params}, *inputs))
 
 
-def as_float64(tree):
+def convert_to_float64(tree):
     return jax.tree.map(lambda a: np.asarray(a, np.float64), tree)
 
 
-def norm(p, x):
+def apply_norm(p, x):
     centred = x - x.mean(-1, keepdims=True)
     return centred / np.sqrt((centred**2).mean(-1, keepdims=True) + 1e-5) * p["scale"] + p["bias"]
 
 
-def linear(p, x):
+def apply_linear(p, x):
     return x @ p["kernel"].T + p["bias"]
 
 
 def attend(p, x, seen, heads, visible=None):
     """What each row of x takes in of the rows that are seen: one head, one row at a time."""
     d = x.shape[1]
-    q = linear(p["qkv"], x)[:, :d]
-    k, v = np.split(linear(p["qkv"], seen)[:, d:], 2, axis=1)
+    q = apply_linear(p["qkv"], x)[:, :d]
+    k, v = np.split(apply_linear(p["qkv"], seen)[:, d:], 2, axis=1)
     y, c = np.zeros_like(x), d // heads
     for part in (slice(h * c, (h + 1) * c) for h in range(heads)):
         for i in range(len(x)):
             keys = slice(None) if visible is None else visible[i]
             weight = np.exp(k[keys, part] @ q[i, part] / np.sqrt(c))
             y[i, part] = weight @ v[keys, part] / weight.sum()
-    return linear(p["out"], y)
+    return apply_linear(p["out"], y)
 
 
-def mlp(block, x):
-    y = linear(block["mlp"]["fc"], norm(block["ln_2"], x))
-    return x + linear(block["mlp"]["proj"], y / (1 + np.exp(-1.702 * y)))
+def apply_mlp(block, x):
+    y = apply_linear(block["mlp"]["fc"], apply_norm(block["ln_2"], x))
+    return x + apply_linear(block["mlp"]["proj"], y / (1 + np.exp(-1.702 * y)))
 
 
 def encode_video_slowly(params, frames):
-    """One video, real frames only: [f, 16, 16, 3] -> [8] (specification section 2.3)."""
+    """One video, real frames only: [f, 16, 16, 3] -> [8] (docs/methods/dgl.md, Video)."""
     p, prompts = params["video"], params["shared"]["visual_prompt"]
     x = frames.reshape(len(frames), 2, 8, 2, 8, 3).swapaxes(2, 3).reshape(len(frames), 4, -1)
     x = x @ p["patches"]["kernel"].T
     x = [np.concatenate([p["class_embedding"][None], of_frame]) for of_frame in x]
-    x = [norm(p["ln_pre"], of_frame + p["position_embedding"]) for of_frame in x]
+    x = [apply_norm(p["ln_pre"], of_frame + p["position_embedding"]) for of_frame in x]
     g = p["summary"]["global_prompt"]
     for layer in range(TOY.depth):
         block, local = p[f"block_{layer}"], prompts[:, layer]
         # [class, local prompts, patches]: overwritten in every block
         x = [np.concatenate([of_frame[:1], local, of_frame[-4:]]) for of_frame in x]
-        g_, x_ = norm(block["ln_1"], g), [norm(block["ln_1"], of_frame) for of_frame in x]
+        g_, x_ = (
+            apply_norm(block["ln_1"], g),
+            [apply_norm(block["ln_1"], of_frame) for of_frame in x],
+        )
         for f in range(len(x)):
             x[f] = x[f] + attend(block["attn"], x_[f], np.concatenate([g_, x_[f]]), TOY.heads)
         g = g + attend(block["attn"], g_, np.concatenate([g_, *x_]), TOY.heads)
-        x, g = [mlp(block, of_frame) for of_frame in x], mlp(block, g)
-    y = norm(p["ln_post"], g[0]) @ p["projection"]
+        x, g = [apply_mlp(block, of_frame) for of_frame in x], apply_mlp(block, g)
+    y = apply_norm(p["ln_post"], g[0]) @ p["projection"]
     return y / np.linalg.norm(y)
 
 
 def encode_text_slowly(params, ids):
-    """[n] -> [8], with the prompts behind the text in the sequence (specification 2.2)."""
+    """[n] -> [8], with the prompts after the text in the sequence (docs/methods/dgl.md, Text)."""
     p, shared = params["text"], params["shared"]
     words = p["token_embedding"][ids] + p["position_embedding"][: len(ids)]
     m = len(shared["visual_prompt"])
@@ -103,17 +106,17 @@ def encode_text_slowly(params, ids):
         )
         x = np.concatenate([words[:1], before, words[1:], behind])
         causal = np.tril(np.ones((len(x), len(x)), bool))
-        x_ = norm(block["ln_1"], x)
-        x = mlp(block, x + attend(block["attn"], x_, x_, TOY.text_heads, causal))
+        x_ = apply_norm(block["ln_1"], x)
+        x = apply_mlp(block, x + attend(block["attn"], x_, x_, TOY.text_heads, causal))
         words = np.concatenate([x[:1], x[1 + m : m + len(ids)]])
-    return norm(p["ln_final"], words[ids.argmax()]) @ p["projection"]
+    return apply_norm(p["ln_final"], words[ids.argmax()]) @ p["projection"]
 
 
-def test_is_its_specification():
+def test_agrees_with_the_slow_loops():
     """A masked frame is as one that is not there."""
-    params, encode = toy()
+    params, encode = make_toy()
     video, text = encode(PIXELS, MASK, IDS, IDS > 0)
-    slow = as_float64(params)
+    slow = convert_to_float64(params)
     expected = [
         encode_video_slowly(slow, frames[m]) for frames, m in zip(PIXELS, MASK, strict=True)
     ]
@@ -123,7 +126,7 @@ def test_is_its_specification():
 
 
 def test_masked_frames_change_nothing():
-    _, encode = toy()
+    _, encode = make_toy()
     pixels = PIXELS.copy()
     pixels[~MASK] = 1e3
     video, _ = encode(PIXELS, MASK, IDS, IDS > 0)
@@ -132,7 +135,7 @@ def test_masked_frames_change_nothing():
 
 def test_gradients_and_the_dead_half():
     """All that is learned trains, but what makes the prompts behind the end of the text."""
-    trainable, frozen = split(LINEAR, toy()[0])
+    trainable, frozen = split(LINEAR, make_toy()[0])
 
     def loss(trainable, *inputs):
         video, text = LINEAR.apply({"params": join(trainable, frozen)}, *inputs)
@@ -167,22 +170,22 @@ def test_combines_with_merging(reducer):
     assert np.ptp(np.asarray(video), axis=0).max() > 1e-3
 
 
-def transformer_slowly(p):
+def transform_slowly(p):
     """Prompts of both towers, block by block of the towers: they do not see each other."""
     video, text = [], []
-    block = as_in_the_towers(p["block"])
-    fc, proj = as_in_the_towers({name: p[name] for name in ("fc", "proj")})["mlp"].values()
+    block = convert_to_tower_block(p["block"])
+    fc, proj = convert_to_tower_block({name: p[name] for name in ("fc", "proj")})["mlp"].values()
     for layer in range(TOY.depth):
         x = p["prompts"][:, layer]
-        x_ = norm(block["ln_1"], x)
-        x = mlp(block, x + attend(block["attn"], x_, x_, TOY.heads))
+        x_ = apply_norm(block["ln_1"], x)
+        x = apply_mlp(block, x + attend(block["attn"], x_, x_, TOY.heads))
         video.append(x[4:].reshape(FRAMES, 2, 16))
-        y = linear(fc, x[:4])
-        text.append(linear(proj, y / (1 + np.exp(-1.702 * y))))
+        y = apply_linear(fc, x[:4])
+        text.append(apply_linear(proj, y / (1 + np.exp(-1.702 * y))))
     return np.stack(video), np.stack(text)
 
 
-def as_in_the_towers(block):
+def convert_to_tower_block(block):
     """Kernels [out, in], heads side by side, queries, keys and values in one."""
 
     def flat(p, out):
@@ -197,7 +200,7 @@ def as_in_the_towers(block):
 
 
 def test_the_transformer():
-    """What it shares is its specification; every frame meets its own prompts."""
+    """The shared prompts agree with a slow loop; every frame attends to its own prompts."""
     network = Clip(TOY, DGLTransformer(frame_prompts=2, frames=FRAMES), Reducer())
     params = make_random_tree(network, FRAMES)
 
@@ -207,7 +210,7 @@ def test_the_transformer():
 
     run = jax.jit(run)
     prompts, vectors = run(params, PIXELS)
-    video, text = transformer_slowly(as_float64(params["shared"]))
+    video, text = transform_slowly(convert_to_float64(params["shared"]))
     np.testing.assert_allclose(prompts.video, video, rtol=1e-5, atol=1e-5)
     np.testing.assert_allclose(prompts.text[:, 0], text[:, :2], rtol=1e-5, atol=1e-5)
     np.testing.assert_allclose(prompts.unseen[:, 0], text[:, 2:], rtol=1e-5, atol=1e-5)
@@ -259,7 +262,7 @@ class KeysOnce(DGL):
     ("backbone", "published", "once", "tokens"),
     [("ViT-B/32", 67.52, 57.65, 652), ("ViT-B/16", 251.35, 216.48, 2416)],
 )
-def test_costs_are_those_of_the_specification(backbone, published, once, tokens):
+def test_costs_are_those_of_the_methods_page(backbone, published, once, tokens):
     network = Clip(ARCHITECTURES[backbone], DGL(), Reducer())
     mac, paper = macs.count_macs(network, 12)
     assert paper / 1e9 == pytest.approx(published, rel=2e-3)

@@ -29,25 +29,25 @@ FRAMES, WORDS = 4, 7
 SMALL = MVAdapter(width=4, calibration=3, factor=5, tied=1, words=WORDS)
 
 
-def sigmoid_gelu(x):
+def apply_quick_gelu(x):
     return x / (1 + np.exp(-1.702 * x))
 
 
-def norm(x, p):
+def apply_norm(x, p):
     x = (x - x.mean()) / np.sqrt(x.var() + 1e-5)
     return x * p["scale"] + p["bias"]
 
 
-def linear(x, p):
+def apply_linear(x, p):
     return x @ p["kernel"] + p.get("bias", 0)
 
 
-def slow_transformer(x, p, sees):
+def transform_slowly(x, p, sees):
     """Layer norm, pre-norm block of two heads, QuickGELU; `sees(query, key)`."""
     n, m = x.shape
-    x = np.stack([norm(x[i] + p["position_embedding"][i], p["ln_pre"]) for i in range(n)])
+    x = np.stack([apply_norm(x[i] + p["position_embedding"][i], p["ln_pre"]) for i in range(n)])
     p = p["block"]
-    qkv = [linear(norm(row, p["ln_1"]), p["attn"]["qkv"]) for row in x]
+    qkv = [apply_linear(apply_norm(row, p["ln_1"]), p["attn"]["qkv"]) for row in x]
     taken = np.zeros((n, m))
     for head in range(2):
         of = slice(head * m // 2, (head + 1) * m // 2)
@@ -59,27 +59,29 @@ def slow_transformer(x, p, sees):
             taken[i, of] = sum(w * qkv[j][2 * m :][of] for w, j in zip(weight, keys, strict=True))
     out = np.zeros((n, m))
     for i in range(n):
-        y = x[i] + linear(taken[i], p["attn"]["out"])
-        inner = sigmoid_gelu(linear(norm(y, p["ln_2"]), p["mlp"]["fc"]))
-        out[i] = y + linear(inner, p["mlp"]["proj"])
-    return sigmoid_gelu(out)
+        y = x[i] + apply_linear(taken[i], p["attn"]["out"])
+        inner = apply_quick_gelu(apply_linear(apply_norm(y, p["ln_2"]), p["mlp"]["fc"]))
+        out[i] = y + apply_linear(inner, p["mlp"]["proj"])
+    return apply_quick_gelu(out)
 
 
-def tied_down(p, factor, tie):
+def project_down_slowly(p, factor, tie):
     """The down-projection with its channels multiplied by M f + b."""
     kernel = p["kernel"].copy()
     if factor is not None:
-        beta = linear(factor, p["modulation"])
+        beta = apply_linear(factor, p["modulation"])
         for i in range(len(beta)):
             kernel[(i, slice(None)) if tie == "in" else (slice(None), i)] *= beta[i]
     return {"kernel": kernel, "bias": p["bias"]}
 
 
-def slow_video(y, size, n_cls, p, factor, tie):
-    """One video, [t, n, d]: section 4.1, steps 1 to 4."""
+def adapt_video_slowly(y, size, n_cls, p, factor, tie):
+    """Adapt one video, [t, n, d], as docs/methods/mv_adapter.md describes."""
     t, n, _ = y.shape
-    down = tied_down(p["down"], factor, tie)
-    h = np.stack([[sigmoid_gelu(linear(y[i, j], down)) for j in range(n)] for i in range(t)])
+    down = project_down_slowly(p["down"], factor, tie)
+    h = np.stack(
+        [[apply_quick_gelu(apply_linear(y[i, j], down)) for j in range(n)] for i in range(t)]
+    )
     places = [(i, j) for i in range(t) for j in range(n_cls)]
     real = [size[place] > 0 for place in places]
     means = []
@@ -88,28 +90,28 @@ def slow_video(y, size, n_cls, p, factor, tie):
         means.append(np.mean(seen, axis=0) if seen else np.zeros(h.shape[2]))
     sequence = np.stack([p["video"], *(h[place] for place in places), *means])
     is_real = [True, *real, *real]
-    after = slow_transformer(sequence, p["transformer"], lambda i, j: is_real[j])
+    after = transform_slowly(sequence, p["transformer"], lambda i, j: is_real[j])
     f, c = len(places), p["calibration"]
     a = np.zeros_like(y)
     for i in range(t):
         for j in range(n_cls, n):
-            a[i, j] = linear(h[i, j], p["up"])
+            a[i, j] = apply_linear(h[i, j], p["up"])
     for k, place in enumerate(places):
-        u = np.concatenate([after[1 + k] + after[1 + f + k], linear(after[0], c["video"])])
-        alpha = 1 + linear(np.maximum(linear(real[k] * u, c["down"]), 0), c["up"])
-        a[place] = linear(alpha * after[1 + k], p["up"])
+        u = np.concatenate([after[1 + k] + after[1 + f + k], apply_linear(after[0], c["video"])])
+        alpha = 1 + apply_linear(np.maximum(apply_linear(real[k] * u, c["down"]), 0), c["up"])
+        a[place] = apply_linear(alpha * after[1 + k], p["up"])
     return y + 0.1 * a
 
 
-def slow_text(y, p, factor, tie):
+def adapt_text_slowly(y, p, factor, tie):
     """One text without padding, [n, d]."""
-    down = tied_down(p["down"], factor, tie)
-    h = np.stack([linear(row, down) for row in y])
-    h = slow_transformer(h, p["transformer"], lambda i, j: j <= i)
-    return y + 0.1 * np.stack([linear(row, p["up"]) for row in h])
+    down = project_down_slowly(p["down"], factor, tie)
+    h = np.stack([apply_linear(row, down) for row in y])
+    h = transform_slowly(h, p["transformer"], lambda i, j: j <= i)
+    return y + 0.1 * np.stack([apply_linear(row, p["up"]) for row in h])
 
 
-def random_branch(adapter, tower, output, tokens):
+def make_random_branch(adapter, tower, output, tokens):
     """The adapter's module of a tower with random parameters, its last block tied or not."""
     rng = np.random.default_rng(1)
     factor = jnp.asarray(rng.standard_normal(5), jnp.float32) if adapter.tied else None
@@ -122,7 +124,7 @@ def random_branch(adapter, tower, output, tokens):
     return jax.jit(module.apply), {"params": params}, shared, *wide
 
 
-def random_clips(n_cls):
+def make_random_clips(n_cls):
     """Two videos of four frames; the last of the second is none, and padding with a patch."""
     rng = np.random.default_rng(n_cls)
     t, n = FRAMES // n_cls, n_cls + 3
@@ -135,12 +137,14 @@ def random_clips(n_cls):
 @pytest.mark.parametrize(("n_cls", "tie"), [(1, "in"), (2, "out"), (1, None)])
 def test_of_frames_agrees_with_a_slow_loop(n_cls, tie):
     adapter = dataclasses.replace(SMALL, tied=2 if tie else 0, tie=tie or "in")
-    y, size = random_clips(n_cls)
+    y, size = make_random_clips(n_cls)
     tokens = Tokens(jnp.zeros_like(y), jnp.asarray(size), n_cls=n_cls)
-    apply, variables, shared, p, factor = random_branch(adapter, "video", jnp.asarray(y), tokens)
+    apply, variables, shared, p, factor = make_random_branch(
+        adapter, "video", jnp.asarray(y), tokens
+    )
     ours = apply(variables, jnp.asarray(y), tokens, shared)
     for video in range(2):
-        slow = slow_video(np.float64(y[video]), size[video], n_cls, p, factor, tie)
+        slow = adapt_video_slowly(np.float64(y[video]), size[video], n_cls, p, factor, tie)
         np.testing.assert_allclose(ours[video], slow, atol=1e-5)
     garbage = jnp.asarray(np.where(size[..., None] > 0, y, 100))
     again = apply(variables, garbage, tokens, shared)
@@ -155,19 +159,21 @@ def test_of_words_agrees_with_a_slow_loop(tie):
     lengths = (5, 3)
     size = (np.arange(5)[None] < np.array(lengths)[:, None]).astype(np.float32)[:, None]
     tokens = Tokens(jnp.zeros_like(y), jnp.asarray(size), n_cls=0)
-    apply, variables, shared, p, factor = random_branch(adapter, "text", jnp.asarray(y), tokens)
+    apply, variables, shared, p, factor = make_random_branch(
+        adapter, "text", jnp.asarray(y), tokens
+    )
     ours = apply(variables, jnp.asarray(y), tokens, shared)
     for text, length in enumerate(lengths):
-        slow = slow_text(np.float64(y[text, 0, :length]), p, factor, tie)
+        slow = adapt_text_slowly(np.float64(y[text, 0, :length]), p, factor, tie)
         np.testing.assert_allclose(ours[text, 0, :length], slow, atol=1e-5)
 
 
-def model(adapter, reducer):
+def make_model(adapter, reducer):
     reducer = reducer.resolve(patches=TOY.patches, frames=FRAMES, depth=TOY.depth)
     return Clip(TOY, adapter, reducer)
 
 
-def random_inputs():
+def make_random_inputs():
     rng = np.random.default_rng(0)
     pixels = jnp.asarray(rng.standard_normal((2, FRAMES, 24, 24, 3)), jnp.float32)
     ids = jnp.asarray(rng.integers(1, 28, (2, 6)), jnp.int32).at[:, 4].set(29)
@@ -176,11 +182,11 @@ def random_inputs():
 
 
 def test_gradients_reach_all_that_trains_beside_tempme():
-    network = model(SMALL, TempMe(r=1, layers=(1,), groups=(2,)))
+    network = make_model(SMALL, TempMe(r=1, layers=(1,), groups=(2,)))
     trainable, frozen = split(network, make_random_tree(network, FRAMES))
 
     def loss(trainable):
-        video, text = network.apply({"params": join(trainable, frozen)}, *random_inputs())
+        video, text = network.apply({"params": join(trainable, frozen)}, *make_random_inputs())
         return (video * text).sum()
 
     gradients = flax.traverse_util.flatten_dict(jax.jit(jax.grad(loss))(trainable))
@@ -198,8 +204,8 @@ def test_factors_belong_to_the_last_blocks():
 
 @jax.numpy_dtype_promotion("standard")  # Flax's layer norm and bfloat16 need it
 def test_beside_tome_in_half_precision_and_computed_again():
-    network = model(SMALL, ToMe(r=2)).copy(remat=True, dtype=jnp.bfloat16)
-    pixels, mask, ids, words = random_inputs()
+    network = make_model(SMALL, ToMe(r=2)).copy(remat=True, dtype=jnp.bfloat16)
+    pixels, mask, ids, words = make_random_inputs()
     params = {"params": make_random_tree(network, FRAMES)}
     video, text = jax.jit(network.apply)(params, pixels, mask, ids, words)
     _, tokens = jax.eval_shape(lambda p: network.apply(p, pixels, method="encode_video"), params)
@@ -213,7 +219,7 @@ def test_beside_tome_in_half_precision_and_computed_again():
 
 
 def test_only_biases_of_clip_train_slowly():
-    network = model(SMALL, Reducer())
+    network = make_model(SMALL, Reducer())
     biases = {path for path in list_pretrained_paths(TOY) if path[-1] == "bias"}
     assert {path for path in list_pretrained_paths(TOY) if SMALL.is_trained(path)} == biases
     assert {path for path in find_shapes(network, FRAMES) if SMALL.choose_rate(path) != 1} == biases
@@ -222,7 +228,7 @@ def test_only_biases_of_clip_train_slowly():
 
 
 def test_initial_values():
-    """Section 4.2; a fresh adapter adds nothing."""
+    """The published initialization; a fresh adapter adds zero."""
     y = jax.random.normal(jax.random.key(1), (1, 1, 4, 512))
     tokens, factor = Tokens(y, jnp.ones((1, 1, 4)), n_cls=1), jnp.zeros(32)
 
@@ -247,7 +253,7 @@ def test_initial_values():
     assert not np.any(video["calibration"]["up"]["kernel"])
 
 
-# Of the specification's script: options, frames, words, parameters, share of ViT-B/16 in per cent.
+# Counted independently: options, frames, words, parameters, share of ViT-B/16 in per cent.
 COUNTED = [
     ({}, 12, 32, 3_572_736, 2.388),
     ({"tie": "out"}, 12, 32, 3_496_704, 2.337),
@@ -289,7 +295,7 @@ def test_multiply_accumulates(backbone, gflops):
         (
             lambda: jax.eval_shape(
                 lambda: Clip(TOY, MVAdapter(words=2), Reducer()).init(
-                    jax.random.key(0), *random_inputs()
+                    jax.random.key(0), *make_random_inputs()
                 )
             ),
             "a text of 6 ids needs as many positions, and words=2",

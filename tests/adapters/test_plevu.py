@@ -35,7 +35,7 @@ CLIP = CLIP.copy(reducer=CLIP.reducer.resolve(patches=TOY.patches, frames=FRAMES
 
 
 @functools.cache
-def toy():
+def make_toy():
     """Parameters, both towers, and the vectors of frames as they are before the pool."""
     params = make_random_tree(CLIP, FRAMES)
 
@@ -57,16 +57,16 @@ class Frames(Adapter):
         return lambda x, weight: x.reshape(len(x), -1)
 
 
-def as_float64(tree):
+def convert_to_float64(tree):
     return jax.tree.map(lambda a: np.asarray(a, np.float64), tree)
 
 
-def norm(p, x):
+def apply_norm(p, x):
     centred = x - x.mean(-1, keepdims=True)
     return centred / np.sqrt((centred**2).mean(-1, keepdims=True) + 1e-5) * p["scale"] + p["bias"]
 
 
-def linear(p, x):
+def apply_linear(p, x):
     return x @ p["kernel"] + p["bias"]
 
 
@@ -75,7 +75,7 @@ def pool_slowly(p, frames):
     x = np.stack([vector + p["position"][place] for place, vector in frames])
     for name in ("block_0", "block_1"):
         block, heads = p[name], []
-        y = norm(block["ln_1"], x)
+        y = apply_norm(block["ln_1"], x)
         for head in range(2):
             q, k, v = (
                 y @ block["attn"][part]["kernel"][:, head] + block["attn"][part]["bias"][head]
@@ -87,13 +87,13 @@ def pool_slowly(p, frames):
                 taken[i] = weight @ v / weight.sum()
             heads.append(taken @ block["attn"]["out"]["kernel"][head])
         x = x + sum(heads) + block["attn"]["out"]["bias"]
-        y = linear(block["fc"], norm(block["ln_2"], x))
-        x = x + linear(block["proj"], y / (1 + np.exp(-1.702 * y)))
+        y = apply_linear(block["fc"], apply_norm(block["ln_2"], x))
+        x = x + apply_linear(block["proj"], y / (1 + np.exp(-1.702 * y)))
     return x.mean(axis=0)
 
 
 def encode_text_slowly(p, ids):
-    """[n] -> [e]: the sequence of all positions, as the specification has it."""
+    """[n] -> [e]: the published sequence, which fills all positions."""
     x = p["sentence"]["prompts"].copy()
     end = ids.argmax()
     x[0] = p["token_embedding"][ids[0]]
@@ -107,16 +107,16 @@ def encode_text_slowly(p, ids):
         kernels = {name: {"kernel": a["kernel"].T, "bias": a["bias"]} for name, a in [
             *block["attn"].items(), *block["mlp"].items()
         ]}  # fmt: skip
-        q, k, v = np.split(linear(kernels["qkv"], norm(block["ln_1"], x)), 3, axis=1)
+        q, k, v = np.split(apply_linear(kernels["qkv"], apply_norm(block["ln_1"], x)), 3, axis=1)
         y = np.zeros_like(x)
         for part in (slice(start, start + c) for start in range(0, d, c)):
             for i in range(len(x)):
                 weight = np.exp(k[: i + 1, part] @ q[i, part] / np.sqrt(c))
                 y[i, part] = weight @ v[: i + 1, part] / weight.sum()
-        x = x + linear(kernels["out"], y)
-        y = linear(kernels["fc"], norm(block["ln_2"], x))
-        x = x + linear(kernels["proj"], y / (1 + np.exp(-1.702 * y)))
-    return norm(p["ln_final"], x[end + 2 * COUNT]) @ p["projection"]
+        x = x + apply_linear(kernels["out"], y)
+        y = apply_linear(kernels["fc"], apply_norm(block["ln_2"], x))
+        x = x + apply_linear(kernels["proj"], y / (1 + np.exp(-1.702 * y)))
+    return apply_norm(p["ln_final"], x[end + 2 * COUNT]) @ p["projection"]
 
 
 def test_the_sentence_by_hand():
@@ -134,27 +134,27 @@ def test_the_sentence_by_hand():
     assert size.shape == (1, 8)
 
 
-def test_texts_are_the_specification():
-    """Rows behind the end of a text are never seen, so that ours has fewer of them."""
-    params, encode = toy()
+def test_texts_agree_with_the_published_sequence():
+    """The causal mask hides rows after the end of a text, so ours has fewer of them."""
+    params, encode = make_toy()
     _, text, _ = encode(PIXELS, MASK, IDS, IDS > 0)
-    slow = as_float64(params["text"])
+    slow = convert_to_float64(params["text"])
     expected = [encode_text_slowly(slow, ids) for ids in IDS]
     np.testing.assert_allclose(text, expected, rtol=1e-5, atol=1e-5)
 
 
-def test_frames_are_the_specification():
+def test_frames_agree_with_a_slow_loop():
     """A masked frame is as one that is not there; the others keep their positions."""
-    params, encode = toy()
+    params, encode = make_toy()
     video, _, frames = encode(PIXELS, MASK, IDS, IDS > 0)
-    slow, frames = as_float64(params["video"]["pool"]), np.asarray(frames, np.float64)
+    slow, frames = convert_to_float64(params["video"]["pool"]), np.asarray(frames, np.float64)
     for vector, rows, mask in zip(video, frames.reshape(2, FRAMES, -1), MASK, strict=True):
         expected = pool_slowly(slow, [(i, rows[i]) for i in np.flatnonzero(mask)])
         np.testing.assert_allclose(vector, expected, rtol=1e-5, atol=1e-5)
 
 
 def test_masked_frames_change_nothing():
-    _, encode = toy()
+    _, encode = make_toy()
     pixels = PIXELS.copy()
     pixels[~MASK] = 1e3
     video, *_ = encode(PIXELS, MASK, IDS, IDS > 0)
@@ -165,7 +165,7 @@ def test_masked_frames_change_nothing():
 
 def test_gradients_reach_what_trains():
     """But not the rows of the start, of words and ends, and behind them."""
-    trainable, frozen = split(CLIP, toy()[0])
+    trainable, frozen = split(CLIP, make_toy()[0])
 
     def loss(trainable, *inputs):
         video, text = CLIP.apply({"params": join(trainable, frozen)}, *inputs)

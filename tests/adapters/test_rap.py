@@ -30,11 +30,11 @@ SMALL = RAP(rank=2, width=4, heads=2, top=2, reach=1.5, words=WORDS)
 SIDE = 3
 
 
-def linear(x, p):
+def apply_linear(x, p):
     return x @ p["kernel"] + p["bias"]
 
 
-def slow_sample(grid, real, place):
+def sample_slowly(grid, real, place):
     """Trilinear in a grid [t, rows, columns, m]; frames that are none have no weight."""
     upper = [max(i for i, r in enumerate(real) if r), SIDE - 1, SIDE - 1]
     place = [min(max(x, 0), most) for x, most in zip(place, upper, strict=True)]
@@ -46,11 +46,11 @@ def slow_sample(grid, real, place):
     return total / weights
 
 
-def slow_attention(x, real, p, options):
-    """One video, [t, 1 + 9, d]: section 5, with the whole grid projected first."""
+def attend_slowly(x, real, p, options):
+    """Apply ASA to one video, [t, 1 + 9, d], and project the whole grid first."""
     t = len(x)
     video = np.mean([x[f, 0] for f in range(t) if real[f]], axis=0)
-    grid = np.array([[linear(patch, p["down"]) for patch in x[f, 1:]] for f in range(t)])
+    grid = np.array([[apply_linear(patch, p["down"]) for patch in x[f, 1:]] for f in range(t)])
     grid = grid.reshape(t, SIDE, SIDE, -1)
     chosen = []
     for f in range(t):
@@ -60,21 +60,21 @@ def slow_attention(x, real, p, options):
     for f, i in chosen:
         row, column = divmod(int(i), SIDE)
         z = grid[f, row, column]
-        offset = options.reach * np.tanh(linear(z, p["offset"]))
+        offset = options.reach * np.tanh(apply_linear(z, p["offset"]))
         selected.append(z)
-        warped.append(slow_sample(grid, real, np.array([f, row, column]) + offset))
+        warped.append(sample_slowly(grid, real, np.array([f, row, column]) + offset))
     width = options.width // options.heads
     out = x.copy()
     for z, (f, i) in zip(selected, chosen, strict=True):
         taken = []
         for head in range(options.heads):
             of = slice(head * width, (head + 1) * width)
-            q = linear(z, p["query"])[of]
-            logits = np.array([q @ linear(w, p["key"])[of] for w in warped]) / np.sqrt(width)
+            q = apply_linear(z, p["query"])[of]
+            logits = np.array([q @ apply_linear(w, p["key"])[of] for w in warped]) / np.sqrt(width)
             weight = np.exp(logits) / np.exp(logits).sum()
-            values = [linear(w, p["value"])[of] for w in warped]
+            values = [apply_linear(w, p["value"])[of] for w in warped]
             taken.append(sum(a * v for a, v in zip(weight, values, strict=True)))
-        out[f, 1 + i] += linear(np.concatenate(taken), p["up"])
+        out[f, 1 + i] += apply_linear(np.concatenate(taken), p["up"])
     return out
 
 
@@ -93,7 +93,7 @@ def test_attention_agrees_with_a_slow_loop():
     apply = jax.jit(module.apply)
     ours = apply(variables, jnp.asarray(x), tokens)
     for video in range(2):
-        slow = slow_attention(np.float64(x[video]), real[video], p, SMALL)
+        slow = attend_slowly(np.float64(x[video]), real[video], p, SMALL)
         of_frames = real[video] > 0
         np.testing.assert_allclose(ours[video][of_frames], slow[of_frames], atol=1e-5)
     garbage = np.where(size[..., None] > 0, x, 50 * rng.standard_normal(x.shape))
@@ -165,12 +165,12 @@ def test_fresh_it_changes_nothing():
     assert not any(np.any(a) for a in variables["params"]["offset"].values())
 
 
-def model(adapter, reducer, dtype=None):
+def make_model(adapter, reducer, dtype=None):
     reducer = reducer.resolve(patches=TOY.patches, frames=FRAMES, depth=TOY.depth)
     return Clip(TOY, adapter, reducer, dtype)
 
 
-def random_inputs():
+def make_random_inputs():
     rng = np.random.default_rng(0)
     pixels = jnp.asarray(rng.standard_normal((2, FRAMES, 24, 24, 3)), jnp.float32)
     ids = jnp.asarray(rng.integers(1, 28, (2, 6)), jnp.int32).at[:, 4].set(29)
@@ -179,11 +179,11 @@ def random_inputs():
 
 
 def test_gradients_reach_all_that_trains():
-    network = model(SMALL, Reducer())
+    network = make_model(SMALL, Reducer())
     trainable, frozen = split(network, make_random_tree(network, FRAMES))
 
     def loss(trainable):
-        video, text = network.apply({"params": join(trainable, frozen)}, *random_inputs())
+        video, text = network.apply({"params": join(trainable, frozen)}, *make_random_inputs())
         return (video * text).sum()
 
     gradients = flax.traverse_util.flatten_dict(jax.jit(jax.grad(loss))(trainable))
@@ -197,10 +197,10 @@ def test_gradients_reach_all_that_trains():
 @pytest.mark.parametrize("reducer", [ToMe(r=2), TempMe(r=1, layers=(1,), groups=(2,))])
 def test_without_warping_it_combines_with_reducers(reducer):
     adapter = RAP(rank=2, asa=False, words=WORDS)
-    network = model(adapter, reducer)
+    network = make_model(adapter, reducer)
     adapter.check(macs.list_stages(network, FRAMES), TOY)
     video, text = jax.jit(network.apply)(
-        {"params": make_random_tree(network, FRAMES)}, *random_inputs()
+        {"params": make_random_tree(network, FRAMES)}, *make_random_inputs()
     )
     assert video.shape == text.shape == (2, TOY.embed_dim)
     assert np.isfinite(video).all() and np.isfinite(text).all()
@@ -212,17 +212,17 @@ def test_without_warping_it_combines_with_reducers(reducer):
 
 @jax.numpy_dtype_promotion("standard")  # Flax's layer norm and bfloat16 need it
 def test_half_precision_stays():
-    network = model(SMALL, Reducer(), jnp.bfloat16)
+    network = make_model(SMALL, Reducer(), jnp.bfloat16)
     tree = jax.eval_shape(lambda: make_random_tree(network, FRAMES))
-    inputs = random_inputs()[:2]
+    inputs = make_random_inputs()[:2]
     _, tokens = jax.eval_shape(
         lambda tree: network.apply({"params": tree}, *inputs, method="encode_video"), tree
     )
     assert tokens.x.dtype == jnp.bfloat16
 
 
-def test_costs_are_the_specifications():
-    """Its script: 1,064,340 parameters; 211.57 and 53.19 GFLOPs."""
+def test_costs_are_those_of_the_methods_page():
+    """Counted independently: 1,064,340 parameters; 211.57 and 53.19 GFLOPs."""
     adapter = RAP().resolve(frames=12, words=32, depth=12)
     for backbone, gflops in (("ViT-B/16", 211.57), ("ViT-B/32", 53.19)):
         network = Clip(ARCHITECTURES[backbone], adapter, Reducer())
@@ -238,7 +238,7 @@ def test_costs_are_the_specifications():
         (lambda: RAP(heads=3), "heads=3 must divide width=28"),
         (lambda: RAP(reach=-1), "reach=-1 must be a number of 0 or more"),
         (
-            lambda: RAP().check(macs.list_stages(model(RAP(), ToMe(r=1)), FRAMES), TOY),
+            lambda: RAP().check(macs.list_stages(make_model(RAP(), ToMe(r=1)), FRAMES), TOY),
             "asa=True warps the grid of 9 patches.*block 0.*asa=False, which combines",
         ),
         (

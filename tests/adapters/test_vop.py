@@ -1,4 +1,4 @@
-"""VoP is what the specification says, frame by frame in loops, and costs what was published."""
+"""VoP against slow loops over frames, written from the paper; its published costs."""
 
 import functools
 
@@ -45,23 +45,23 @@ TOYS = {
 }
 
 
-def sigmoid(x):
+def compute_sigmoid(x):
     return 1 / (1 + np.exp(-x))
 
 
-def norm(p, x):
+def apply_norm(p, x):
     centred = x - x.mean(-1, keepdims=True)
     return centred / np.sqrt((centred**2).mean(-1, keepdims=True) + 1e-5) * p["scale"] + p["bias"]
 
 
-def linear(p, x):
+def apply_linear(p, x):
     return x @ p["kernel"].T + p["bias"]
 
 
-def block_slowly(p, x, heads, *, causal=False):
+def apply_block_slowly(p, x, heads, *, causal=False):
     """A block on one sequence [n, d], in which a prompt is a token as any other."""
     n, d = x.shape
-    q, k, v = np.split(linear(p["attn"]["qkv"], norm(p["ln_1"], x)), 3, axis=1)
+    q, k, v = np.split(apply_linear(p["attn"]["qkv"], apply_norm(p["ln_1"], x)), 3, axis=1)
     y, c = np.zeros_like(x), d // heads
     for head in range(heads):
         at = slice(head * c, (head + 1) * c)
@@ -69,40 +69,40 @@ def block_slowly(p, x, heads, *, causal=False):
             logits = k[: i + 1 if causal else n, at] @ q[i, at] / np.sqrt(c)
             weight = np.exp(logits - logits.max())
             y[i, at] = weight / weight.sum() @ v[: len(weight), at]
-    x = x + linear(p["attn"]["out"], y)
-    y = linear(p["mlp"]["fc"], norm(p["ln_2"], x))
-    return x + linear(p["mlp"]["proj"], y * sigmoid(1.702 * y))
+    x = x + apply_linear(p["attn"]["out"], y)
+    y = apply_linear(p["mlp"]["fc"], apply_norm(p["ln_2"], x))
+    return x + apply_linear(p["mlp"]["proj"], y * compute_sigmoid(1.702 * y))
 
 
-def lstm_slowly(p, rows):
+def run_lstm_slowly(p, rows):
     """PyTorch's equations: the outputs for `rows`, one after the other."""
     hidden = cell = np.zeros_like(rows[0])
     outputs = []
     for row in rows:
         gates = p["weight_ih"] @ row + p["bias_ih"] + p["weight_hh"] @ hidden + p["bias_hh"]
         i, f, g, o = np.split(gates, 4)
-        cell = sigmoid(f) * cell + sigmoid(i) * np.tanh(g)
-        hidden = sigmoid(o) * np.tanh(cell)
+        cell = compute_sigmoid(f) * cell + compute_sigmoid(i) * np.tanh(g)
+        hidden = compute_sigmoid(o) * np.tanh(cell)
         outputs.append(hidden)
     return outputs
 
 
 def generate_slowly(p, rows):
     """Contextual prompts [m, d] for each of `rows`."""
-    past = lstm_slowly(p["forward"], rows)
-    future = lstm_slowly(p["backward"], rows[::-1])[::-1]
+    past = run_lstm_slowly(p["forward"], rows)
+    future = run_lstm_slowly(p["backward"], rows[::-1])[::-1]
     both = [np.concatenate(pair) for pair in zip(past, future, strict=True)]
     return [(h @ p["out"]["kernel"] + p["out"]["bias"]).reshape(-1, h.size // 2) for h in both]
 
 
-def patches_slowly(video, frame):
+def embed_frame_slowly(video, frame):
     """The tokens of a frame [16, 16, 3], class token first, before the first layer norm."""
     pieces = [frame[i : i + 8, j : j + 8].ravel() for i in (0, 8) for j in (0, 8)]
     rows = [video["class_embedding"], *(video["patches"]["kernel"] @ piece for piece in pieces)]
     return np.array(rows) + video["position_embedding"]
 
 
-def prompts_slowly(prompts, layer, clips, frames, *, alone):
+def make_prompts_slowly(prompts, layer, clips, frames, *, alone):
     """The prompts [m, d] of each clip; a clip is a list of those of its frames that are real."""
     rows = [[] for _ in clips]
     if alone and "generator" in prompts:
@@ -117,10 +117,13 @@ def prompts_slowly(prompts, layer, clips, frames, *, alone):
     return [np.concatenate(row) for row in rows]
 
 
-def video_slowly(params, adapter, beside, frames, real):
+def encode_video_slowly(params, adapter, beside, frames, real):
     """A video [f, 16, 16, 3] whose missing frames are not there at all."""
     video = params["video"]
-    x = {f: norm(video["ln_pre"], patches_slowly(video, frames[f])) for f in np.flatnonzero(real)}
+    x = {
+        f: apply_norm(video["ln_pre"], embed_frame_slowly(video, frames[f]))
+        for f in np.flatnonzero(real)
+    }
     size = 1
     for layer in range(TOY.depth):
         alone = not (adapter.video and layer >= adapter.split)
@@ -132,16 +135,16 @@ def video_slowly(params, adapter, beside, frames, real):
         clips = {}
         for f in x:
             clips.setdefault(f // size, []).append(f)
-        prompts = prompts_slowly(video["prompts"], layer, clips, x, alone=alone)
+        prompts = make_prompts_slowly(video["prompts"], layer, clips, x, alone=alone)
         for network, own in zip(clips.values(), prompts, strict=True):
-            own = norm(video["ln_pre"], own) if layer == 0 else own
+            own = apply_norm(video["ln_pre"], own) if layer == 0 else own
             classes, patches = [x[f][:1] for f in network], [x[f][1:] for f in network]
             out = np.concatenate([*classes, own, *patches])
-            out = block_slowly(video[f"block_{layer}"], out, TOY.heads)
+            out = apply_block_slowly(video[f"block_{layer}"], out, TOY.heads)
             patches = np.split(out[len(network) + len(own) :], len(network))
             for i, f in enumerate(network):
                 x[f] = np.concatenate([out[i : i + 1], patches[i]])
-    vectors = [norm(video["ln_post"], a[0]) @ video["projection"] for a in x.values()]
+    vectors = [apply_norm(video["ln_post"], a[0]) @ video["projection"] for a in x.values()]
     return np.mean([v / np.linalg.norm(v) for v in vectors], axis=0)
 
 
@@ -154,36 +157,36 @@ def text_slowly(params, ids, count):
         x = np.concatenate([x[:1], text["prompts"][f"block_{layer}"], words])
         if layer == 0:
             x = x + text["position_embedding"][: len(x)]
-        x = block_slowly(text[f"block_{layer}"], x, TOY.text_heads, causal=True)
-    return norm(text["ln_final"], x[ids.argmax() + count]) @ text["projection"]
+        x = apply_block_slowly(text[f"block_{layer}"], x, TOY.text_heads, causal=True)
+    return apply_norm(text["ln_final"], x[ids.argmax() + count]) @ text["projection"]
 
 
 @functools.cache
-def model(name):
+def make_model(name):
     adapter, beside = TOYS[name]
     network = Clip(TOY, adapter, BESIDE[beside].resolve(patches=4, frames=FRAMES, depth=TOY.depth))
     return network, make_random_tree(network, FRAMES)
 
 
-def random_pixels():
+def make_random_pixels():
     rng = np.random.default_rng(1)
     return rng.standard_normal((len(MASK), FRAMES, 16, 16, 3)).astype(np.float32)
 
 
 @pytest.mark.parametrize("name", TOYS)
 def test_videos_agree_with_a_slow_loop_that_knows_no_padding(name):
-    network, params = model(name)
-    pixels = random_pixels()
+    network, params = make_model(name)
+    pixels = make_random_pixels()
     encode = jax.jit(functools.partial(network.apply, method="encode_video"))
     ours, _ = encode({"params": params}, pixels, MASK)
     exact = jax.tree.map(lambda a: np.asarray(a, np.float64), params)
     for vector, frames, real in zip(ours, pixels, MASK, strict=True):
-        slow = video_slowly(exact, network.adapter, TOYS[name][1], frames, real)
+        slow = encode_video_slowly(exact, network.adapter, TOYS[name][1], frames, real)
         np.testing.assert_allclose(vector, slow, atol=1e-5)
 
 
 def test_texts_agree_with_a_slow_loop():
-    network, params = model("C")
+    network, params = make_model("C")
     ids = np.array([[28, 5, 6, 29, 0], [28, 7, 29, 0, 0]], np.int32)
     ours = jax.jit(functools.partial(network.apply, method="encode_text"))({"params": params}, ids)
     exact = jax.tree.map(lambda a: np.asarray(a, np.float64), params)
@@ -213,7 +216,7 @@ def test_an_lstm_by_hand():
     out = {"kernel": jnp.array([[1.0], [10.0]]), "bias": jnp.array([100.0])}
     params = {"forward": direction, "backward": direction, "out": out}
     made = generator.apply({"params": params}, x, real)[0, :, 0, 0]
-    one, two = sigmoid(1) * np.tanh(1), sigmoid(2) * np.tanh(1)
+    one, two = compute_sigmoid(1) * np.tanh(1), compute_sigmoid(2) * np.tanh(1)
     np.testing.assert_allclose(made[0], 100 + np.tanh(one) + 10 * np.tanh(one + two), rtol=1e-6)
     np.testing.assert_allclose(made[2], 100 + np.tanh(one + two) + 10 * np.tanh(two), rtol=1e-6)
 
@@ -250,7 +253,7 @@ def test_half_precision_stays():
 
 
 def test_gradients_reach_what_trains():
-    network, params = model("F+C")
+    network, params = make_model("F+C")
     trainable, frozen = split(network, params)
     names = {path[-2] if path[-1] in ("kernel", "bias") else path[-1]
              for path in flax.traverse_util.flatten_dict(trainable)}  # fmt: skip
@@ -263,7 +266,7 @@ def test_gradients_reach_what_trains():
     def loss(trainable):
         tree = {"params": join(trainable, frozen)}
         video, text = network.apply(
-            tree, jnp.asarray(random_pixels()), jnp.asarray(MASK), ids, None
+            tree, jnp.asarray(make_random_pixels()), jnp.asarray(MASK), ids, None
         )
         return (video * text).sum()
 
@@ -336,7 +339,7 @@ FRAME_PROMPTS = {
     "VoP^F+P": VoP(generic=4, positional=4, video=8),
     "VoP^F+C": VoP(generic=4, contextual=4, video=8),
 }
-# Of the specification's script (`counts_retrieval.py`).
+# Counted from the paper's table (docs/methods/vop.md).
 TRAINED = {
     "VoP": 122_880,
     "VoP^P": 528_384,
@@ -347,7 +350,7 @@ TRAINED = {
 }
 
 
-def published(adapter, *, patch=32, joined, positions=False):
+def make_published_network(adapter, *, patch=32, joined, positions=False):
     arch = Architecture(patch=patch)
     adapter = adapter.resolve(frames=12, words=32, depth=12)
     reducer = Joined(positions=positions) if joined else Reducer()
@@ -356,12 +359,12 @@ def published(adapter, *, patch=32, joined, positions=False):
 
 @pytest.mark.parametrize("variant", TRAINED)
 def test_parameters_that_train(variant):
-    network = published(FRAME_PROMPTS[variant], joined="F" in variant)
+    network = make_published_network(FRAME_PROMPTS[variant], joined="F" in variant)
     assert costs.count_trainable(network, 12) == TRAINED[variant]
 
 
 def test_parameters_of_frame_positions():
-    network = published(FRAME_PROMPTS["VoP^F+C"], joined=True, positions=True)
+    network = make_published_network(FRAME_PROMPTS["VoP^F+C"], joined=True, positions=True)
     learned = {
         p: s
         for p, s in find_shapes(network, 12).items()
@@ -382,14 +385,16 @@ def test_parameters_of_frame_positions():
 )
 def test_cost_of_a_video(generic, video, patch, gflops, tokens):
     """The first two are TempMe's row, which has half of VoP's prompts."""
-    network = published(VoP(generic, contextual=4, video=video), patch=patch, joined=True)
+    network = make_published_network(
+        VoP(generic, contextual=4, video=video), patch=patch, joined=True
+    )
     mac, counted = macs.count_macs(network, 12)
     assert counted / 1e9 == pytest.approx(gflops, rel=2e-3)
     assert costs.count_output_tokens(network, macs.list_stages(network, 12)) == tokens
     # 8 blocks make prompts of 12 frames: the LSTM's gates, the layer behind, keys and values.
     rows = 3 * (generic + 4)
     made = 8 * 12 * (16 + 2 * 4 + rows) * 768**2 + 4 * 3 * video * 768**2
-    without = macs.count_macs(published(VoP(0), patch=patch, joined=True), 12)[0]
+    without = macs.count_macs(make_published_network(VoP(0), patch=patch, joined=True), 12)[0]
     seen = 8 * 12 * (1 + network.arch.patches) * (generic + 4)
     seen = seen + 4 * 12 * (1 + network.arch.patches) * video
     assert mac == without + made + 2 * 768 * seen

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarni
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory):
-    return toy_run.home_of(tmp_path_factory)
+    return toy_run.make_home(tmp_path_factory)
 
 
 def tempme(*words, code=0):
@@ -28,7 +28,7 @@ def tempme(*words, code=0):
 
 
 def settings(home):
-    return [f"--config.{name}={value}" for name, value in toy_run.places(home).items()]
+    return [f"--config.{name}={value}" for name, value in toy_run.list_places(home).items()]
 
 
 def test_prepare_and_doctor(home, tmp_path):
@@ -37,7 +37,9 @@ def test_prepare_and_doctor(home, tmp_path):
     counts = {split: entry["prepared"] for split, entry in json.loads(report.read_text()).items()}
     assert counts == toy_run.VIDEOS
     told = tempme("data", "doctor", "folder", "--root", home / "videos")
-    assert [line.split()[:2] for line in told.splitlines() if "24" in line.split()] == [["train", "-"]]
+    assert [line.split()[:2] for line in told.splitlines() if "24" in line.split()] == [
+        ["train", "-"]
+    ]
     (tmp_path / "captions.csv").write_text("file,caption\nnone.mp4,nothing\n")
     told = tempme("data", "doctor", "folder", "--root", tmp_path, "--quick", code=1)
     assert "none.mp4" in told
@@ -54,7 +56,7 @@ def test_bench_data(home, capsys):
 
 
 def test_what_was_trained_is_exported_and_shown(home, tmp_path):
-    workdir = toy_run.uninterrupted(home)
+    workdir = toy_run.finish_whole(home)
     target = tmp_path / "model.safetensors"
     tempme("export", workdir, target)
     assert "exists" in tempme("export", workdir, target, code=1)
@@ -68,7 +70,7 @@ def test_what_was_trained_is_exported_and_shown(home, tmp_path):
 
 def test_a_backbone_is_a_plain_clip(home, tmp_path):
     """LoRA folds into it; clip positions have no place."""
-    workdir, target = toy_run.uninterrupted(home), tmp_path / "clip.safetensors"
+    workdir, target = toy_run.finish_whole(home), tmp_path / "clip.safetensors"
     assert "clip_position" in tempme("export", workdir, target, "--backbone", code=1)
     tiny = tempme_jax.load("tiny-clip", method="lora", num_frames=1)
     tiny.save(target, backbone=True)

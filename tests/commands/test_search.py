@@ -185,7 +185,7 @@ def test_queries_that_cannot_be(folder, tmp_path, here):
     assert error("search", "--clip", "deep/d.mp4", "--from", "20") == long
     for start, end in (("5", "3"), ("-1", "3"), ("nan", "3"), ("1", "inf"), ("0", "0")):
         line = error("search", "--clip", "deep/d.mp4", "--from", start, "--to", end)
-        assert "there is no part of a video" in line
+        assert "are not a part of a video" in line
     assert "x>=1" in error("search", "a cat", "-k", "0", code=2)
 
 

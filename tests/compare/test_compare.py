@@ -278,10 +278,11 @@ def test_the_plot(tmp_path):
 
 
 def test_names_in_the_plot_are_inside_and_hide_nothing(tmp_path, monkeypatch):
-    drawn, inside = [], []
+    drawn, inside, points = [], [], []
 
-    def keep(axes, *arguments):
-        place_names(axes, *arguments)
+    def keep(axes, names, bars):
+        place_names(axes, names, bars)
+        points.extend(axes.transData.transform((x, y)) for x, y, _ in bars)
         drawn.extend(text.get_window_extent() for text in axes.texts)
         inside.append(axes.get_window_extent())
 
@@ -294,6 +295,10 @@ def test_names_in_the_plot_are_inside_and_hide_nothing(tmp_path, monkeypatch):
     pairs = [(a, b) for number, a in enumerate(drawn) for b in drawn[:number]]
     assert [pair for pair in pairs if pair[0].overlaps(pair[1])] == []
     assert all(inside[0].x0 <= name.x0 and name.x1 <= inside[0].x1 for name in drawn)
+    assert not any(name.contains(*point) for name in drawn for point in points)
+    first = (tmp_path / "plot.png").read_bytes()
+    plot.plot_accuracy_over_cost(rows, tmp_path / "plot.png")
+    assert (tmp_path / "plot.png").read_bytes() == first
 
 
 def test_comparing_takes_no_device():

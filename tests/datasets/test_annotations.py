@@ -13,7 +13,7 @@ SECOND = "10015567@N08_3655084291_d8b58466fa."  # of a DiDeMo list; it has no su
 
 
 def write(root, files):
-    """Writes files of text or bytes, objects as JSON, and lists of objects as lines of JSON."""
+    """Write files of text or bytes, objects as JSON, and lists of objects as lines of JSON."""
     for name, content in files.items():
         file = root / name
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -25,13 +25,13 @@ def write(root, files):
     return root
 
 
-def videos_of(name, root, split, variant=None):
+def list_videos(name, root, split, variant=None):
     kind = DATASETS[name]
     config = Storage(variant=variant or kind.VARIANTS[0])
     return kind(data_dir=root / "prepared", root=root, config=config).list_videos(split)
 
 
-def msrvtt_files(trained_on=30):
+def make_msrvtt_files(trained_on=30):
     said = [
         {"caption": f" take {take} of {number} ", "video_id": f"video{number}", "sen_id": 0}
         for take in range(2)
@@ -77,13 +77,13 @@ DIDEMO = {
     f"videos/{SECOND}": "",
     "videos/1@N_1.mp4": "",
 }
-CLIP = "3086_UGLY_TRUTH_00.23.23.000-00.23.28.886"
-LINE = f"{CLIP}\t00.23.23.000\t00.23.28.886\t0\t0\tSOMEONE says \"no, she's\x0c gone.\n"
+SCENE = "3086_UGLY_TRUTH_00.23.23.000-00.23.28.886"
+LINE = f"{SCENE}\t00.23.23.000\t00.23.28.886\t0\t0\tSOMEONE says \"no, she's\x0c gone.\n"
 LSMDC_TEST = "annotations/LSMDC16_challenge_1000_publictect.csv"
 LSMDC = {
     "annotations/LSMDC16_annos_training.csv": LINE + LINE.replace("SOMEONE", "He"),
     LSMDC_TEST: LINE,
-    f"videos/3086_UGLY_TRUTH/{CLIP}.avi": "",
+    f"videos/3086_UGLY_TRUTH/{SCENE}.avi": "",
 }
 ASKED = [
     {"answer": "cook", "question": "what does he do?", "video_id": "video1", "answer_type": "what"},
@@ -104,7 +104,7 @@ MSRVTT_QA = {
 
 
 def test_msrvtt_test_has_one_caption_a_video(tmp_path):
-    first, second = videos_of("msrvtt", write(tmp_path, msrvtt_files()), "test")
+    first, second = list_videos("msrvtt", write(tmp_path, make_msrvtt_files()), "test")
     assert (first.id, first.captions) == ("video9770", ("a man is playing",))
     assert first.file == tmp_path / "videos/all/video9770.mp4" and not first.looked_for
     assert second.captions == ("a man, a dog",)
@@ -112,15 +112,15 @@ def test_msrvtt_test_has_one_caption_a_video(tmp_path):
 
 
 def test_msrvtt_holds_out_a_fixed_part_for_validation(tmp_path):
-    root = write(tmp_path, msrvtt_files())
-    train, validation = (videos_of("msrvtt", root, split) for split in ("train", "validation"))
+    root = write(tmp_path, make_msrvtt_files())
+    train, validation = (list_videos("msrvtt", root, split) for split in ("train", "validation"))
     ids = {video.id for video in train + validation}
     assert (len(train), len(validation)) == (27, 3)
     assert ids == {f"video{number}" for number in range(30)}
     assert train[0].captions == (f"take 0 of {train[0].id[5:]}", f"take 1 of {train[0].id[5:]}")
     # By sha256sum.
     assert [video.id for video in validation] == ["video8", "video12", "video20"]
-    assert len(videos_of("msrvtt", root, "train", "7k")) == 1
+    assert len(list_videos("msrvtt", root, "train", "7k")) == 1
 
 
 def test_held_out_are_500_of_the_published_sets():
@@ -132,18 +132,20 @@ def test_held_out_are_500_of_the_published_sets():
 
 def test_activitynet_joins_sentences_to_a_paragraph(tmp_path):
     root = write(tmp_path, ACTIVITYNET)
-    first, second, third = videos_of("activitynet", root, "test")
+    first, second, third = list_videos("activitynet", root, "test")
     assert (first.id, first.captions) == ("v_---x", ("One. Two.",))
     assert (first.file, first.end) == (tmp_path / "videos/v_---x.mkv", None)
     assert (second.captions, second.file) == (("Three. Four.",), tmp_path / "videos/deeper/y.WEBM")
     assert third.file == tmp_path / "videos/z.mp4"
-    train, validation = (videos_of("activitynet", root, split) for split in ("train", "validation"))
+    train, validation = (
+        list_videos("activitynet", root, split) for split in ("train", "validation")
+    )
     assert len(train) == 2 and len(validation) == 1
     assert train[0].looked_for.startswith("v_") and " or " in train[0].looked_for
 
 
 def test_didemo_matches_full_names_and_reads_31_seconds(tmp_path):
-    train, bare = videos_of("didemo", write(tmp_path, DIDEMO), "test")
+    train, bare = list_videos("didemo", write(tmp_path, DIDEMO), "test")
     assert (train.captions, train.end) == (("a train",), 31.0)
     assert train.file is None and train.looked_for == "1@N_1.mov"  # there is only an .mp4
     assert (bare.captions, bare.file) == (("first then",), tmp_path / "videos" / SECOND)
@@ -151,11 +153,11 @@ def test_didemo_matches_full_names_and_reads_31_seconds(tmp_path):
 
 def test_lsmdc_splits_at_tabs_and_keeps_quotes(tmp_path):
     root = write(tmp_path, LSMDC)
-    (clip,) = videos_of("lsmdc", root, "test")
-    assert clip.id == CLIP and clip.file == tmp_path / f"videos/3086_UGLY_TRUTH/{CLIP}.avi"
-    assert clip.captions == ("SOMEONE says \"no, she's\x0c gone.",)
-    (clip,) = videos_of("lsmdc", root, "train")
-    assert len(clip.captions) == 2
+    (video,) = list_videos("lsmdc", root, "test")
+    assert video.id == SCENE and video.file == tmp_path / f"videos/3086_UGLY_TRUTH/{SCENE}.avi"
+    assert video.captions == ("SOMEONE says \"no, she's\x0c gone.",)
+    (video,) = list_videos("lsmdc", root, "train")
+    assert len(video.captions) == 2
 
 
 @pytest.mark.parametrize("variant", ["jsonl", "json"])
@@ -186,7 +188,7 @@ def test_folder_gathers_captions_and_clips(tmp_path):
     rows += 'a/1.mp4,,,,pair,one,train\n./a/1.mp4,,,,pair,"two,\nlines",train\n'
     rows += "a/1.mp4,1.5,4,,pair,a part,train\na/2.mp4,,3,second,,two,train\nx.mp4,,,,,x,test\n"
     root = write(tmp_path, {"captions.csv": "\ufeff" + rows, "a/1.mp4": ""})
-    whole, part, second = videos_of("folder", root, "train")
+    whole, part, second = list_videos("folder", root, "train")
     assert (whole.id, whole.captions) == ("a/1.mp4", ("one", "two,\nlines"))
     assert (whole.file, whole.group, whole.end) == (tmp_path / "a/1.mp4", "pair", None)
     assert (part.id, part.start, part.end) == ("a/1.mp4@1.5-4.0", 1.5, 4.0)
@@ -200,8 +202,8 @@ def test_folder_splits_by_a_hash_of_the_path(tmp_path):
     write(many, {"captions.jsonl": rows})
     sizes, before = {}, {}
     for split in ("train", "validation", "test"):
-        before[split] = {video.id for video in videos_of("folder", few, split)}
-        after = {video.id for video in videos_of("folder", many, split)}
+        before[split] = {video.id for video in list_videos("folder", few, split)}
+        after = {video.id for video in list_videos("folder", many, split)}
         assert before[split] < after  # what is added moves nothing
         sizes[split] = len(after)
     assert sum(sizes.values()) == 500
@@ -214,8 +216,8 @@ def test_folder_keeps_clips_of_a_file_in_one_split(tmp_path):
     ]
     root = write(tmp_path, {"captions.jsonl": rows})
     for split in ("train", "validation", "test"):
-        clips = videos_of("folder", root, split)
-        assert len(clips) == 2 * len({clip.looked_for for clip in clips})
+        parts = list_videos("folder", root, split)
+        assert len(parts) == 2 * len({video.looked_for for video in parts})
 
 
 FOLDER = "file,caption\n"
@@ -252,7 +254,7 @@ def test_bad_folder_names_file_line_and_remedy(tmp_path, text, message):
     root = write(tmp_path, {"root/captions.csv": text}) / "root"
     (root / "out").symlink_to(tmp_path)
     with pytest.raises(AnnotationError, match=message) as caught:
-        videos_of("folder", root, "train")
+        list_videos("folder", root, "train")
     assert str(caught.value).startswith(str(root / "captions.csv"))
 
 
@@ -272,15 +274,15 @@ BAD_LINES = {
 @pytest.mark.parametrize(("text", "message"), BAD_LINES.items())
 def test_bad_lines_of_json_are_named(tmp_path, text, message):
     with pytest.raises(AnnotationError, match=message):
-        videos_of("folder", write(tmp_path, {"captions.jsonl": text}), "train")
+        list_videos("folder", write(tmp_path, {"captions.jsonl": text}), "train")
 
 
 def test_a_folder_needs_one_file_of_captions(tmp_path):
     with pytest.raises(AnnotationError, match="has none of captions.csv and captions.jsonl; see"):
-        videos_of("folder", tmp_path, "train")
+        list_videos("folder", tmp_path, "train")
     write(tmp_path, {"captions.csv": "", "captions.jsonl": ""})
     with pytest.raises(AnnotationError, match="has both captions.csv and captions.jsonl; remove"):
-        videos_of("folder", tmp_path, "train")
+        list_videos("folder", tmp_path, "train")
 
 
 TEST_CSV = "annotations/MSRVTT_JSFUSION_test.csv"
@@ -323,42 +325,42 @@ BAD_FILES = [
 @pytest.mark.parametrize(("name", "file", "content", "message"), BAD_FILES)
 def test_bad_annotation_files_are_named(tmp_path, name, file, content, message):
     good = {"activitynet": ACTIVITYNET, "didemo": DIDEMO, "lsmdc": LSMDC, "msrvtt_qa": MSRVTT_QA}
-    root = write(tmp_path, good.get(name) or msrvtt_files())
+    root = write(tmp_path, good.get(name) or make_msrvtt_files())
     with pytest.raises(AnnotationError, match=message) as caught:
-        videos_of(name, write(root, {file: content}), "test")
+        list_videos(name, write(root, {file: content}), "test")
     assert str(caught.value).startswith(str(root / file))
 
 
 def test_a_listed_video_without_captions_is_named(tmp_path):
-    bad = msrvtt_files() | {"annotations/MSRVTT_train.9k.csv": "video_id\nvideo1\nvideo99\n"}
+    bad = make_msrvtt_files() | {"annotations/MSRVTT_train.9k.csv": "video_id\nvideo1\nvideo99\n"}
     with pytest.raises(AnnotationError, match="line 3: 'video99' has no caption in MSRVTT_data"):
-        videos_of("msrvtt", write(tmp_path, bad), "train")
-    bad = msrvtt_files() | {"annotations/MSRVTT_data.json": {"videos": []}}
+        list_videos("msrvtt", write(tmp_path, bad), "train")
+    bad = make_msrvtt_files() | {"annotations/MSRVTT_data.json": {"videos": []}}
     with pytest.raises(AnnotationError, match="must hold a list named 'sentences'"):
-        videos_of("msrvtt", write(tmp_path, bad), "train")
+        list_videos("msrvtt", write(tmp_path, bad), "train")
 
 
 @pytest.mark.parametrize("name", ["msrvtt", "activitynet", "didemo", "lsmdc", "msrvtt_qa"])
 def test_files_that_are_not_there_are_named_with_their_source(tmp_path, name):
     with pytest.raises(AnnotationError, match="annotations: no such folder.*comes from http.*READ"):
-        videos_of(name, tmp_path, "test")
+        list_videos(name, tmp_path, "test")
     write(tmp_path, {"annotations/MSRVTT_JSFUSION_tset.csv": ""})
     hint = "did you mean 'MSRVTT_JSFUSION_tset.csv'" if name == "msrvtt" else "no such file"
     with pytest.raises(AnnotationError, match=hint):
-        videos_of(name, tmp_path, "test")
+        list_videos(name, tmp_path, "test")
 
 
 def test_a_folder_of_videos_must_exist_and_name_each_once(tmp_path):
-    files = msrvtt_files() | {"videos/copy/video9770.avi": ""}
+    files = make_msrvtt_files() | {"videos/copy/video9770.avi": ""}
     root = write(tmp_path, files)
     with pytest.raises(AnnotationError, match="all/video9770.mp4 and copy/video9770.avi are for"):
-        videos_of("msrvtt", root, "test")
+        list_videos("msrvtt", root, "test")
     (root / "videos").rename(root / "elsewhere")
     with pytest.raises(AnnotationError, match="videos: no such folder; put the videos there"):
-        videos_of("msrvtt", root, "test")
+        list_videos("msrvtt", root, "test")
     (root / "elsewhere/copy/video9770.avi").unlink()
     (root / "videos").symlink_to(root / "elsewhere")
-    assert videos_of("msrvtt", root, "test")[0].file == root / "videos/all/video9770.mp4"
+    assert list_videos("msrvtt", root, "test")[0].file == root / "videos/all/video9770.mp4"
 
 
 def test_links_are_followed_once(tmp_path):

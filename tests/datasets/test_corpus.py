@@ -6,7 +6,13 @@ from pathlib import Path
 
 import pytest
 import tensorflow_datasets as tfds
-from video_files import as_video, damaged_videos, good_videos, listed_set, shown_indices
+from video_files import (
+    find_shown_indices,
+    make_listed_set,
+    make_video_entry,
+    write_damaged_videos,
+    write_good_videos,
+)
 
 from tempme_jax.datasets.prepare import prepare
 from tempme_jax.datasets.prepared import Prepared
@@ -16,13 +22,15 @@ from tempme_jax.datasets.prepared import Prepared
 def corpus(tmp_path_factory):
     """The files, the report and the folder, once prepared."""
     folder = tmp_path_factory.mktemp("corpus")
-    good, bad = good_videos(folder), damaged_videos(folder)
-    builder = listed_set(folder, test=[as_video(path) for path in sorted({*good, *bad})])
+    good, bad = write_good_videos(folder), write_damaged_videos(folder)
+    builder = make_listed_set(
+        folder, test=[make_video_entry(path) for path in sorted({*good, *bad})]
+    )
     report = prepare(builder, max_bad=0.25, seconds_per_video=30, videos_per_shard=16, quiet=True)
     return good, bad, report["test"], builder.data_dir
 
 
-def expected_times(times):
+def compute_expected_times(times):
     """Two frames a second, 4 to 8 of them: what is on screen, in tenths from the first frame."""
     times = [time - min(times) for time in times]
     length = max(times) + 1
@@ -49,12 +57,12 @@ def test_right_frames_at_the_right_times(corpus):
         tenths = [round(10 * float(time)) for time in times]
         assert times.tolist() == pytest.approx([time / 10 for time in tenths], abs=2e-3), name
         if frame_of is None:  # how much is left depends on how it was written
-            assert shown_indices(jpegs) == tenths, name
+            assert find_shown_indices(jpegs) == tenths, name
             assert len(tenths) >= 4, name
         else:
-            assert tenths == expected_times(frame_of), name
+            assert tenths == compute_expected_times(frame_of), name
             first = min(frame_of)
-            assert shown_indices(jpegs) == [frame_of[first + time] for time in tenths], name
+            assert find_shown_indices(jpegs) == [frame_of[first + time] for time in tenths], name
 
 
 def test_damaged_ones_are_listed_with_a_reason(corpus):

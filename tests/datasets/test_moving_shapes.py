@@ -5,7 +5,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from toy_clip import random_params
+from toy_clip import make_params
 
 from tempme_jax import create
 from tempme_jax.datasets import moving_shapes, shapes
@@ -25,7 +25,7 @@ ARCH = Architecture(
 )  # fmt: skip
 
 
-def drawn(motion, seed=0, noise=1):
+def draw_motion(motion, seed=0, noise=1):
     return shapes.draw(motion, np.random.default_rng(seed), np.random.default_rng(noise))
 
 
@@ -75,16 +75,16 @@ def test_shapes_stay_in_the_picture(motion):
 
 
 def test_drawing_follows_from_its_seeds():
-    frames = drawn(MOTION)
+    frames = draw_motion(MOTION)
     assert (frames.shape, frames.dtype) == ((24, 64, 64, 3), np.uint8)
-    np.testing.assert_array_equal(drawn(MOTION), frames)
-    other = np.abs(drawn(MOTION, noise=2).astype(int) - frames)
+    np.testing.assert_array_equal(draw_motion(MOTION), frames)
+    other = np.abs(draw_motion(MOTION, noise=2).astype(int) - frames)
     assert 0 < other.mean() < 3 * shapes.NOISE  # the same but for the noise
-    assert np.abs(drawn(MOTION, seed=1).astype(int) - frames).mean() > other.mean()
+    assert np.abs(draw_motion(MOTION, seed=1).astype(int) - frames).mean() > other.mean()
 
 
 def test_a_video_backwards_is_that_of_the_reverse_up_to_noise():
-    difference = drawn(MOTION)[::-1].astype(int) - drawn(MOTION.reverse, noise=2)
+    difference = draw_motion(MOTION)[::-1].astype(int) - draw_motion(MOTION.reverse, noise=2)
     assert np.abs(difference).max() < 60
     # Two noises and two roundings.
     assert difference.std() == pytest.approx(np.sqrt(2 * shapes.NOISE**2 + 1 / 6), rel=0.02)
@@ -97,8 +97,8 @@ def files(tmp_path_factory):
     """A motion and its reverse, written as the set writes them."""
     folder = tmp_path_factory.mktemp("files")
     made = [folder / "there.mp4", folder / "back.mp4"]
-    save_frames(made[0], drawn(MOTION))
-    save_frames(made[1], drawn(MOTION.reverse, noise=2))
+    save_frames(made[0], draw_motion(MOTION))
+    save_frames(made[1], draw_motion(MOTION.reverse, noise=2))
     return made
 
 
@@ -122,7 +122,7 @@ def test_frames_read_from_a_file_do_not_tell_the_direction(files, read):
 
 
 def test_files_are_the_same_each_time_and_whole(files, tmp_path):
-    save_frames(tmp_path / "again.mp4", drawn(MOTION))
+    save_frames(tmp_path / "again.mp4", draw_motion(MOTION))
     assert (tmp_path / "again.mp4").read_bytes() == files[0].read_bytes()
     assert [file.name for file in tmp_path.iterdir()] == ["again.mp4"]  # nothing unfinished
 
@@ -184,7 +184,7 @@ def test_what_averages_frames_cannot_tell_a_clip_from_its_reverse(
     read, method, options, sees_order
 ):
     model = create(ARCH, method=method, num_frames=FRAMES, max_words=12, method_options=options)
-    model = dataclasses.replace(model, params=random_params(model.network, FRAMES))
+    model = dataclasses.replace(model, params=make_params(model.network, FRAMES))
     network, backwards = model.embed_video(np.stack([read[0], read[0][::-1]]))
     difference = np.abs(network - backwards).max()
     assert difference > 1e-2 if sees_order else difference < 1e-5

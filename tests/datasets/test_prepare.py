@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import tensorflow_datasets as tfds
 from repository import ROOT, SUPPORT
-from video_files import as_video, listed_set, write_clip
+from video_files import make_listed_set, make_video_entry, write_grey_video
 
 from tempme_jax.datasets.base import Storage, Video
 from tempme_jax.datasets.prepare import PreparationError, prepare
@@ -25,35 +25,35 @@ LOST = Video(id="lost", file=None, captions=("x",), looked_for="lost.mp4 or lost
 def videos(tmp_path_factory):
     """Seven small videos."""
     folder = tmp_path_factory.mktemp("videos")
-    return [as_video(write_clip(folder / f"{i}.mp4", range(4 + i))) for i in range(7)]
+    return [make_video_entry(write_grey_video(folder / f"{i}.mp4", range(4 + i))) for i in range(7)]
 
 
 @pytest.fixture(scope="module")
 def empty(tmp_path_factory):
     path = tmp_path_factory.mktemp("empty") / "empty.mp4"
     path.touch()
-    return as_video(path)
+    return make_video_entry(path)
 
 
-def instantly(builder, **options):
+def prepare_here(builder, **options):
     """Prepare in one process, two videos to a shard."""
     return prepare(builder, **{"workers": 1, "videos_per_shard": 2, "quiet": True} | options)
 
 
-def files_of(builder):
+def read_files(builder):
     folder = Path(builder.data_dir)
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
 def test_all_splits_are_stored(tmp_path, videos):
-    builder = listed_set(tmp_path, train=videos[:5], test=videos[5:])
+    builder = make_listed_set(tmp_path, train=videos[:5], test=videos[5:])
     seen = []
     builder.download_and_prepare(
         workers=1, videos_per_shard=2, quiet=True, report=lambda *numbers: seen.append(numbers)
     )
     assert builder.is_prepared()
     assert seen == [(i + 1, 0, 7) for i in range(7)]
-    assert sorted(files_of(builder)) == [
+    assert sorted(read_files(builder)) == [
         "dataset_info.json",
         "features.json",
         *(f"listed-test.array_record-{i:05}-of-00001" for i in range(1)),
@@ -68,15 +68,15 @@ def test_all_splits_are_stored(tmp_path, videos):
 
 
 def test_a_complete_set_is_left_alone(tmp_path, videos):
-    builder = listed_set(tmp_path, test=videos[:2])
-    report = instantly(builder)
-    before = files_of(builder)
-    assert instantly(builder, decode=None) == report
-    assert files_of(builder) == before
+    builder = make_listed_set(tmp_path, test=videos[:2])
+    report = prepare_here(builder)
+    before = read_files(builder)
+    assert prepare_here(builder, decode=None) == report
+    assert read_files(builder) == before
 
 
 def test_progress_is_shown(tmp_path, videos, empty, capsys):
-    instantly(listed_set(tmp_path, test=[*videos[:2], empty]), quiet=False, max_bad=1)
+    prepare_here(make_listed_set(tmp_path, test=[*videos[:2], empty]), quiet=False, max_bad=1)
     assert "Preparing listed" in capsys.readouterr().err
 
 
@@ -90,46 +90,46 @@ def test_progress_is_shown(tmp_path, videos, empty, capsys):
     ],
 )
 def test_other_annotations_are_an_error(tmp_path, videos, change):
-    builder = listed_set(tmp_path, test=videos[:1])
-    instantly(builder)
+    builder = make_listed_set(tmp_path, test=videos[:1])
+    prepare_here(builder)
     builder.listed = {"test": [dataclasses.replace(videos[0], **change)]}
     with pytest.raises(PreparationError, match=r"'test' changed .*Delete that folder"):
-        instantly(builder)
+        prepare_here(builder)
 
 
 def test_prepared_set_without_its_videos(tmp_path, videos):
-    builder = listed_set(tmp_path, test=videos[:1])
-    report = instantly(builder)
+    builder = make_listed_set(tmp_path, test=videos[:1])
+    report = prepare_here(builder)
     builder.root = tmp_path / "elsewhere"
     builder.listed = {}
-    assert instantly(builder) == report
+    assert prepare_here(builder) == report
 
 
 def test_missing_videos(tmp_path, videos):
-    builder = listed_set(tmp_path, test=[*videos[:2], LOST])
+    builder = make_listed_set(tmp_path, test=[*videos[:2], LOST])
     with pytest.raises(PreparationError) as caught:
-        instantly(builder)
+        prepare_here(builder)
     assert str(caught.value) == (
         f"1 of 3 videos of listed are not under {tmp_path}: lost (lost.mp4 or lost.avi). Run "
-        '`tempme data doctor listed` to see all, or pass missing="skip" to go on without them'
+        '`tempme data doctor listed` to see all, or pass missing="skip" to continue without them'
     )
     assert not Path(builder.data_dir).exists()
-    report = instantly(builder, missing="skip")["test"]
+    report = prepare_here(builder, missing="skip")["test"]
     assert (report["expected"], report["listed"], report["prepared"]) == (3, 3, 2)
     assert report["missing"] == [{"id": "lost", "looked_for": "lost.mp4 or lost.avi"}]
     builder.listed["test"][2] = dataclasses.replace(LOST, file=videos[3].file)
     with pytest.raises(PreparationError, match="1 videos that were missing are there now"):
-        instantly(builder)
+        prepare_here(builder)
     with pytest.raises(
         ValueError, match="unknown value of missing: 'ignore'; there are: error, skip"
     ):
-        instantly(builder, missing="ignore")
+        prepare_here(builder, missing="ignore")
 
 
 def test_too_many_bad_videos(tmp_path, videos, empty):
-    builder = listed_set(tmp_path, test=[empty, *videos[:3]])
+    builder = make_listed_set(tmp_path, test=[empty, *videos[:3]])
     with pytest.raises(PreparationError, match=r"1 of 4 videos of the split 'test' are bad"):
-        instantly(builder)
+        prepare_here(builder)
     assert not builder.is_prepared()
     report = json.loads((Path(builder.data_dir) / "report.json").read_text())["test"]
     assert report["prepared"] == 3
@@ -137,7 +137,7 @@ def test_too_many_bad_videos(tmp_path, videos, empty):
     assert (bad["id"], bad["file"]) == ("empty.mp4", str(empty.file))
     assert bad["reason"].startswith("not a video")
     decoded = []
-    instantly(builder, max_bad=0.25, report=lambda *numbers: decoded.append(numbers))
+    prepare_here(builder, max_bad=0.25, report=lambda *numbers: decoded.append(numbers))
     assert decoded == []  # it was all there
     assert len(Prepared(builder.data_dir, "test")) == 3
 
@@ -145,34 +145,34 @@ def test_too_many_bad_videos(tmp_path, videos, empty):
 def test_replaced_files_and_other_limits_are_tried_again(tmp_path, videos):
     path = tmp_path / "late.mp4"
     path.touch()
-    builder = listed_set(tmp_path, test=[as_video(path), *videos[:3]])
+    builder = make_listed_set(tmp_path, test=[make_video_entry(path), *videos[:3]])
     decoded = []
     for options in ({}, {}, {"seconds_per_video": 50}):
         decoded.append(0)
         with pytest.raises(PreparationError, match="are bad"):
-            instantly(builder, **options, report=lambda *numbers: decoded.append(numbers[0]))
+            prepare_here(builder, **options, report=lambda *numbers: decoded.append(numbers[0]))
     # The shard with the bad one of two is done again only where something may have changed.
     assert decoded == [0, 1, 2, 3, 4, 0, 0, 3, 4]
     path.write_bytes(videos[5].file.read_bytes())
-    assert instantly(builder)["test"]["prepared"] == 4
+    assert prepare_here(builder)["test"]["prepared"] == 4
     assert Prepared(builder.data_dir, "test").ids[0] == "late.mp4"
 
 
 def test_splits_without_videos(tmp_path, videos, empty):
     with pytest.raises(PreparationError, match="no video for the split 'test'"):
-        instantly(listed_set(tmp_path, train=videos, test=[]))
+        prepare_here(make_listed_set(tmp_path, train=videos, test=[]))
     with pytest.raises(PreparationError, match="1 of 1 videos .* and 0 prepared"):
-        instantly(listed_set(tmp_path, test=[empty]), max_bad=1)
+        prepare_here(make_listed_set(tmp_path, test=[empty]), max_bad=1)
     with pytest.raises(PreparationError, match="'0.mp4' 2 times"):
-        instantly(listed_set(tmp_path, test=[videos[0], videos[0]]))
+        prepare_here(make_listed_set(tmp_path, test=[videos[0], videos[0]]))
 
 
 PROGRAM = """
 import pathlib, sys
-from video_files import as_video, listed_set
+from video_files import make_video_entry, make_listed_set
 from tempme_jax.datasets.prepare import prepare
 folder, *files = map(pathlib.Path, sys.argv[1:])
-builder = listed_set(folder, test=[as_video(file) for file in files])
+builder = make_listed_set(folder, test=[make_video_entry(file) for file in files])
 def report(done, bad, total):
     print(done, flush=True)
     if done == 5:
@@ -181,7 +181,7 @@ prepare(builder, workers=2, videos_per_shard=2, quiet=True, report=report)
 """
 
 
-def start(folder, videos):
+def start_preparation(folder, videos):
     return subprocess.Popen(
         [sys.executable, "-c", PROGRAM, folder, *(video.file for video in videos)],
         stdin=subprocess.PIPE,
@@ -192,32 +192,32 @@ def start(folder, videos):
 
 
 def test_goes_on_after_a_kill(tmp_path, videos):
-    whole, killed = (listed_set(tmp_path / name, test=videos) for name in ("whole", "killed"))
-    instantly(whole)
-    with start(tmp_path / "killed", videos) as process:
+    whole, killed = (make_listed_set(tmp_path / name, test=videos) for name in ("whole", "killed"))
+    prepare_here(whole)
+    with start_preparation(tmp_path / "killed", videos) as process:
         while process.stdout.readline() != "5\n":
             assert process.poll() is None
         with pytest.raises(PreparationError, match=f"is being prepared by process {process.pid} "):
-            instantly(killed)
+            prepare_here(killed)
         process.send_signal(signal.SIGKILL)
     assert not killed.is_prepared()
     folder = Path(killed.data_dir)
     (folder / "unfinished-1").mkdir()  # as earlier versions left
     (folder / ".listed-test.array_record-00003-of-00004.99").touch()
     decoded = []
-    instantly(killed, report=lambda *numbers: decoded.append(numbers))
+    prepare_here(killed, report=lambda *numbers: decoded.append(numbers))
     assert decoded == [(5, 0, 7), (6, 0, 7), (7, 0, 7)]
-    assert files_of(killed) == files_of(whole)
+    assert read_files(killed) == read_files(whole)
 
 
 def test_shards_of_other_annotations_are_done_again(tmp_path, videos, empty):
-    builder = listed_set(tmp_path, test=[*videos[:6], empty])
+    builder = make_listed_set(tmp_path, test=[*videos[:6], empty])
     with pytest.raises(PreparationError, match="are bad"):
-        instantly(builder)
+        prepare_here(builder)
     builder.listed["test"] = videos[2:4]
-    instantly(builder)
+    prepare_here(builder)
     assert Prepared(builder.data_dir, "test").ids == ["2.mp4", "3.mp4"]
-    records = [name for name in files_of(builder) if "array_record" in name]
+    records = [name for name in read_files(builder) if "array_record" in name]
     assert records == ["listed-test.array_record-00000-of-00001"]
 
 
@@ -231,7 +231,7 @@ def test_storage_has_a_name():
 
 
 def test_builder(tmp_path, videos):
-    builder = listed_set(tmp_path, test=videos[:1])
+    builder = make_listed_set(tmp_path, test=videos[:1])
     with pytest.raises(ValueError, match="no variant '9k'; it has default"):
         type(builder)(data_dir=tmp_path, root=tmp_path, config=Storage(variant="9k"))
     copy = pickle.loads(pickle.dumps(builder))

@@ -7,7 +7,7 @@ import pickle
 import numpy as np
 import pytest
 from PIL import Image
-from video_files import as_video, listed_set, shown_indices, write_clip
+from video_files import find_shown_indices, make_listed_set, make_video_entry, write_grey_video
 
 from tempme_jax.datasets.prepare import prepare
 from tempme_jax.datasets.prepared import NotPreparedError, Prepared
@@ -17,10 +17,12 @@ from tempme_jax.datasets.prepared import NotPreparedError, Prepared
 def builder(tmp_path_factory):
     """Three videos to train on, one a part of a file, and one to test."""
     folder = tmp_path_factory.mktemp("set")
-    paths = [write_clip(folder / f"{i}.mp4", range(10 * i + 5)) for i in range(4)]
-    part = as_video(paths[2], start=1.0, end=2.0, group="two")
-    builder = listed_set(
-        folder, train=[as_video(paths[0]), as_video(paths[1]), part], test=[as_video(paths[3])]
+    paths = [write_grey_video(folder / f"{i}.mp4", range(10 * i + 5)) for i in range(4)]
+    part = make_video_entry(paths[2], start=1.0, end=2.0, group="two")
+    builder = make_listed_set(
+        folder,
+        train=[make_video_entry(paths[0]), make_video_entry(paths[1]), part],
+        test=[make_video_entry(paths[3])],
     )
     builder.EXPECTED = {("default", "train"): 9}
     prepare(builder, workers=1, videos_per_shard=2, quiet=True)
@@ -42,7 +44,7 @@ def test_what_is_said_of_the_videos(builder):
 def test_frames(builder):
     jpegs, times = Prepared(builder.data_dir, "train")[2]
     assert [Image.open(io.BytesIO(jpeg)).size for jpeg in jpegs] == [(32, 32)] * 4
-    assert shown_indices(jpegs) == [11, 13, 16, 18]
+    assert find_shown_indices(jpegs) == [11, 13, 16, 18]
     assert times.dtype == np.float32
     assert times.tolist() == pytest.approx([1.1, 1.3, 1.6, 1.8])
 

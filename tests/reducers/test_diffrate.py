@@ -20,8 +20,8 @@ REDUCER = DiffRate(prune=(17, 15, 11, 7), merge=(17, 12, 11, 5))
 CLIP = Clip(TOY, LoRA(rank=2), REDUCER)
 
 
-def diffrate_slowly(x, size, score, prune, merge):
-    """The specification's section 9 for one frame, a token at a time."""
+def reduce_slowly(x, size, score, prune, merge):
+    """Apply DiffRate (docs/methods/diffrate.md) to one frame, a token at a time."""
     order = [0, *sorted(range(1, len(x)), key=lambda i: -score[i])]  # a stable sort
     kept, going = order[:merge], order[merge:prune]
     unit = x / np.linalg.norm(x, axis=1, keepdims=True)
@@ -48,7 +48,7 @@ def test_agrees_with_a_slow_loop(prune, merge):
     assert reduced.x.shape[2] == merge
     held = np.asarray(reduced.source).reshape(3, 9)
     for frame in range(3):
-        slow = diffrate_slowly(x[frame], size[frame], score[frame], prune, merge)
+        slow = reduce_slowly(x[frame], size[frame], score[frame], prune, merge)
         np.testing.assert_allclose(reduced.x[0, frame], slow[0], atol=1e-6)
         np.testing.assert_allclose(reduced.size[0, frame], slow[1], rtol=1e-5)
         here = np.where(held[frame] < 0, -1, held[frame] - frame * merge)
@@ -118,20 +118,20 @@ def test_every_patch_is_somewhere_or_pruned(model):
     assert not (source == 5 * network).any()
 
 
-def kept_by(patches, depth):
+def list_kept(patches, depth):
     return DiffRate().resolve(patches=patches, frames=12, depth=depth)
 
 
-def test_schedules_of_the_specification():
-    assert kept_by(49, 12).prune == (50, 50, 46, 42, 39, 35, 32, 31, 29, 25, 22, 20)
-    assert kept_by(49, 12).merge == (50, 48, 44, 40, 36, 33, 31, 30, 26, 24, 20, 20)
-    assert kept_by(196, 12).prune == (197, 196, 182, 172, 162, 147, 131, 109, 101, 94, 70, 49)
-    assert kept_by(196, 12).merge == (197, 192, 178, 164, 150, 133, 115, 101, 96, 82, 49, 49)
+def test_schedules_of_the_methods_page():
+    assert list_kept(49, 12).prune == (50, 50, 46, 42, 39, 35, 32, 31, 29, 25, 22, 20)
+    assert list_kept(49, 12).merge == (50, 48, 44, 40, 36, 33, 31, 30, 26, 24, 20, 20)
+    assert list_kept(196, 12).prune == (197, 196, 182, 172, 162, 147, 131, 109, 101, 94, 70, 49)
+    assert list_kept(196, 12).merge == (197, 192, 178, 164, 150, 133, 115, 101, 96, 82, 49, 49)
 
 
 @pytest.mark.parametrize(("patches", "depth"), [(1, 1), (1, 3), (4, 2), (16, 4), (256, 24)])
 def test_schedules_of_other_sizes(patches, depth):
-    reducer, tokens = kept_by(patches, depth), 1 + patches
+    reducer, tokens = list_kept(patches, depth), 1 + patches
     stages = make_schedule(reducer, frames=2, tokens=tokens, depth=depth)
     assert stages[0].mlp == tokens
     assert stages[-1].out == (tokens if depth == 1 else max(2, round(0.4 * tokens)))
@@ -146,9 +146,9 @@ def test_schedules_of_other_sizes(patches, depth):
         ("ViT-B/32", 64, 189.688 + 6.0113, 190.097 + 6.0113, 20),
     ],
 )
-def test_costs_of_the_specification(backbone, frames, mac, paper, left):
+def test_costs_of_the_methods_page(backbone, frames, mac, paper, left):
     arch = ARCHITECTURES[backbone]
-    network = Clip(arch, LoRA(), kept_by(arch.patches, arch.depth))
+    network = Clip(arch, LoRA(), list_kept(arch.patches, arch.depth))
     counted = macs.count_macs(network, frames)
     assert np.array(counted) / 1e9 == pytest.approx([mac, paper], abs=1e-3)
     assert costs.count_output_tokens(network, macs.list_stages(network, frames)) == frames * left
@@ -156,7 +156,7 @@ def test_costs_of_the_specification(backbone, frames, mac, paper, left):
 
 def test_nothing_is_learned_but_lora():
     arch = ARCHITECTURES["ViT-B/32"]
-    assert costs.count_trainable(Clip(arch, LoRA(), kept_by(49, 12)), 1) == 491_520
+    assert costs.count_trainable(Clip(arch, LoRA(), list_kept(49, 12)), 1) == 491_520
 
 
 def test_attention_counts_sizes():
@@ -176,7 +176,7 @@ def test_lists_become_tuples():
         (lambda: DiffRate((5, 4), (5, 5)), r"merge=\(5, 5\) must nowhere be more than prune"),
         (lambda: DiffRate((5, 4), (5, 4)).check(3), "for each of the 3 blocks; they have 2 and 2"),
         (
-            lambda: make_schedule(kept_by(196, 12), frames=1, tokens=50, depth=12),
+            lambda: make_schedule(list_kept(196, 12), frames=1, tokens=50, depth=12),
             "begins with 197, and there are 50; begin with 50 or fewer",
         ),
     ],

@@ -93,7 +93,7 @@ def test_one_frame_by_hand():
     np.testing.assert_allclose(by_rank, expected, rtol=1e-6)
 
 
-def random_params(seed, scale=2.0):
+def make_random_params(seed, scale=2.0):
     """Of the toy; the rates are anything."""
     params = make_random_tree(CLIP, FRAMES)
     rng = np.random.default_rng(seed)
@@ -105,12 +105,12 @@ def random_params(seed, scale=2.0):
     return params
 
 
-def without_rates(params):
+def remove_rates(params):
     flat = flax.traverse_util.flatten_dict(params)
     return flax.traverse_util.unflatten_dict({p: a for p, a in flat.items() if "rates" not in p})
 
 
-def pixels_of(seed=1):
+def make_pixels(seed=1):
     rng = np.random.default_rng(seed)
     return jnp.asarray(rng.standard_normal((2, FRAMES, 32, 32, 3), dtype=np.float32))
 
@@ -124,14 +124,14 @@ ENCODE = jax.jit(encode, static_argnums=0)
 
 def test_what_is_found_computes_the_same():
     """Tokens of size 0 are as good as gone: DiffRate with these rates gives the same vectors."""
-    params = random_params(1)
+    params = make_random_params(1)
     found = SEARCH.read_found_options(
         params
     )  # both, nothing, and merging of what has merged before
     assert found == {"prune": (17, 13, 10, 10), "merge": (17, 10, 10, 5)}
     fixed = Clip(TOY, Adapter(), DiffRate(**found))
-    ours, tokens = ENCODE(CLIP, params, pixels_of(), REAL)
-    theirs, fixed_tokens = ENCODE(fixed, without_rates(params), pixels_of(), REAL)
+    ours, tokens = ENCODE(CLIP, params, make_pixels(), REAL)
+    theirs, fixed_tokens = ENCODE(fixed, remove_rates(params), make_pixels(), REAL)
     np.testing.assert_allclose(ours, theirs, atol=1e-5)
     assert ((tokens.size > 0).sum(axis=2) == np.where(REAL, found["merge"][-1], 0)).all()
     at, there = np.asarray(tokens.source[0]), np.asarray(fixed_tokens.source[0])
@@ -146,47 +146,49 @@ def test_what_is_found_computes_the_same():
 def test_masks_of_one_are_plain_clip():
     """As at the start of the toy: of 16 patches more than 15 are expected to stay."""
     fresh = initialise(CLIP, FRAMES, {p for p in find_shapes(CLIP, FRAMES) if "rates" in p}, seed=0)
-    params = without_rates(random_params(0))
+    params = remove_rates(make_random_params(0))
     all_of_it = flax.traverse_util.unflatten_dict(flax.traverse_util.flatten_dict(params) | fresh)
     assert SEARCH.read_found_options(all_of_it) == {"prune": (17,) * 4, "merge": (17,) * 4}
-    ours, tokens = ENCODE(CLIP, all_of_it, pixels_of(), REAL)
-    plain, _ = ENCODE(Clip(TOY, Adapter(), Reducer()), params, pixels_of(), REAL)
+    ours, tokens = ENCODE(CLIP, all_of_it, make_pixels(), REAL)
+    plain, _ = ENCODE(Clip(TOY, Adapter(), Reducer()), params, make_pixels(), REAL)
     np.testing.assert_allclose(ours, plain, atol=1e-6)
     np.testing.assert_array_equal(tokens.size, np.broadcast_to(REAL[:, :, None], (2, 4, 17)))
 
 
-def gmac(reducer):
+def count_gmacs(reducer):
     return macs.count_macs(Clip(TOY, Adapter(), reducer), FRAMES)[0] / 1e9
 
 
 def test_what_is_found_is_shown_as_flags(capsys):
     """Which a training of DiffRate takes."""
     found = {"prune": (17, 13, 10, 10, 9, 9), "merge": (17, 10, 10, 5, 5, 5)}
-    printing.print_found_rates(found)
+    printing.print_found_options(found)
     flags = shlex.split(capsys.readouterr().out.split(": ", 1)[1])
     config = parse_flags(["--config=configs/moving_shapes.py:diffrate", *flags])
     assert {name: config.model.options[name] for name in found} == found
-    printing.print_found_rates({})
+    printing.print_found_options({})
     assert capsys.readouterr().out == ""
 
 
 @pytest.mark.parametrize("seed", range(6))
 def test_what_is_found_fits_and_costs_what_the_penalty_says(seed):
-    params = random_params(seed, scale=3.0)
+    params = make_random_params(seed, scale=3.0)
     found = SEARCH.read_found_options(params)
     reducer = DiffRate(**found)  # checks itself
     reducer.check(TOY.depth)
     for before, after in itertools.pairwise(zip(*found.values(), strict=True)):
         assert before[1] >= after[0] >= after[1]
-    np.testing.assert_allclose(SEARCH.compute_cost(params, TOY, FRAMES), gmac(reducer), rtol=1e-5)
-    on_target = DiffRateSearch(granularity=1, target=gmac(reducer))
+    np.testing.assert_allclose(
+        SEARCH.compute_cost(params, TOY, FRAMES), count_gmacs(reducer), rtol=1e-5
+    )
+    on_target = DiffRateSearch(granularity=1, target=count_gmacs(reducer))
     assert on_target.compute_penalty(params, TOY, FRAMES) == pytest.approx(0, abs=1e-12)
 
 
 def test_the_target_is_that_of_fixed_rates():
-    params = random_params(0)
+    params = make_random_params(0)
     fixed = DiffRate().resolve(patches=16, frames=FRAMES, depth=TOY.depth)
-    difference = SEARCH.compute_cost(params, TOY, FRAMES) - gmac(fixed)
+    difference = SEARCH.compute_cost(params, TOY, FRAMES) - count_gmacs(fixed)
     np.testing.assert_allclose(
         SEARCH.compute_penalty(params, TOY, FRAMES), 1e10 * difference**2, rtol=1e-3
     )
@@ -195,7 +197,7 @@ def test_the_target_is_that_of_fixed_rates():
 @pytest.mark.parametrize(("target", "sign"), [(1e-5, 1), (1.0, -1)])
 def test_the_penalty_pushes_every_block_towards_its_target(target, sign):
     """The slope along keeping more: positive above the target, negative below."""
-    params = random_params(0)
+    params = make_random_params(0)
     search = DiffRateSearch(granularity=1, target=target)
     slopes = jax.grad(search.compute_penalty)(params, TOY, FRAMES)
     for layer in range(1, TOY.depth):
@@ -208,7 +210,7 @@ def test_the_penalty_pushes_every_block_towards_its_target(target, sign):
 
 def test_training_goes_to_the_target():
     """From the start, with the contrastive loss, which reaches every rate that it can reach."""
-    params = random_params(0)
+    params = make_random_params(0)
     for layer in range(1, TOY.depth):
         start = {name: make_initial_logits(jax.random.key(0), (16,)) for name in ("prune", "merge")}
         params["video"][f"block_{layer}"]["rates"] = start
@@ -218,7 +220,7 @@ def test_training_goes_to_the_target():
 
     def loss(trainable, with_penalty):
         params = join(trainable, frozen)
-        video, text = CLIP.apply({"params": params}, pixels_of(), REAL, ids, ids > 0)
+        video, text = CLIP.apply({"params": params}, make_pixels(), REAL, ids, ids > 0)
         task = compute_contrastive_loss(compute_similarity(text, video, params["logit_scale"]))
         penalty = SEARCH.compute_penalty(params, TOY, FRAMES)
         return task + with_penalty * penalty, SEARCH.compute_cost(params, TOY, FRAMES)
@@ -235,7 +237,7 @@ def test_training_goes_to_the_target():
         assert path[-2:] in {("rates", "prune"), ("rates", "merge")}
         # Behind the last attention nothing reads a patch: only the penalty moves that block.
         assert (np.abs(slope).max() > 0) == (path[1] != "block_3"), path
-    target = gmac(DiffRate().resolve(patches=16, frames=FRAMES, depth=TOY.depth))
+    target = count_gmacs(DiffRate().resolve(patches=16, frames=FRAMES, depth=TOY.depth))
     apart = []
     for _ in range(80):
         trainable, state, value, cost, _ = step(trainable, state, 1.0)

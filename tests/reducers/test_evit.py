@@ -19,8 +19,8 @@ REDUCER = EViT().resolve(patches=TOY.patches, frames=FRAMES, depth=TOY.depth)
 CLIP = Clip(TOY, LoRA(rank=2), REDUCER)
 
 
-def evit_slowly(x, size, score, left, fuse):
-    """The specification's section 8 for one frame, a token at a time."""
+def reduce_slowly(x, size, score, left, fuse):
+    """Apply EViT (docs/methods/evit.md) to one frame, a token at a time."""
     patches = list(range(1, len(x)))
     patches.sort(key=lambda i: -score[i])  # a stable sort
     kept, dropped = patches[:left], patches[left:]
@@ -44,7 +44,7 @@ def test_agrees_with_a_slow_loop(fuse):
     reduced = reduce_one_site(EViT(keep=0.6, layers=(0,), fuse=fuse), x, size, score)
     held = np.asarray(reduced.source).reshape(3, 8)
     for frame in range(3):
-        slow = evit_slowly(x[frame], size[frame], score[frame], 5, fuse)
+        slow = reduce_slowly(x[frame], size[frame], score[frame], 5, fuse)
         np.testing.assert_allclose(reduced.x[0, frame], slow[0], atol=1e-6)
         np.testing.assert_array_equal(reduced.size[0, frame], slow[1])
         here = np.where(held[frame] < 0, -1, held[frame] - frame * reduced.x.shape[2])
@@ -106,7 +106,7 @@ def test_sizes_count_patches(model):
 @pytest.mark.parametrize(
     ("backbone", "kept"), [("ViT-B/32", (37, 28, 21)), ("ViT-B/16", (140, 100, 72))]
 )
-def test_tokens_of_the_specification(backbone, kept):
+def test_tokens_of_the_methods_page(backbone, kept):
     patches = ARCHITECTURES[backbone].patches
     reducer = EViT().resolve(patches=patches, frames=12, depth=12)
     stages = make_schedule(reducer, frames=12, tokens=1 + patches, depth=12)
@@ -116,7 +116,7 @@ def test_tokens_of_the_specification(backbone, kept):
     assert stages[11].out == kept[-1]
 
 
-def test_costs_of_the_specification():
+def test_costs_of_the_methods_page():
     arch = ARCHITECTURES["ViT-B/32"]
     reducer = EViT().resolve(patches=arch.patches, frames=12, depth=arch.depth)
     counted = costs.count_costs(Clip(arch, LoRA(), reducer), 12)

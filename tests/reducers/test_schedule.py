@@ -11,35 +11,40 @@ from tempme_jax.reducers.tome import ToMe
 B32, B16 = Architecture(), Architecture(patch=16)
 
 
-def trace(arch, frames, method="tempme", **options):
+def list_counts(arch, frames, method="tempme", **options):
     _, reducer = methods.build(method, arch, frames, options)
     stages = make_schedule(reducer, frames=frames, tokens=1 + arch.patches, depth=arch.depth)
     return [(s.clips, s.attention, s.mlp) for s in stages]
 
 
 def test_published_trace_of_b32():
-    """Specification section 7."""
-    assert trace(B32, 12) == [
+    """The traces of docs/methods/tempme.md, and those of the published code."""
+    assert list_counts(B32, 12) == [
         (12, 50, 48), (12, 48, 46), (12, 46, 44), (12, 44, 42), (12, 42, 40), (12, 40, 38),
         (12, 38, 36), (12, 36, 34), (6, 48, 44), (3, 62, 56), (1, 118, 107), (1, 107, 97),
     ]  # fmt: skip
 
 
 def test_published_trace_of_b16_and_of_64_frames():
-    assert trace(B16, 12)[7:] == [(12, 127, 117), (6, 141, 113), (3, 136, 109), (1, 197, 158),
+    assert list_counts(B16, 12)[7:] == [(12, 127, 117), (6, 141, 113), (3, 136, 109), (1, 197, 158),
                                   (1, 158, 127)]  # fmt: skip
-    assert trace(B32, 64)[8:] == [(16, 96, 87), (4, 244, 220), (1, 616, 555), (1, 555, 500)]
+    assert list_counts(B32, 64)[8:] == [(16, 96, 87), (4, 244, 220), (1, 616, 555), (1, 555, 500)]
 
 
 def test_published_trace_of_token_reduction_only():
     options = {"layers": (8, 9, 10), "groups": (1, 1, 1), "round_kept": True}
-    assert trace(B32, 12, **options)[8:] == [(12, 24, 22), (12, 15, 14), (12, 10, 9), (12, 9, 8)]
+    assert list_counts(B32, 12, **options)[8:] == [
+        (12, 24, 22),
+        (12, 15, 14),
+        (12, 10, 9),
+        (12, 9, 8),
+    ]
 
 
 def test_nothing_changes_without_reducer_and_tome_is_constant():
-    assert trace(B32, 12, "lora") == [(12, 50, 50)] * 12
-    assert trace(B32, 12, "tome")[-1] == (12, 28, 26)
-    assert trace(B16, 12, "tome")[-1] == (12, 87, 77)
+    assert list_counts(B32, 12, "lora") == [(12, 50, 50)] * 12
+    assert list_counts(B32, 12, "tome")[-1] == (12, 28, 26)
+    assert list_counts(B16, 12, "tome")[-1] == (12, 87, 77)
 
 
 def test_the_paper_s_settings_are_found():
@@ -54,7 +59,9 @@ def test_the_paper_s_settings_are_found():
 def test_groups_of_other_numbers_of_frames():
     assert choose_groups(16, 3) == (2, 2, 4)
     assert choose_groups(24, 3) == (2, 3, 4)
-    assert trace(B32, 7)[-1][0] == trace(B32, 2)[-1][0] == trace(B32, 1)[-1][0] == 1
+    assert (
+        list_counts(B32, 7)[-1][0] == list_counts(B32, 2)[-1][0] == list_counts(B32, 1)[-1][0] == 1
+    )
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""STA against the specification's loop (section 10), by hand, under padding, and what it costs."""
+"""STA against a slow loop written from docs/methods/sta.md, by hand, padded, and its costs."""
 
 import functools
 
@@ -29,7 +29,7 @@ TOY = Architecture(
 FRAMES = 4
 
 
-def trace(reducer, arch=B32, frames=12):
+def list_counts(reducer, arch=B32, frames=12):
     reducer = reducer.resolve(patches=arch.patches, frames=frames, depth=arch.depth)
     return make_schedule(reducer, frames=frames, tokens=1 + arch.patches, depth=arch.depth)
 
@@ -60,11 +60,11 @@ def keep_slowly(x, keys, r, *, backwards):
 
 
 @functools.partial(jax.jit, static_argnames=("n_out", "backwards"))
-def dropped(x, keys, mask, *, n_out, backwards=False):
+def drop(x, keys, mask, *, n_out, backwards=False):
     return drop_repeated(make_tokens(x, mask, trace=True), keys, n_out, backwards=backwards)
 
 
-def random_frames(*shape, seed=0):
+def make_random_frames(*shape, seed=0):
     rng = np.random.default_rng(seed)
     return rng.standard_normal((*shape, 6)), rng.standard_normal((*shape, 4))
 
@@ -75,9 +75,9 @@ def random_frames(*shape, seed=0):
 )
 def test_agrees_with_a_slow_loop(frames, patches, r, backwards):
     """What stays, its order, and the source map; the class tokens pass."""
-    x, keys = random_frames(2, frames, 1 + patches, seed=patches)
+    x, keys = make_random_frames(2, frames, 1 + patches, seed=patches)
     mask = jnp.ones((2, frames), bool)
-    tokens = dropped(
+    tokens = drop(
         jnp.float32(x), jnp.float32(keys), mask, n_out=1 + patches - r, backwards=backwards
     )
     np.testing.assert_array_equal(tokens.size, np.ones((2, frames, 1 + patches - r)))
@@ -117,30 +117,30 @@ def test_importance_of_equal_patches_is_finite():
 def test_masked_frames_are_passed_over(backwards):
     """Real frames choose as if the others were not there, whatever those hold, wherever."""
     mask = np.array([[False, True, True, False, True, False]])
-    x, keys = random_frames(1, 6, 10)
-    short = dropped(
+    x, keys = make_random_frames(1, 6, 10)
+    short = drop(
         jnp.float32(x[mask][None]), jnp.float32(keys[mask][None]), jnp.ones((1, 3), bool),
         n_out=7, backwards=backwards,
     )  # fmt: skip
     for fill in (0.0, 1e4):
         filled = (jnp.float32(np.where(mask[:, :, None, None], a, fill)) for a in (x, keys))
-        long = dropped(*filled, jnp.asarray(mask), n_out=7, backwards=backwards)
+        long = drop(*filled, jnp.asarray(mask), n_out=7, backwards=backwards)
         np.testing.assert_array_equal(np.asarray(long.x)[mask], short.x[0])
         np.testing.assert_array_equal(long.size, np.where(mask[:, :, None], np.ones(7), 0))
 
 
-def toy_clip(reducer, adapter):
+def make_toy_clip(reducer, adapter):
     reducer = reducer.resolve(patches=TOY.patches, frames=FRAMES, depth=TOY.depth)
     return Clip(TOY, adapter, reducer)
 
 
 def test_laws_of_a_tower():
     """Masked frames are passed over, also where the second point goes backwards; gradients."""
-    network = toy_clip(STA(), LoRA(rank=2))
+    network = make_toy_clip(STA(), LoRA(rank=2))
     assert network.reducer == STA(drop=(2, 1, 1), layers=(0, 1, 2))
     assert (
         find_shapes(network, FRAMES).keys()
-        == find_shapes(toy_clip(Reducer(), LoRA(rank=2)), FRAMES).keys()
+        == find_shapes(make_toy_clip(Reducer(), LoRA(rank=2)), FRAMES).keys()
     )
     trainable, frozen = split(network, make_random_tree(network, FRAMES))
     frames = jax.random.normal(jax.random.key(0), (3, 24, 24, 3))
@@ -167,9 +167,9 @@ def test_laws_of_a_tower():
 
 def test_the_choice_has_no_gradient():
     def kept_sum(x, keys):
-        return dropped(x, keys, jnp.ones((1, 6), bool), n_out=7).x.sum()
+        return drop(x, keys, jnp.ones((1, 6), bool), n_out=7).x.sum()
 
-    x, keys = random_frames(1, 6, 10)
+    x, keys = make_random_frames(1, 6, 10)
     of_x, of_keys = jax.jit(jax.grad(kept_sum, argnums=(0, 1)))(jnp.float32(x), jnp.float32(keys))
     np.testing.assert_array_equal(of_keys, np.zeros_like(keys))
     assert sorted(np.unique(of_x)) == [0, 1]
@@ -177,8 +177,8 @@ def test_the_choice_has_no_gradient():
 
 
 def test_published_trace_and_cost():
-    """Of the specification's script: 35.697 ("fit"), 35.622 (products); nothing more trains."""
-    stages = trace(STA())
+    """Counted independently: 35.697 ("fit"), 35.622 (products); nothing more trains."""
+    stages = list_counts(STA())
     assert [stage.mlp for stage in stages] == [50] + [38] * 4 + [30] * 4 + [26] * 3
     assert [stage.out for stage in stages] == [38] * 4 + [30] * 4 + [26] * 4
     for reducer, paper, mac in (
@@ -195,7 +195,7 @@ def test_published_trace_and_cost():
 
 def test_drops_follow_the_patches():
     assert STA().resolve(patches=196, frames=12, depth=12).drop == (48, 32, 16)
-    assert [stage.out for stage in trace(STA(), B16)][::4] == [149, 117, 101]
+    assert [stage.out for stage in list_counts(STA(), B16)][::4] == [149, 117, 101]
     assert STA().resolve(patches=16, frames=8, depth=4) == STA(drop=(4, 3, 1), layers=(0, 1, 2))
     assert STA().resolve(patches=4, frames=1, depth=1) == STA(drop=(1,), layers=(0,))
     assert hash(STA(drop=[3], layers=[1])) == hash(STA(drop=(3,), layers=(1,)))
@@ -204,12 +204,15 @@ def test_drops_follow_the_patches():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: trace(STA(drop=(2, 2))), r"drop=\(2, 2\) and layers=\(0, 4, 8\) .* of one length"),
-        (lambda: trace(STA(layers=(0, 4, 12))), r"layers=\(0, 4, 12\) must lie in 0\.\.11"),
+        (
+            lambda: list_counts(STA(drop=(2, 2))),
+            r"drop=\(2, 2\) and layers=\(0, 4, 8\) .* of one length",
+        ),
+        (lambda: list_counts(STA(layers=(0, 4, 12))), r"layers=\(0, 4, 12\) must lie in 0\.\.11"),
         (lambda: STA(layers=(4, 0)), r"layers=\(4, 0\) must be .* ascending"),
         (lambda: STA(drop=-1), "drop=-1 must be a list of whole numbers"),
         (
-            lambda: trace(STA(drop=(12, 20, 4))),
+            lambda: list_counts(STA(drop=(12, 20, 4))),
             r"drop=20 is too large after block 4: 38 tokens are left .* a number in 0\.\.18",
         ),
     ],

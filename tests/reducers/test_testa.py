@@ -1,4 +1,4 @@
-"""TESTA against the specification's loop (section 11), by its laws, and what it costs."""
+"""TESTA against a slow loop written from docs/methods/testa.md, its laws, and its costs."""
 
 import functools
 
@@ -32,13 +32,13 @@ FRAMES = 4
 HEADS = 2
 
 
-def clip_of(reducer, adapter=None, arch=TOY, frames=FRAMES):
+def make_clip(reducer, adapter=None, arch=TOY, frames=FRAMES):
     reducer = reducer.resolve(patches=arch.patches, frames=frames, depth=arch.depth)
     return Clip(arch, adapter or LoRA(rank=2), reducer)
 
 
-def trace(reducer, arch=B32, frames=12):
-    reducer = clip_of(reducer, arch=arch, frames=frames).reducer
+def list_counts(reducer, arch=B32, frames=12):
+    reducer = make_clip(reducer, arch=arch, frames=frames).reducer
     return make_schedule(reducer, frames=frames, tokens=1 + arch.patches, depth=arch.depth)
 
 
@@ -61,31 +61,33 @@ def match_frames_slowly(keys, real, r, vote):
     return np.array([order.index(target[f] if f in goes else f) for f in range(t)])
 
 
-def linear(p, x, lora=""):
+def apply_linear(p, x, lora=""):
     y = x @ p["kernel"].T + p["bias"]
     return y + x @ p[lora + "lora_a"] @ p[lora + "lora_b"] if lora + "lora_a" in p else y
 
 
-def norm(p, x):
+def apply_norm(p, x):
     x = x - x.mean(axis=-1, keepdims=True)
     return x / np.sqrt((x**2).mean(axis=-1, keepdims=True) + 1e-5) * p["scale"] + p["bias"]
 
 
 def attend_slowly(p, x, seen, lora=""):
     """One sequence [n, d]: what it takes in, and the mean of the keys over heads."""
-    q, k, v = (a.reshape(len(x), HEADS, -1) for a in np.split(linear(p["qkv"], x, lora), 3, axis=1))
+    q, k, v = (
+        a.reshape(len(x), HEADS, -1) for a in np.split(apply_linear(p["qkv"], x, lora), 3, axis=1)
+    )
     heads = []
     for h in range(HEADS):
         weight = np.exp(q[:, h] @ k[:, h].T / np.sqrt(k.shape[2])) * seen
         heads.append(weight / np.maximum(weight.sum(axis=1, keepdims=True), 1e-9) @ v[:, h])
-    return linear(p["out"], np.concatenate(heads, axis=1)), k.mean(axis=1)
+    return apply_linear(p["out"], np.concatenate(heads, axis=1)), k.mean(axis=1)
 
 
-def block_slowly(p, x, size, r_frame, r_patch):
+def apply_block_slowly(p, x, size, r_frame, r_patch):
     """One video [t, n, d]: tokens, sizes, and where each token went, as (frame, token)."""
     t, n, d = x.shape
     of_index = [
-        attend_slowly(p["attn"], norm(p["ln_1"], x[:, j]), size[:, j] > 0, "temporal_")
+        attend_slowly(p["attn"], apply_norm(p["ln_1"], x[:, j]), size[:, j] > 0, "temporal_")
         for j in range(n)
     ]
     y, keys = (np.stack(a) for a in zip(*of_index, strict=True))
@@ -95,11 +97,11 @@ def block_slowly(p, x, size, r_frame, r_patch):
     x, size = (np.stack(a, axis=1) for a in zip(*merged, strict=True))
     out, out_size, token_at = [], [], []
     for frame, sizes in zip(x, size, strict=True):
-        y, keys = attend_slowly(p["attn"], norm(p["ln_1"], frame), sizes > 0)
+        y, keys = attend_slowly(p["attn"], apply_norm(p["ln_1"], frame), sizes > 0)
         token_at.append(match_slowly(keys, r_patch, 1, sizes))
         frame, sizes = merge_slowly(frame + y, sizes, token_at[-1], n - r_patch)
-        hidden = linear(p["mlp"]["fc"], norm(p["ln_2"], frame))
-        out.append(frame + linear(p["mlp"]["proj"], hidden / (1 + np.exp(-1.702 * hidden))))
+        hidden = apply_linear(p["mlp"]["fc"], apply_norm(p["ln_2"], frame))
+        out.append(frame + apply_linear(p["mlp"]["proj"], hidden / (1 + np.exp(-1.702 * hidden))))
         out_size.append(sizes)
     where = [[(frame_at[f], token_at[frame_at[f]][j]) for j in range(n)] for f in range(t)]
     return np.stack(out), np.stack(out_size), where
@@ -123,7 +125,9 @@ def test_a_block_agrees_with_a_slow_loop():
         params["across_frames"]["gamma"] = gamma
         ours = apply(jax.tree.map(jnp.float32, params), tokens)
         for video in range(2):
-            slow, slow_size, where = block_slowly(params, x[video], size[video], r_frame, r_patch)
+            slow, slow_size, where = apply_block_slowly(
+                params, x[video], size[video], r_frame, r_patch
+            )
             np.testing.assert_array_equal(ours.size[video], slow_size)
             real = slow_size > 0
             np.testing.assert_allclose(ours.x[video][real], slow[real], atol=1e-5, rtol=1e-5)
@@ -135,7 +139,7 @@ def test_a_block_agrees_with_a_slow_loop():
 
 
 @functools.partial(jax.jit, static_argnames="vote")
-def matched(keys, real, *, vote):
+def match(keys, real, *, vote):
     return jax.vmap(functools.partial(match_frames, r=2, vote=vote))(keys, real)
 
 
@@ -144,7 +148,7 @@ def test_frames_are_matched_as_by_a_slow_loop(vote):
     rng = np.random.default_rng(1)
     keys, real = rng.standard_normal((20, 4, 7, 3)), rng.random((20, 7)) > 0.3
     real[:10], real[:, 1] = True, True
-    ours = matched(jnp.float32(keys), jnp.asarray(real), vote=vote)
+    ours = match(jnp.float32(keys), jnp.asarray(real), vote=vote)
     for video in range(20):
         slow = match_frames_slowly(keys[video], real[video], 2, vote)
         # Where padding goes depends on what it holds, and concerns nobody.
@@ -183,7 +187,7 @@ def test_frames_merge_by_size_and_without_gate_all_is_added():
 
 def test_laws_of_a_tower():
     """Masks, the source map, the weight of frames; and gradients reach all that trains."""
-    network = clip_of(TESTA(r=1, layers=(1, 2)))
+    network = make_clip(TESTA(r=1, layers=(1, 2)))
     trainable, frozen = split(network, make_random_tree(network, FRAMES))
     mask = jnp.array([[True, True, True, False], [True, True, True, True]])
     pixels = jax.random.normal(jax.random.key(0), (2, FRAMES, 24, 24, 3))
@@ -215,8 +219,8 @@ def test_laws_of_a_tower():
 
 
 def test_a_fresh_one_that_merges_nothing_is_the_backbone():
-    network = clip_of(TESTA(r=0, r_frame=0, r_patch=0))
-    plain = clip_of(Reducer(), Adapter())
+    network = make_clip(TESTA(r=0, r_frame=0, r_patch=0))
+    plain = make_clip(Reducer(), Adapter())
     backbone = make_random_tree(plain, FRAMES)
     fresh = initialise(
         network, FRAMES, find_shapes(network, FRAMES).keys() - list_pretrained_paths(TOY), seed=1
@@ -232,30 +236,30 @@ def test_a_fresh_one_that_merges_nothing_is_the_backbone():
 
 
 def test_published_trace_and_cost():
-    """Of the specification's script: 40.599 ("fit"), 40.514 (products).
+    """Counted independently: 40.599 ("fit"), 40.514 (products).
 
     The script projects 12 class tokens in both; of products we count the 8 that are left.
     """
-    stages = trace(TESTA())
+    stages = list_counts(TESTA())
     assert [(s.clips, s.attention, s.mlp) for s in stages[7:]] == [
         (12, 36, 34), (11, 34, 31), (10, 31, 28), (9, 28, 25), (8, 25, 22),
     ]  # fmt: skip
     assert [s.temporal for s in stages] == [0] * 8 + [12, 11, 10, 9]
-    network = clip_of(TESTA(), LoRA(), B32, 12)
+    network = make_clip(TESTA(), LoRA(), B32, 12)
     counted = macs.count_macs(network, 12)
     projections = 4 * 768 * 512 / 1e9
     expected = [40.514 - projections, 40.599]
     assert [count / 1e9 for count in counted] == pytest.approx(expected, abs=5e-4)
     assert costs.count_output_tokens(network, tuple(stages)) == 8 * 22
     assert costs.count_trainable(network, 12) == 592_896
-    assert costs.count_trainable(clip_of(TESTA(gate=False), LoRA(), B32, 12), 12) == 589_824
+    assert costs.count_trainable(make_clip(TESTA(gate=False), LoRA(), B32, 12), 12) == 589_824
 
 
 def test_options_follow_the_backbone():
     reducer = TESTA().resolve(patches=196, frames=12, depth=12)
     assert reducer == TESTA(r=10, layers=(8, 9, 10, 11), r_frame=1, r_patch=12)
     assert [reducer.is_proportional(layer) for layer in (7, 8)] == [True, False]
-    assert trace(TESTA(), B16)[-1] == Stage(8, 1, attention=81, mlp=69, temporal=9)
+    assert list_counts(TESTA(), B16)[-1] == Stage(8, 1, attention=81, mlp=69, temporal=9)
     toy = TESTA(r=1, layers=(2,), r_patch=1)
     assert TESTA().resolve(patches=16, frames=8, depth=3) == toy
     assert hash(TESTA(layers=[3])) == hash(TESTA(layers=(3,)))
@@ -265,11 +269,14 @@ def test_options_follow_the_backbone():
     ("make", "message"),
     [
         (
-            lambda: trace(TESTA(), frames=3),
+            lambda: list_counts(TESTA(), frames=3),
             r"r_frame=1 is too large for block 10: 1 frames are left .* choose it in 0\.\.0",
         ),
-        (lambda: trace(TESTA(r_patch=17)), r"r=17 is too large for block 8: 34 tokens .* most 16"),
-        (lambda: trace(TESTA(layers=(8, 12))), r"layers=\(8, 12\) must lie in 0\.\.11"),
+        (
+            lambda: list_counts(TESTA(r_patch=17)),
+            r"r=17 is too large for block 8: 34 tokens .* most 16",
+        ),
+        (lambda: list_counts(TESTA(layers=(8, 12))), r"layers=\(8, 12\) must lie in 0\.\.11"),
         (lambda: TESTA(layers=(4, 0)), r"layers=\(4, 0\) must be .* ascending"),
         (lambda: TESTA(vote="mode"), "unknown vote: 'mode'.* there are: mean, min"),
         (lambda: TESTA(r_frame=-1), "r_frame=-1 must be a whole number"),

@@ -43,7 +43,7 @@ def plain(tmp_path_factory):
     return file
 
 
-def adapted(plain, **options):
+def load_adapted(plain, **options):
     given = {"method": "tempme", "num_frames": 4, "method_options": toy_index.OPTIONS["tempme"]}
     return tempme_jax.load(plain, **given | options)
 
@@ -53,7 +53,7 @@ def header(file):
     return json.loads(json.dumps(make_header(model, describe_source(file), SAMPLING)))
 
 
-def altered(model, by):
+def alter_scale(model, by):
     """The same model with another scale."""
     params = jax.tree_util.tree_map_with_path(
         lambda path, array: by(array) if path[-1].key == "logit_scale" else array, model.params
@@ -71,23 +71,23 @@ def test_the_same_file_is_the_same_model(file):
 
 def test_other_weights_are_another_model(file):
     model = tempme_jax.load(file)
-    nearly = altered(model, lambda array: np.nextafter(np.float32(array), np.float32(99)))
+    nearly = alter_scale(model, lambda array: np.nextafter(np.float32(array), np.float32(99)))
     others = [toy_index.make_model(seed=1), toy_index.make_model("clip"), nearly]
     assert len({hash_parameters(one) for one in (model, *others)}) == 4
 
 
 def test_what_was_drawn_counts_by_its_seed(plain):
     """Not by its bits, in which the draws of two kinds of devices differ."""
-    model, again, other = adapted(plain), adapted(plain), adapted(plain, seed=1)
+    model, again, other = load_adapted(plain), load_adapted(plain), load_adapted(plain, seed=1)
     assert model.drawn.paths and model.drawn.seed == 0
     assert hash_parameters(model) == hash_parameters(again) != hash_parameters(other)
     paths = model.drawn.paths
 
-    def nudged(path, array):
+    def nudge(path, array):
         keys = tuple(part.key for part in path)
         return array + np.float32(1e-7) if keys in paths else array
 
-    params = jax.tree_util.tree_map_with_path(nudged, model.params)
+    params = jax.tree_util.tree_map_with_path(nudge, model.params)
     nearly = dataclasses.replace(model, params=params)
     assert hash_parameters(nearly) == hash_parameters(model)
     trained = dataclasses.replace(nearly, drawn=Drawn())
@@ -95,10 +95,10 @@ def test_what_was_drawn_counts_by_its_seed(plain):
 
 
 def test_options_of_the_method_count(plain):
-    model = adapted(plain)
+    model = load_adapted(plain)
     options = toy_index.OPTIONS["tempme"] | {"r": 0}
     found = list_differences(
-        describe_model(model), describe_model(adapted(plain, method_options=options))
+        describe_model(model), describe_model(load_adapted(plain, method_options=options))
     )
     assert found == ["r 1, not 0"]
     other = dataclasses.replace(model, num_frames=8, max_words=16)
@@ -184,7 +184,7 @@ def test_other_windows_and_methods_are_refused(file):
 
 
 def test_a_saved_model_is_the_same(plain, tmp_path):
-    model = adapted(plain)
+    model = load_adapted(plain)
     assert model.drawn.paths
     model.save(tmp_path / "model.safetensors")
     loaded = tempme_jax.load(tmp_path / "model.safetensors")

@@ -1,4 +1,4 @@
-"""What docs/search.md says of searching is true: its commands are known, its Python runs."""
+"""The page docs/search.md is right: its commands exist, its Python runs, its numbers are right."""
 
 import re
 import shlex
@@ -12,6 +12,7 @@ from tempme_jax.cli import main
 from tempme_jax.datasets import moving_shapes
 from tempme_jax.search.indexing.windows import Sampling, cut_into_windows
 from tempme_jax.search.query import unrelated
+from tempme_jax.search.query.printing import EXPLANATIONS
 from tempme_jax.search.query.scoring import MIN_SCORES
 from tempme_jax.search.query.searcher import CONFIDENT
 from tempme_jax.search.store import store
@@ -64,7 +65,9 @@ def test_python(tmp_path, monkeypatch, capsys):
 def test_numbers():
     texts = unrelated.read_texts()
     flowing = " ".join(PAGE.split())
-    assert f"So {len(texts)} short texts" in flowing
+    assert f"against {len(texts)} unrelated sentences" in flowing
+    assert f"below {CONFIDENT:.0f} the search says *no confident match*" in flowing
+    assert EXPLANATIONS["text"].split(";")[0].replace(" (cosine)", "") in flowing
     assert all(quoted in texts for quoted in re.findall(r'\("(.*?)", "(.*?)"\)', flowing)[0])
     assert f"From {CONFIDENT:.0f} on" in PAGE and f"fewer than {MIN_SCORES} to compare" in PAGE
     assert f"Up to {store.EXACT_LIMIT:,} windows" in PAGE

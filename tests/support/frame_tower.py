@@ -20,7 +20,7 @@ FRAMES = 4
 
 
 def reduce_one_site(reducer, x, size, score):
-    """What block 0 of a reducer does to frames [t, n, d] of one video, by a score [t, n]."""
+    """Apply block 0 of a reducer to frames [t, n, d] of one video, with a score [t, n]."""
     tokens = make_tokens(jnp.float32(x[None]), None, trace=True)
     tokens = tokens.replace(size=jnp.float32(size[None]))
     before = Stage(clips=x.shape[0], n_cls=1, attention=x.shape[1], mlp=x.shape[1])
@@ -32,9 +32,9 @@ def reduce_one_site(reducer, x, size, score):
 
 
 def make_encoder(reducer):
-    """Gradients of what trains, vectors and last tokens of random videos, compiled once.
+    """Return a compiled encoder of a toy tower, and pixels of two videos whose frames come twice.
 
-    Returns the function of pixels and mask, and pixels of two videos whose frames come twice.
+    The encoder maps pixels and mask to the gradients of what trains, and (vectors, last tokens).
     """
     network = Clip(TOY, LoRA(rank=2), reducer)
     trainable, frozen = split(network, make_random_tree(network, FRAMES))
@@ -55,9 +55,9 @@ def make_encoder(reducer):
 
 
 def check_masked_frames(encode, pixels):
-    """Half of the frames masked, and garbage in them: the vectors of the other half stay.
+    """Check that masked frames, which hold garbage, change no vector and no gradient.
 
-    Gradients are finite, none come from the garbage, and they reach all that trains.
+    Gradients are finite and reach every trained array.
     """
     real = np.array([[True, True, False, False]] * 2)
     spoiled = pixels.copy()

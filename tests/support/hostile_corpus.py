@@ -123,7 +123,7 @@ def oddities(corpus, film):
     corpus.keep("odd/fragments.mp4", film("mp4", movflags="frag_keyframe+empty_moov", g="4"))
     corpus.keep("odd/index_at_the_end.mov", film("mov", movflags=""))
     eleven_days = b"\x44\x89\x88" + struct.pack(">d", 1e9)  # in milliseconds
-    corpus.keep("odd/lasts_11_days.mkv", patched(film("mkv"), b"\x44\x89\x88", 0, eleven_days))
+    corpus.keep("odd/lasts_11_days.mkv", patch_bytes(film("mkv"), b"\x44\x89\x88", 0, eleven_days))
     corpus.keep("odd/trailing.mp4", film("mp4") + b"\0garbage" * 100)
     corpus.keep("odd/two_sizes.ts", film("ts") + film("ts", range(12, 24), size=(96, 128)))
 
@@ -210,7 +210,7 @@ def too_large(corpus, film):
     """2 small files whose frames would take gigabytes."""
     # 256 x 256 as the container says it, which this codec believes, becomes 8192 x 8192.
     bomb = film("mkv", (0,), codec="ffv1", size=(256, 256))
-    bomb = patched(bomb, b"\xb0\x82\x01\x00\xba\x82\x01\x00", 2, b"\x20\x00\xba\x82\x20\x00")
+    bomb = patch_bytes(bomb, b"\xb0\x82\x01\x00\xba\x82\x01\x00", 2, b"\x20\x00\xba\x82\x20\x00")
     corpus.spoil("large/bomb.mkv", bomb, "no frame size, or frames larger than 35389440 pixels")
     line = film("mkv", (0,), codec="ffv1", size=(1, 65535))
     corpus.spoil("large/line.mkv", line, "frame larger than")
@@ -235,7 +235,7 @@ def no_files(corpus, film):
         os.chmod(corpus.place("strange/locked.mp4"), 0)
 
 
-def patched(content, mark, offset, new):
+def patch_bytes(content, mark, offset, new):
     """A file with other bytes at an offset from the only place of a mark."""
     assert content.count(mark) == 1
     start = content.index(mark) + offset

@@ -1,9 +1,9 @@
-"""Trains for ten steps on one device and on eight; run by test_step.py in a process of its own."""
+"""Train for ten steps on one device and on eight; test_step.py runs this in its own process."""
 
 import conftest  # noqa: F401  (the same strict arithmetic)
 import jax
 import numpy as np
-from toy_clip import clip_of, random_batch, random_params
+from toy_clip import make_batch, make_network, make_params
 
 from tempme_jax.parameters import split
 from tempme_jax.training import sharding
@@ -13,19 +13,19 @@ from tempme_jax.training.sharding import Mesh, place, place_batch, place_params,
 from tempme_jax.training.step import Objective, RandAugment, TrainState, leave_unchanged, train_step
 
 STEPS = 10
-sharding.LEAST_SPLIT = 64  # the toy's kernels are to be split, too
+sharding.LEAST_SPLIT = 64  # splits the toy's kernels, too
 
 
-def mesh_of(data, model):
+def make_mesh(data, model):
     devices = np.array(jax.devices()[: data * model]).reshape(data, model)
     return Mesh(devices, ("data", "model"))
 
 
 def train(data, model, gradient_cache=0):
-    """The losses and the last parameters on data x model devices."""
-    mesh = mesh_of(data, model)
-    network = clip_of("tempme")
-    trainable, frozen = split(network, random_params(network))
+    """Return the losses and the last parameters on data x model devices."""
+    mesh = make_mesh(data, model)
+    network = make_network("tempme")
+    trainable, frozen = split(network, make_params(network))
     trainable = place_params(mesh, trainable, split=False)
     frozen = place_params(mesh, frozen, split=True)
     halved = [a for a in jax.tree.leaves(frozen) if not a.sharding.is_fully_replicated]
@@ -37,16 +37,16 @@ def train(data, model, gradient_cache=0):
     objective = Objective(network, gradient_cache, temperature=0.0)
     losses = []
     for step in range(STEPS):
-        batch = place_batch(mesh, random_batch(16, seed=step))
+        batch = place_batch(mesh, make_batch(16, seed=step))
         state, measured = train_step(objective, update, leave_unchanged, state, frozen, batch)
         losses.append(float(measured["loss"]))
     return np.array(losses), [np.asarray(a) for a in jax.tree.leaves(state.trainable)]
 
 
-def augmented(data, model):
-    """The frames of a batch after augmentation."""
-    mesh = mesh_of(data, model)
-    return np.asarray(jax.jit(RandAugment(mesh, 0))(place_batch(mesh, random_batch()))["frames"])
+def augment(data, model):
+    """Return the frames of a batch after augmentation."""
+    mesh = make_mesh(data, model)
+    return np.asarray(jax.jit(RandAugment(mesh, 0))(place_batch(mesh, make_batch()))["frames"])
 
 
 def main():
@@ -58,7 +58,7 @@ def main():
     for ours, theirs in zip(others, arrays, strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-4 * np.abs(theirs).max())
     print("4x2")
-    np.testing.assert_array_equal(augmented(4, 2), augmented(1, 1))
+    np.testing.assert_array_equal(augment(4, 2), augment(1, 1))
     print("augmented")
 
 

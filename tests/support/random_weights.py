@@ -1,4 +1,4 @@
-"""Random weights of a toy CLIP, in memory and in files, for tests of what reads and writes them."""
+"""Random weights of a toy CLIP, in memory and in files, for tests that read and write them."""
 
 import flax.traverse_util
 import jax.numpy as jnp
@@ -17,7 +17,7 @@ TOY = Architecture(
 
 
 def make_random_params(network, num_frames=1, scale=0.1):
-    """Every parameter of a model by its path: also what would start as zero."""
+    """Return random values for every parameter, by path, also for those that start at zero."""
     generator = np.random.default_rng(0)
     return {
         path: scale * generator.standard_normal(shape, dtype=np.float32)
@@ -26,13 +26,13 @@ def make_random_params(network, num_frames=1, scale=0.1):
 
 
 def make_random_tree(network, num_frames, scale=0.3):
-    """The same as the tree that a module takes; far cheaper than initialising."""
+    """Return them as the tree that a module takes; much cheaper than initializing it."""
     flat = make_random_params(network, num_frames, scale)
     return flax.traverse_util.unflatten_dict({path: jnp.asarray(a) for path, a in flat.items()})
 
 
 def write_weights(file, params, layout):
-    """A file as others publish it: it says nothing of itself."""
+    """Write a file as others publish it, without metadata."""
     file.parent.mkdir(parents=True, exist_ok=True)
     safetensors.numpy.save_file(write_layout(layout, params), file)
     return file

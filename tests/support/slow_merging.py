@@ -1,10 +1,10 @@
-"""Matching and merging, a token at a time."""
+"""Slow references of `merging.match` and `merging.merge`, a token at a time."""
 
 import numpy as np
 
 
 def match_slowly(metric, r, n_cls, size):
-    """The specification's matching (section 5), a token at a time."""
+    """Match tokens like `merging.match`, one at a time."""
     n = len(metric)
     patches = range(n_cls, n)
     goers = [i for i in patches if i % 2 == 0]
@@ -20,6 +20,7 @@ def match_slowly(metric, r, n_cls, size):
 
 
 def merge_slowly(x, size, position, n_out):
+    """Merge tokens like `merging.merge`, one at a time."""
     merged, total = np.zeros((n_out, x.shape[1])), np.zeros(n_out)
     for row, weight, p in zip(x, size, position, strict=True):
         if p >= 0:

@@ -1,7 +1,7 @@
 """A small prepared data set: a few files of grey frames, each as bright as its index says."""
 
 import pytest
-from video_files import as_video, listed_set, write_clip
+from video_files import make_listed_set, make_video_entry, write_grey_video
 
 from tempme_jax.datasets import prepare
 from tempme_jax.datasets.prepared import Prepared
@@ -12,12 +12,13 @@ LENGTHS = (40, 2, 25, 10, 33, 5, 60, 3, 20, 15)
 STORED = (8, 2, 5, 4, 7, 4, 8, 3, 4, 4)
 
 
-def small_set(folder, captions=("about {}", "a cat by {}")):
+def make_small_set(folder, captions=("about {}", "a cat by {}")):
     """Ten videos, in splits "train" and "test" alike, with captions that name them."""
     files = [
-        write_clip(folder / f"{i}.mp4", range(n), size=(32, 32)) for i, n in enumerate(LENGTHS)
+        write_grey_video(folder / f"{i}.mp4", range(n), size=(32, 32))
+        for i, n in enumerate(LENGTHS)
     ]
-    videos = [as_video(file) for file in files]
+    videos = [make_video_entry(file) for file in files]
     videos = [
         type(video)(
             id=video.id, file=video.file, group=f"g{i // 2}",
@@ -25,7 +26,7 @@ def small_set(folder, captions=("about {}", "a cat by {}")):
         )
         for i, video in enumerate(videos)
     ]  # fmt: skip
-    builder = listed_set(folder, train=videos, test=videos[:7])
+    builder = make_listed_set(folder, train=videos, test=videos[:7])
 
     def decode_here(requests, **options):
         return ((request, workers.decode_file(request)) for request in requests)

@@ -19,12 +19,12 @@ OPTIONS = {
 }
 
 
-def clip_of(method, **options):
+def make_network(method, **options):
     return Clip(TOY, *methods.build(method, TOY, FRAMES, OPTIONS[method]), **options)
 
 
-def random_batch(rows=8, seed=0):
-    """Some of the frames are not real."""
+def make_batch(rows=8, seed=0):
+    """Return random videos and texts; some of the frames are padding."""
     rng = np.random.default_rng(seed)
     ids = rng.integers(1, 48, (rows, 6)).astype(np.int32)
     ids[:, 4], ids[:, 5] = 49, 0
@@ -37,8 +37,8 @@ def random_batch(rows=8, seed=0):
     }
 
 
-def random_params(network, num_frames=FRAMES):
-    """With little that all videos or all texts share, so that they differ as trained ones do."""
+def make_params(network, num_frames=FRAMES):
+    """Return parameters that give different videos different vectors, as training does."""
     flat = flax.traverse_util.flatten_dict(make_random_tree(network, num_frames, scale=0.6))
     shared = ("bias", "class_embedding", "position_embedding")
     flat = {path: 0.1 * a if path[-1] in shared else a for path, a in flat.items()}

@@ -5,7 +5,7 @@ import os
 import tempfile
 from pathlib import Path
 
-from video_files import write_clip
+from video_files import write_grey_video
 
 import tempme_jax
 from tempme_jax.search.index import VideoIndex
@@ -38,7 +38,7 @@ def read_film(name):
     long = name == "long"
     times = range(0, 160, 8) if long else range(int(name) + 3)
     with tempfile.TemporaryDirectory() as folder:
-        file = write_clip(Path(folder) / "film.mp4", times, size=(SIDE, 20), preset="ultrafast")
+        file = write_grey_video(Path(folder) / "film.mp4", times, size=(SIDE, 20), preset="ultrafast")
         return file.read_bytes()
 
 

@@ -1,4 +1,4 @@
-"""A run so small that it takes seconds, for tests of training: its config, its data, its start."""
+"""A run of a few seconds for tests of training: its config, its data, its processes."""
 
 import contextlib
 import csv
@@ -15,7 +15,7 @@ import numpy as np
 from tempme_jax.training.flags import build_config, make_defaults
 
 FILE = pathlib.Path(__file__)
-# This file is also read as a config, where nothing beside it can be imported.
+# This file is also read as a config; then nothing beside it can be imported.
 ROOT = FILE.parents[2]
 SIDE = 16
 VIDEOS = {"train": 24, "validation": 8, "test": 8}
@@ -23,7 +23,7 @@ SECONDS = 300
 
 
 def get_config(method="tempme"):
-    """12 steps of 8 videos; also read from the command line: --config=tests/support/toy_run.py."""
+    """Return 12 steps of 8 videos; the command line reads this file as a config, too."""
     config = make_defaults(method)
     config.data.update(name="folder", size=SIDE, fps=None, least=4, most=4, decoders=1)
     config.model.update(
@@ -45,36 +45,36 @@ def get_config(method="tempme"):
     return config
 
 
-def config_of(home, settings=None, method="tempme"):
-    """The settings with some of them changed: {"train.steps": 3}."""
+def make_config(home, settings=None, method="tempme"):
+    """Return the settings with some of them changed, such as {"train.steps": 3}."""
     config = get_config(method)
     with config.unlocked():
-        config.update_from_flattened_dict(places(home) | (settings or {}))
+        config.update_from_flattened_dict(list_places(home) | (settings or {}))
     return build_config(config)
 
 
-def places(home):
+def list_places(home):
     return {"data.root": str(home / "videos"), "data.prepared": str(home / "prepared")}
 
 
-def home_of(tmp_path_factory):
-    """A folder with the data, made once for all tests of a session, also where they run apart."""
+def make_home(tmp_path_factory):
+    """Return a folder with the data, made once for all processes of a test session."""
     home = tmp_path_factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:
         home = home.parent
     home /= "toy_run"
-    with alone(home):
+    with hold_lock(home):
         if not (home / "videos").exists():
             write_videos(home / "unfinished")
             (home / "unfinished").rename(home / "videos")
         from tempme_jax.training.splits import prepare_data
 
-        prepare_data(config_of(home).data)
+        prepare_data(make_config(home).data)
     return home
 
 
 @contextlib.contextmanager
-def alone(home):
+def hold_lock(home):
     home.mkdir(exist_ok=True)
     with (home / "lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
@@ -82,7 +82,7 @@ def alone(home):
 
 
 def write_videos(folder):
-    """Noise of one hue, eight frames each, with a caption of its own."""
+    """Write videos of eight frames, noise of one hue, each with its own caption."""
     folder.mkdir()
     rng = np.random.default_rng(0)
     with (folder / "captions.csv").open("w", newline="") as file:
@@ -106,8 +106,11 @@ def write_video(file, frames):
 
 
 def start(home, workdir, *flags, devices=1):
-    """A process that runs it; what it compiles is kept for the next ones."""
-    given = [f"--config={FILE}", *(f"--config.{name}={at}" for name, at in places(home).items())]
+    """Start a process that runs it; what it compiles is kept for the next ones."""
+    given = [
+        f"--config={FILE}",
+        *(f"--config.{name}={at}" for name, at in list_places(home).items()),
+    ]
     environment = os.environ | {
         "JAX_ENABLE_COMPILATION_CACHE": "1",
         "JAX_COMPILATION_CACHE_DIR": str(home / "compiled"),
@@ -123,23 +126,23 @@ def start(home, workdir, *flags, devices=1):
 
 
 def finish(process):
-    """What it has printed, if it ends well."""
+    """Wait for a process to succeed; return what it has printed."""
     out, err = process.communicate(timeout=SECONDS)
     assert process.returncode == 0, err
     return out, err
 
 
-def uninterrupted(home, devices=1):
-    """The workdir of a whole run, made once for all tests."""
+def finish_whole(home, devices=1):
+    """Return the workdir of a whole run, made once for all tests."""
     workdir = home / f"devices-{devices}"
-    with alone(home):
+    with hold_lock(home):
         if not (workdir / "results.json").exists():
             finish(start(home, workdir, devices=devices))
     return workdir
 
 
-def lines_of(workdir, kind=None):
-    """What metrics.jsonl says, of all kinds or of one, without what differs from run to run."""
+def read_lines(workdir, kind=None):
+    """Return the lines of metrics.jsonl, all or of one kind, without what differs between runs."""
     text = (workdir / "metrics.jsonl").read_text()
     lines = [json.loads(line) for line in text.splitlines()]
     timed = ("videos_per_second", "waited")
@@ -147,8 +150,8 @@ def lines_of(workdir, kind=None):
     return [line for line in lines if kind in (None, line["kind"])]
 
 
-def arrays_of(workdir, kind):
-    """All arrays of the newest checkpoint, by their names, and its step."""
+def read_arrays(workdir, kind):
+    """Return all arrays of the newest checkpoint by their names, and its step."""
     import jax
     import orbax.checkpoint as ocp
 

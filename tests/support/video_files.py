@@ -38,11 +38,11 @@ UNEVEN = (0, 3, 6, 10, 15, 16, 17, 30, 33)
 SLOW = (0, 50, 100, 150)
 
 
-def brightness(index):
+def compute_brightness(index):
     return 20 + 4 * index
 
 
-def shown_index(frame):
+def find_shown_index(frame):
     """The index of the frame whose brightness this is; coding moves it by less than 2."""
     return round((float(frame.mean()) - 20) / 4)
 
@@ -86,7 +86,7 @@ class Listed(VideoText, skip_registration=True):
         return self.listed[split]
 
 
-def listed_set(folder, /, **splits):
+def make_listed_set(folder, /, **splits):
     """A set whose splits have the given videos, stored as a few small frames of each."""
     config = Storage(size=32, fps=2, least=4, most=8)
     builder = Listed(data_dir=folder / "prepared", root=folder, config=config)
@@ -94,31 +94,31 @@ def listed_set(folder, /, **splits):
     return builder
 
 
-def as_video(path, **said):
+def make_video_entry(path, **said):
     return Video(id=path.name, file=path, captions=(f"about {path.name}", "a cat"), **said)
 
 
-def write_clip(path, times=range(9), codec="libx264", size=(HEIGHT, WIDTH), **options):
-    """A video whose frame i has brightness(i) and comes at times[i] tenths of a second."""
+def write_grey_video(path, times=range(9), codec="libx264", size=(HEIGHT, WIDTH), **options):
+    """A video whose frame i has compute_brightness(i) and comes at times[i] tenths of a second."""
     noise = np.random.default_rng(0).integers(-12, 13, (len(times), *size, 3))
-    pictures = [(brightness(i) + noise[i]).astype(np.uint8) for i in range(len(times))]
+    pictures = [(compute_brightness(i) + noise[i]).astype(np.uint8) for i in range(len(times))]
     options = options or {"libx264": H264, "libvpx-vp9": VP9, "libsvtav1": AV1}.get(codec, {})
     rotation = options.pop("rotation", None)
     return encode(path, pictures, codec, times=list(times), rotation=rotation, **options)
 
 
-def shown_indices(jpegs):
-    """The indices of frames of `write_clip`, from their brightness."""
+def find_shown_indices(jpegs):
+    """The indices of frames of `write_grey_video`, from their brightness."""
     means = [np.asarray(Image.open(io.BytesIO(jpeg))).mean() for jpeg in jpegs]
-    return [round((mean - brightness(0)) / 4) for mean in means]
+    return [round((mean - compute_brightness(0)) / 4) for mean in means]
 
 
-def good_videos(folder):
+def write_good_videos(folder):
     """45 files, and which frame comes when, in tenths of a second; None for those cut short."""
     made = {}
 
     def make(name, times=range(25), codec="libx264", **options):
-        write_clip(folder / name, times, codec, **options)
+        write_grey_video(folder / name, times, codec, **options)
         made[folder / name] = {time: i for i, time in enumerate(times) if time >= 0}
 
     make("plain.flv")
@@ -147,13 +147,13 @@ def good_videos(folder):
     make("wide name, ünïcode.MP4", size=(16, 120))
     for suffix in ("mp4", "mkv", "ts", "avi", "webm"):
         codec = {"avi": "mpeg4", "webm": "libvpx-vp9"}.get(suffix, "libx264")
-        whole = write_clip(folder / f"cut.{suffix}", range(50), codec).read_bytes()
+        whole = write_grey_video(folder / f"cut.{suffix}", range(50), codec).read_bytes()
         (folder / f"cut.{suffix}").write_bytes(whole[: len(whole) * 7 // 10])
         made[folder / f"cut.{suffix}"] = None
     return made
 
 
-def damaged_videos(folder):
+def write_damaged_videos(folder):
     """15 files, and how the reason begins for which they are bad."""
     made = {}
 
@@ -161,9 +161,9 @@ def damaged_videos(folder):
         (folder / name).write_bytes(content)
         made[folder / name] = reason
 
-    whole = write_clip(folder / "whole.mov", range(50)).read_bytes()
-    front = write_clip(folder / "front.mp4", range(50)).read_bytes()
-    matroska = write_clip(folder / "front.mkv", range(50)).read_bytes()
+    whole = write_grey_video(folder / "whole.mov", range(50)).read_bytes()
+    front = write_grey_video(folder / "front.mp4", range(50)).read_bytes()
+    matroska = write_grey_video(folder / "front.mkv", range(50)).read_bytes()
     make("whole.mov", whole[: len(whole) * 7 // 10])
     make("front.mp4", front[:500])
     make("front.mkv", matroska[:40])
@@ -199,7 +199,7 @@ def encode_cover(path, kind):
 
 
 def decode_or_worse(request):
-    """Decodes, or does what the name of the file says; for child processes."""
+    """Decode a file, or fail as its name says; called in child processes."""
     name = os.path.basename(request.file)
     if name.startswith("abort"):
         os.abort()

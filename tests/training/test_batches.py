@@ -7,7 +7,7 @@ import pickle
 import numpy as np
 import pytest
 from PIL import Image
-from small_set import STORED, small_set
+from small_set import STORED, make_small_set
 
 from tempme_jax.text.bpe import Tokenizer
 from tempme_jax.training.batches import (
@@ -27,7 +27,7 @@ RNG = np.random.default_rng(0)
 
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory):
-    return small_set(tmp_path_factory.mktemp("set"))[0]
+    return make_small_set(tmp_path_factory.mktemp("set"))[0]
 
 
 @pytest.fixture(scope="module")

@@ -108,7 +108,9 @@ def test_a_damaged_one_is_named(tmp_path):
     for file in (tmp_path / "last" / "2" / "trainable").rglob("*"):
         if file.is_file():
             file.unlink()
-    with pytest.raises(WorkdirError, match=r"last/2 is damaged .*remove this folder to resume") as e:
+    with pytest.raises(
+        WorkdirError, match=r"last/2 is damaged .*remove this folder to resume"
+    ) as e:
         newest(tmp_path)
     assert "\n" not in str(e.value)
 
@@ -168,12 +170,12 @@ def test_settings_that_cannot_be_read_are_named(tmp_path):
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory):
-    return toy_run.home_of(tmp_path_factory)
+    return toy_run.make_home(tmp_path_factory)
 
 
 @pytest.fixture(scope="module")
 def workdir(home):
-    return toy_run.uninterrupted(home)
+    return toy_run.finish_whole(home)
 
 
 @pytest.fixture(scope="module")
@@ -182,7 +184,7 @@ def model(workdir):
 
 
 def test_a_run_saves_only_what_trains_and_its_optimizer(workdir, model):
-    arrays, _ = toy_run.arrays_of(workdir, "last")
+    arrays, _ = toy_run.read_arrays(workdir, "last")
     trainable = sum(a.size for name, a in arrays.items() if name.startswith("['trainable']"))
     assert trainable == sum(leaf.size for leaf in jax.tree.leaves(model.trainable))
     optimizer = sum(a.size for name, a in arrays.items() if name.startswith("['optimizer']"))
@@ -191,9 +193,9 @@ def test_a_run_saves_only_what_trains_and_its_optimizer(workdir, model):
 
 def test_load_opens_the_best_with_the_vectors_of_its_evaluation(home, workdir, model):
     found = json.loads((workdir / "results.json").read_text())
-    assert found["step"] == toy_run.arrays_of(workdir, "best")[1]
+    assert found["step"] == toy_run.read_arrays(workdir, "best")[1]
     assert found["training"]["steps"] == 12
-    config = toy_run.config_of(home)
+    config = toy_run.make_config(home)
     prepared = open_split(config.data, "test")
     texts, videos, queries = embed_split(model, model.params, prepared, config, make_mesh(-1, 1))
     ours = model.embed_text(list(queries.texts))

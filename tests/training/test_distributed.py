@@ -10,7 +10,7 @@ import socket
 import numpy as np
 import pytest
 import toy_run
-from toy_run import arrays_of, finish, lines_of, start
+from toy_run import finish, read_arrays, read_lines, start
 
 import tempme_jax
 from tempme_jax.training.checkpoint import read_progress
@@ -21,19 +21,19 @@ pytestmark = pytest.mark.processes
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory):
-    return toy_run.home_of(tmp_path_factory)
+    return toy_run.make_home(tmp_path_factory)
 
 
 @pytest.fixture(scope="module")
 def alone(home):
     """The workdir of a run on one device."""
-    return toy_run.uninterrupted(home)
+    return toy_run.finish_whole(home)
 
 
 @pytest.fixture(scope="module")
 def eight(home):
     """The workdir of a run on eight devices."""
-    return toy_run.uninterrupted(home, devices=8)
+    return toy_run.finish_whole(home, devices=8)
 
 
 def start_two(home, workdir, *flags):
@@ -53,7 +53,7 @@ def results_of(workdir):
 
 
 def assert_same_losses(workdir, alone):
-    lines, expected = lines_of(workdir), lines_of(alone)
+    lines, expected = read_lines(workdir), read_lines(alone)
     assert [(line["step"], line["kind"]) for line in lines] == [
         (line["step"], line["kind"]) for line in expected
     ]
@@ -98,14 +98,14 @@ def test_a_checkpoint_of_eight_devices_opens_on_one(home, eight, alone, tmp_path
     _, err = finish(start(home, workdir))
     assert "resuming after step 10 of 12" in err
     assert_same_losses(workdir, alone)
-    assert arrays_of(workdir, "last")[1] == 12
+    assert read_arrays(workdir, "last")[1] == 12
 
 
 @pytest.mark.slow
 def test_all_processes_stop_when_one_is_asked_to(home, alone, tmp_path):
     workdir = tmp_path / "run"
     both = start_two(home, workdir, "--config.train.steps=2000")
-    while not (workdir / "metrics.jsonl").exists() or len(lines_of(workdir)) < 3:
+    while not (workdir / "metrics.jsonl").exists() or len(read_lines(workdir)) < 3:
         assert both[0].poll() is None
     os.kill(both[1].pid, signal.SIGTERM)
     (_, err), _ = map(finish, both)

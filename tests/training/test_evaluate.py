@@ -5,11 +5,11 @@ import dataclasses
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from small_set import small_set
-from toy_clip import FRAMES, random_params
+from small_set import make_small_set
+from toy_clip import FRAMES, make_params
 
 from tempme_jax import create
-from tempme_jax.model import TEXT_BATCH
+from tempme_jax.encoding import TEXT_BATCH
 from tempme_jax.networks.architecture import Architecture
 from tempme_jax.training.batches import decode_jpeg
 from tempme_jax.training.evaluate import embed_split, embed_texts, embed_videos, evaluate_split
@@ -26,7 +26,7 @@ CONFIG = build_config({"evaluate": {"batch_size": 7, "frame_sampling": "uniform"
 @pytest.fixture(scope="module")
 def sets(tmp_path_factory):
     """Ten videos to train on and seven to test, of two captions each."""
-    return small_set(tmp_path_factory.mktemp("set"))
+    return make_small_set(tmp_path_factory.mktemp("set"))
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +38,7 @@ def test_set(sets):
 def model():
     options = {"rank": 2, "r": 0, "layers": (0,), "groups": (2,)}
     model = create(TOY, num_frames=FRAMES, max_words=20, method_options=options)
-    return dataclasses.replace(model, params=random_params(model.network))
+    return dataclasses.replace(model, params=make_params(model.network))
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarni
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory):
-    return toy_run.home_of(tmp_path_factory)
+    return toy_run.make_home(tmp_path_factory)
 
 
 @pytest.fixture
@@ -36,12 +36,12 @@ def answer(*words):
 
 
 def toy(home, workdir, *words):
-    places = (f"--config.{name}={place}" for name, place in toy_run.places(home).items())
+    places = (f"--config.{name}={place}" for name, place in toy_run.list_places(home).items())
     return [f"--config={toy_run.FILE}", *places, f"--workdir={workdir}", *words]
 
 
 def losses_of(workdir):
-    return [line["loss"] for line in toy_run.lines_of(workdir, "train")]
+    return [line["loss"] for line in toy_run.read_lines(workdir, "train")]
 
 
 def assert_one_line(text, *parts):
@@ -126,7 +126,7 @@ def test_a_process_ends_with_one_line_and_a_code(home, workdir):
 
 
 def test_what_is_trained_is_only_evaluated_again(home):
-    workdir = toy_run.uninterrupted(home)
+    workdir = toy_run.finish_whole(home)
     before = json.loads((workdir / "results.json").read_text())
     out, err = toy_run.finish(toy_run.start(home, workdir))
     assert err.splitlines() == ["resuming after step 12 of 12"]
@@ -137,7 +137,7 @@ def test_what_is_trained_is_only_evaluated_again(home):
 
 
 def test_many_options_together(home, workdir):
-    config = toy_run.config_of(
+    config = toy_run.make_config(
         home,
         {
             "train.steps": 2, "train.gradient_cache": 4,
@@ -151,7 +151,7 @@ def test_many_options_together(home, workdir):
     assert found["step"] == found["training"]["steps"] == 2
     assert found["protocol"]["selected_on"] == "last"
     assert np.isfinite(losses_of(workdir)).all()
-    assert toy_run.lines_of(workdir, "validation") == []
+    assert toy_run.read_lines(workdir, "validation") == []
 
     with jax.numpy_dtype_promotion("standard"):
         again = run(config, workdir, evaluate_only=True)
@@ -160,7 +160,7 @@ def test_many_options_together(home, workdir):
 
 
 def test_a_method_that_trains_nothing_is_evaluated(home, workdir):
-    found = run(toy_run.config_of(home, method="clip"), workdir)
+    found = run(toy_run.make_config(home, method="clip"), workdir)
     assert found["step"] == found["costs"]["trainable"] == 0
     assert not (workdir / "last").exists()
 
@@ -169,7 +169,7 @@ def test_a_huge_learning_rate_ends_with_the_step(home, workdir):
     every = ("--config.train.checkpoint_every=1", "--config.train.learning_rate=1e30")
     # Already the numbers after the second step, the first one with a rate, are too large.
     assert_one_line(answer(*toy(home, workdir, *every)), "step 2: not all param", "smaller train")
-    arrays, step = toy_run.arrays_of(workdir, "last")
+    arrays, step = toy_run.read_arrays(workdir, "last")
     assert step == 1
     assert all(np.isfinite(array).all() for array in arrays.values())
 
@@ -192,10 +192,10 @@ def test_a_huge_learning_rate_ends_with_the_step(home, workdir):
 )
 def test_every_option(home, workdir, settings):
     with jax.numpy_dtype_promotion("standard"):  # which bfloat16 needs in Flax
-        found = run(toy_run.config_of(home, {"train.steps": 3} | settings), workdir)
+        found = run(toy_run.make_config(home, {"train.steps": 3} | settings), workdir)
     assert found["training"]["steps"] == (6 if "train.epochs" in settings else 3)
     selection = settings.get("evaluate.select_on", "validation")
-    assert toy_run.lines_of(workdir, selection)[-1]["step"] == found["training"]["steps"]
+    assert toy_run.read_lines(workdir, selection)[-1]["step"] == found["training"]["steps"]
 
 
 @pytest.mark.slow
@@ -203,7 +203,7 @@ def test_every_option(home, workdir, settings):
     "method", ["full", "lora", "tome", "adapter+tempme", "prompt", "full+tome"]
 )
 def test_every_kind_of_method(home, workdir, method):
-    found = run(toy_run.config_of(home, {"train.steps": 3}, method), workdir)
+    found = run(toy_run.make_config(home, {"train.steps": 3}, method), workdir)
     losses = losses_of(workdir)
     assert len(losses) == found["training"]["steps"] == 3 and np.isfinite(losses).all()
     assert found["costs"]["trainable"] > 0

@@ -7,7 +7,7 @@ import time
 import numpy as np
 import pytest
 import toy_run
-from toy_run import arrays_of, finish, lines_of, start
+from toy_run import finish, read_arrays, read_lines, start
 
 STEPS = 12
 
@@ -17,12 +17,12 @@ pytestmark = pytest.mark.processes
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory):
-    return toy_run.home_of(tmp_path_factory)
+    return toy_run.make_home(tmp_path_factory)
 
 
 @pytest.fixture(scope="module")
 def whole(home):
-    return toy_run.uninterrupted(home)
+    return toy_run.finish_whole(home)
 
 
 def after_lines(workdir, count):
@@ -59,9 +59,12 @@ def stop(process, moment, number):
 
 
 def assert_same_run(workdir, whole):
-    assert lines_of(workdir) == lines_of(whole)
+    assert read_lines(workdir) == read_lines(whole)
     for kind in ("last", "best"):
-        (arrays, step), (expected, expected_step) = arrays_of(workdir, kind), arrays_of(whole, kind)
+        (arrays, step), (expected, expected_step) = (
+            read_arrays(workdir, kind),
+            read_arrays(whole, kind),
+        )
         assert step == expected_step
         assert arrays.keys() == expected.keys()
         for name, array in expected.items():
@@ -69,8 +72,8 @@ def assert_same_run(workdir, whole):
 
 
 def test_a_whole_run_has_every_step_once(whole):
-    assert [line["step"] for line in lines_of(whole, "train")] == list(range(1, STEPS + 1))
-    assert [line["step"] for line in lines_of(whole, "validation")] == [4, 8, 12]
+    assert [line["step"] for line in read_lines(whole, "train")] == list(range(1, STEPS + 1))
+    assert [line["step"] for line in read_lines(whole, "validation")] == [4, 8, 12]
 
 
 @pytest.mark.slow
@@ -87,7 +90,7 @@ def test_killed_runs_go_on_as_if_they_had_not_been(home, whole, tmp_path):
     asked = start(home, workdir)
     _, err = stop(asked, functools.partial(after_lines, workdir, 7), signal.SIGTERM)
     assert asked.returncode == 0, err
-    reached = arrays_of(workdir, "last")[1]
+    reached = read_arrays(workdir, "last")[1]
     assert f"stopped after step {reached} of {STEPS}, which is saved" in err
     assert not (workdir / "results.json").exists()
 

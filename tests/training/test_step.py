@@ -13,7 +13,7 @@ import numpy as np
 import optax
 import pytest
 from repository import ROOT, SUPPORT
-from toy_clip import FRAMES, TOY, clip_of, random_batch, random_params
+from toy_clip import FRAMES, TOY, make_batch, make_network, make_params
 
 from tempme_jax.parameters import split
 from tempme_jax.reducers.base import Reducer
@@ -31,8 +31,8 @@ from tempme_jax.training.step import leave_unchanged as no_augmentation
 
 
 def parts_of(method):
-    network = clip_of(method)
-    return network, *split(network, random_params(network))
+    network = make_network(method)
+    return network, *split(network, make_params(network))
 
 
 def gradients_of(network, trainable, frozen, batch, gradient_cache=0):
@@ -45,7 +45,7 @@ def gradients_of(network, trainable, frozen, batch, gradient_cache=0):
 @functools.cache
 def whole(method):
     """The loss and the gradients of a batch at once."""
-    return gradients_of(*parts_of(method), random_batch())
+    return gradients_of(*parts_of(method), make_batch())
 
 
 def assert_same(ours, expected, tolerance=1e-5):
@@ -79,8 +79,8 @@ class Means:
 
 @pytest.mark.parametrize("rows", [1, 4, 8])
 def test_parts_of_any_size_give_the_gradients_of_the_whole(rows):
-    loss, expected = gradients_of(*Means().parts(), random_batch())
-    value, gradients = gradients_of(*Means().parts(), random_batch(), rows)
+    loss, expected = gradients_of(*Means().parts(), make_batch())
+    value, gradients = gradients_of(*Means().parts(), make_batch(), rows)
     np.testing.assert_allclose(value, loss, rtol=1e-6)
     assert_same(gradients, expected)
 
@@ -89,7 +89,7 @@ def test_parts_of_any_size_give_the_gradients_of_the_whole(rows):
 def test_parts_give_the_gradients_of_the_whole(method, rows):
     loss, expected = whole(method)
     assert ("logit_scale" in expected) == (method == "full")
-    value, gradients = gradients_of(*parts_of(method), random_batch(), rows)
+    value, gradients = gradients_of(*parts_of(method), make_batch(), rows)
     np.testing.assert_allclose(value, loss, rtol=1e-6)
     assert_same(gradients, expected)
 
@@ -97,8 +97,8 @@ def test_parts_give_the_gradients_of_the_whole(method, rows):
 def test_blocks_computed_again_give_the_same():
     loss, expected = whole("tempme")
     _, trainable, frozen = parts_of("tempme")
-    network = clip_of("tempme", remat=True)
-    value, gradients = gradients_of(network, trainable, frozen, random_batch())
+    network = make_network("tempme", remat=True)
+    value, gradients = gradients_of(network, trainable, frozen, make_batch())
     np.testing.assert_allclose(value, loss, rtol=1e-6)
     assert_same(gradients, expected)
 
@@ -121,7 +121,7 @@ def test_the_loss_is_the_symmetric_cross_entropy_of_the_whole_batch():
 @pytest.mark.parametrize("rows", [0, 4])
 def test_a_temperature_takes_the_place_of_clips(rows):
     network, trainable, frozen = Means().parts()
-    batch = jax.tree.map(jnp.asarray, random_batch())
+    batch = jax.tree.map(jnp.asarray, make_batch())
     warm = {**trainable, "logit_scale": jnp.float32(-np.log(0.07))}
     loss, expected = Objective(network, 0, 0.0).compute_gradients(warm, frozen, batch)
     value, gradients = Objective(network, rows, temperature=0.07).compute_gradients(
@@ -150,8 +150,8 @@ class Penalised(Reducer):
 def test_what_a_reducer_adds_to_the_loss_counts_once(rows):
     """Its gradients, too, however many parts the batch is cut into."""
     network, trainable, frozen = Means(Penalised()).parts()
-    loss, expected = gradients_of(Means(), trainable, frozen, random_batch())
-    value, gradients = gradients_of(network, trainable, frozen, random_batch(), rows)
+    loss, expected = gradients_of(Means(), trainable, frozen, make_batch())
+    value, gradients = gradients_of(network, trainable, frozen, make_batch(), rows)
     slope = FRAMES * TOY.patches * float(frozen["text"].sum())
     np.testing.assert_allclose(value, loss + slope * 1.0, rtol=1e-5)
     expected = {**expected, "logit_scale": expected["logit_scale"] + slope}
@@ -163,7 +163,7 @@ def test_a_step_changes_what_trains_and_nothing_else():
     settings = TrainSettings(learning_rate=1e-2, warmup=0.0)
     update = make_optimizer(settings, make_learning_rate(settings, 10))
     before = jax.tree.map(np.array, (trainable, frozen))
-    batch = jax.tree.map(jnp.asarray, random_batch())
+    batch = jax.tree.map(jnp.asarray, make_batch())
     loss, gradients = gradients_of(network, trainable, frozen, batch)
     state = TrainState(jnp.int32(0), trainable, update.init(trainable))
     objective = Objective(network, 0, 0.0)
@@ -202,7 +202,7 @@ def test_the_temperature_is_clamped():
 def test_what_augmentation_makes_of_a_row_depends_on_its_place_alone():
     mesh = make_mesh(-1, 1)
     augment = jax.jit(RandAugment(mesh, seed=3))
-    batch = random_batch(4)
+    batch = make_batch(4)
 
     def augmented(order, batch):
         given = {name: rows[order] for name, rows in batch.items()}

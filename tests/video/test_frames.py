@@ -8,27 +8,27 @@ import av
 import numpy as np
 import pytest
 from PIL import Image
-from video_files import HEIGHT, WIDTH, brightness, encode, encode_sound, shown_index
+from video_files import HEIGHT, WIDTH, compute_brightness, encode, encode_sound, find_shown_index
 
 from tempme_jax.video import frames as video
 from tempme_jax.video.frames import VideoError, read_frames, resize_and_crop
 
 
 @pytest.fixture(scope="session")
-def clip(tmp_path_factory):
-    """Makes a video whose frame i has brightness(i), once per file name."""
-    folder = tmp_path_factory.mktemp("clips")
+def make_video(tmp_path_factory):
+    """Make a video whose frame i has compute_brightness(i), once per file name."""
+    folder = tmp_path_factory.mktemp("videos")
 
     def make(name, count=50, codec="libx264", **options):
         noise = np.random.default_rng(0).integers(-12, 13, (count, HEIGHT, WIDTH, 3))
-        pictures = [(brightness(i) + noise[i]).astype(np.uint8) for i in range(count)]
+        pictures = [(compute_brightness(i) + noise[i]).astype(np.uint8) for i in range(count)]
         path = folder / name
         return path if path.exists() else encode(path, pictures, codec, **options)
 
     return make
 
 
-def reason_of(path):
+def read_reason(path):
     with pytest.raises(VideoError) as caught:
         read_frames(path, 12)
     assert str(caught.value) == f"{path}: {caught.value.reason}"
@@ -47,26 +47,26 @@ def reason_of(path):
         ("gop10.avi", "mpeg4", {"g": "10", "bf": "2", "b": "2000000"}),
     ],
 )
-def test_middle_of_each_span(clip, name, codec, options):
-    frames = read_frames(clip(name, codec=codec, **options), 10)
+def test_middle_of_each_span(make_video, name, codec, options):
+    frames = read_frames(make_video(name, codec=codec, **options), 10)
     assert frames.shape == (10, HEIGHT, WIDTH, 3)
     assert frames.dtype == np.uint8
-    assert [shown_index(frame) for frame in frames] == [2, 7, 12, 17, 22, 27, 32, 37, 42, 47]
+    assert [find_shown_index(frame) for frame in frames] == [2, 7, 12, 17, 22, 27, 32, 37, 42, 47]
 
 
-def test_seeks_over_groups_of_pictures_and_only_there(clip, monkeypatch):
+def test_seeks_over_groups_of_pictures_and_only_there(make_video, monkeypatch):
     decoded = []
-    frames_of = video._decode_frames
+    decode_frames = video._decode_frames
 
-    def counted(*args, **options):
-        for time, frame in frames_of(*args, **options):
+    def count_frames(*args, **options):
+        for time, frame in decode_frames(*args, **options):
             decoded.append(time)
             yield time, frame
 
-    monkeypatch.setattr(video, "_decode_frames", counted)
-    path = clip("gop5.mp4", g="5", bf="0", sc_threshold="0")
+    monkeypatch.setattr(video, "_decode_frames", count_frames)
+    path = make_video("gop5.mp4", g="5", bf="0", sc_threshold="0")
     frames = read_frames(path, 2)
-    assert [shown_index(frame) for frame in frames] == [12, 37]
+    assert [find_shown_index(frame) for frame in frames] == [12, 37]
     assert len(decoded) < 12
     decoded.clear()
     read_frames(path, 10)
@@ -74,72 +74,72 @@ def test_seeks_over_groups_of_pictures_and_only_there(clip, monkeypatch):
     assert len(decoded) >= 47
 
 
-def test_falls_back_to_decoding_from_the_start(clip, monkeypatch):
-    path = clip("gop10.mp4", g="10")
+def test_falls_back_to_decoding_from_the_start(make_video, monkeypatch):
+    path = make_video("gop10.mp4", g="10")
     # Keyframes announced where there are none: seeking lands elsewhere, as in some old files.
     times, _ = video._plan_times(str(path), 5)
     monkeypatch.setattr(video, "_plan_times", lambda path, count: (times, [0, times[0], 10**9]))
-    assert [shown_index(frame) for frame in read_frames(path, 5)] == [5, 15, 25, 35, 45]
+    assert [find_shown_index(frame) for frame in read_frames(path, 5)] == [5, 15, 25, 35, 45]
 
 
-def test_uneven_frame_times(clip):
-    path = clip("uneven.mkv", count=5, times=[0, 3, 6, 10, 15], bf="0")
+def test_uneven_frame_times(make_video):
+    path = make_video("uneven.mkv", count=5, times=[0, 3, 6, 10, 15], bf="0")
     # 16 tenths of a second; the middles of the quarters are at 2, 6, 10 and 14 tenths.
-    assert [shown_index(frame) for frame in read_frames(path, 4)] == [0, 2, 3, 3]
+    assert [find_shown_index(frame) for frame in read_frames(path, 4)] == [0, 2, 3, 3]
 
 
-def test_what_an_edit_list_cuts_away_is_not_shown(clip):
-    path = clip("cut.mp4", times=range(-13, 37), g="10", bf="0", sc_threshold="0")
+def test_what_an_edit_list_cuts_away_is_not_shown(make_video):
+    path = make_video("cut.mp4", times=range(-13, 37), g="10", bf="0", sc_threshold="0")
     # Frames 13 to 49 are left; 10 to 12 are in the file, for decoding alone.
-    assert [shown_index(frame) for frame in read_frames(path, 37)] == list(range(13, 50))
+    assert [find_shown_index(frame) for frame in read_frames(path, 37)] == list(range(13, 50))
 
 
-def test_tag_that_is_no_text(clip, tmp_path):
+def test_tag_that_is_no_text(make_video, tmp_path):
     path = tmp_path / "tag.mkv"
-    whole = clip("title.mkv", count=1, title="a cat").read_bytes()
+    whole = make_video("title.mkv", count=1, title="a cat").read_bytes()
     path.write_bytes(whole.replace(b"a cat", b"\xff\xfecat"))
     assert read_frames(path, 1).shape == (1, HEIGHT, WIDTH, 3)
 
 
-def test_one_frame_is_repeated(clip):
-    frames = read_frames(clip("one.mp4", count=1), 4)
-    assert [shown_index(frame) for frame in frames] == [0, 0, 0, 0]
+def test_one_frame_is_repeated(make_video):
+    frames = read_frames(make_video("one.mp4", count=1), 4)
+    assert [find_shown_index(frame) for frame in frames] == [0, 0, 0, 0]
 
 
-def test_short_video_repeats_each_frame_alike(clip):
-    frames = read_frames(clip("three.mp4", count=3), 6)
-    assert [shown_index(frame) for frame in frames] == [0, 0, 1, 1, 2, 2]
+def test_short_video_repeats_each_frame_alike(make_video):
+    frames = read_frames(make_video("three.mp4", count=3), 6)
+    assert [find_shown_index(frame) for frame in frames] == [0, 0, 1, 1, 2, 2]
 
 
-def test_image_size_crops_each_frame(clip):
-    path = clip("gop10.mp4", g="10")
+def test_image_size_crops_each_frame(make_video):
+    path = make_video("gop10.mp4", g="10")
     np.testing.assert_array_equal(
         read_frames(path, 3, image_size=32), resize_and_crop(read_frames(path, 3), 32)
     )
 
 
-def test_truncated_video_gives_what_is_there(clip, tmp_path):
-    whole = clip("gop10.mp4", g="10").read_bytes()
+def test_truncated_video_gives_what_is_there(make_video, tmp_path):
+    whole = make_video("gop10.mp4", g="10").read_bytes()
     path = tmp_path / "truncated.mp4"
     path.write_bytes(whole[: len(whole) * 7 // 10])
-    indices = [shown_index(frame) for frame in read_frames(path, 12)]
+    indices = [find_shown_index(frame) for frame in read_frames(path, 12)]
     assert indices == sorted(indices)
     assert 5 < indices[-1] < 45
 
 
-def test_truncated_within_its_index_is_no_video(clip, tmp_path):
+def test_truncated_within_its_index_is_no_video(make_video, tmp_path):
     path = tmp_path / "no_index.mp4"
-    path.write_bytes(clip("gop10.mp4", g="10").read_bytes()[:500])
-    assert reason_of(path).startswith("not a video (")
+    path.write_bytes(make_video("gop10.mp4", g="10").read_bytes()[:500])
+    assert read_reason(path).startswith("not a video (")
 
 
-def test_damaged_packets_are_passed_over(clip, tmp_path):
-    damaged = bytearray(clip("gop10.mkv", g="10").read_bytes())
+def test_damaged_packets_are_passed_over(make_video, tmp_path):
+    damaged = bytearray(make_video("gop10.mkv", g="10").read_bytes())
     middle = len(damaged) // 2
     damaged[middle : middle + 200] = bytes(200)
     path = tmp_path / "damaged.mkv"
     path.write_bytes(damaged)
-    indices = [shown_index(frame) for frame in read_frames(path, 10)]
+    indices = [find_shown_index(frame) for frame in read_frames(path, 10)]
     assert len(indices) == 10
     assert (indices[0], indices[-1]) == (2, 47)
 
@@ -148,55 +148,55 @@ def test_damaged_packets_are_passed_over(clip, tmp_path):
 def test_other_content_is_no_video(tmp_path, content):
     path = tmp_path / "other.mp4"
     path.write_bytes(content)
-    assert reason_of(path).startswith("not a video (")
+    assert read_reason(path).startswith("not a video (")
 
 
-def test_list_of_files_is_not_followed(clip, tmp_path):
-    (tmp_path / "cat.mp4").write_bytes(clip("one.mp4", count=1).read_bytes())
+def test_list_of_files_is_not_followed(make_video, tmp_path):
+    (tmp_path / "cat.mp4").write_bytes(make_video("one.mp4", count=1).read_bytes())
     path = tmp_path / "list.mp4"
     path.write_text("ffconcat version 1.0\nfile cat.mp4\n")
     with av.open(str(path)) as container:  # libav, left to itself, follows it
         assert len(list(container.decode(video=0))) == 1
-    assert reason_of(path).startswith("not a video (")
+    assert read_reason(path).startswith("not a video (")
 
 
 def test_sound_alone(tmp_path):
-    assert reason_of(encode_sound(tmp_path / "sound.mp4")) == "no video stream"
+    assert read_reason(encode_sound(tmp_path / "sound.mp4")) == "no video stream"
 
 
 def test_what_is_no_file(tmp_path):
-    assert reason_of(tmp_path / "missing.mp4") == "no such file"
-    assert reason_of(tmp_path) == "not a regular file"
+    assert read_reason(tmp_path / "missing.mp4") == "no such file"
+    assert read_reason(tmp_path) == "not a regular file"
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no fifos")
 def test_fifo_is_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "fifo.mp4")
-    assert reason_of(tmp_path / "fifo.mp4") == "not a regular file"
+    assert read_reason(tmp_path / "fifo.mp4") == "not a regular file"
 
 
-def test_name_that_looks_like_an_address(clip, tmp_path, monkeypatch):
+def test_name_that_looks_like_an_address(make_video, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    Path("concat:a.mp4").write_bytes(clip("one.mp4", count=1).read_bytes())
+    Path("concat:a.mp4").write_bytes(make_video("one.mp4", count=1).read_bytes())
     assert read_frames("concat:a.mp4", 1).shape == (1, HEIGHT, WIDTH, 3)
 
 
-def test_large_frames_are_refused(clip, monkeypatch):
-    path = clip("one.mp4", count=1)
+def test_large_frames_are_refused(make_video, monkeypatch):
+    path = make_video("one.mp4", count=1)
     monkeypatch.setattr("tempme_jax.video.container.MAX_PIXELS", WIDTH * HEIGHT - 1)
-    assert reason_of(path) == "frame larger than 3071 pixels (64 x 48)"
+    assert read_reason(path) == "frame larger than 3071 pixels (64 x 48)"
     monkeypatch.setattr("tempme_jax.video.container.MAX_PIXELS", WIDTH * HEIGHT)
     with pytest.raises(VideoError, match=r"frame larger than 3072 pixels \(298 x 224\)"):
         read_frames(path, 1, image_size=224)
 
 
-def test_memory_that_is_not_there(clip, monkeypatch):
+def test_memory_that_is_not_there(make_video, monkeypatch):
     def fail(*args):
         raise MemoryError
 
     monkeypatch.setattr(video, "resize_and_crop", fail)
     with pytest.raises(VideoError, match="cannot allocate memory"):
-        read_frames(clip("one.mp4", count=1), 1, image_size=32)
+        read_frames(make_video("one.mp4", count=1), 1, image_size=32)
 
 
 def test_error_survives_pickling():
@@ -206,9 +206,9 @@ def test_error_survives_pickling():
 
 
 @pytest.mark.parametrize(("count", "size"), [(0, None), (1, 0)])
-def test_sizes_must_be_positive(clip, count, size):
+def test_sizes_must_be_positive(make_video, count, size):
     with pytest.raises(ValueError, match="at least 1"):
-        read_frames(clip("one.mp4", count=1), count, image_size=size)
+        read_frames(make_video("one.mp4", count=1), count, image_size=size)
 
 
 @pytest.mark.parametrize(

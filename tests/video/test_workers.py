@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from repository import ROOT
-from video_files import decode_or_worse, shown_indices, write_clip
+from video_files import decode_or_worse, find_shown_indices, write_grey_video
 
 from tempme_jax.video import workers
 from tempme_jax.video.frames import VideoError, encode_jpeg, read_frames
@@ -19,61 +19,67 @@ from tempme_jax.video.workers import Request, decode_all, decode_file
 
 
 @pytest.fixture(scope="module")
-def clip(tmp_path_factory):
+def good(tmp_path_factory):
     """Five seconds, ten frames each."""
-    return write_clip(tmp_path_factory.mktemp("clips") / "good.mp4", range(50))
+    return write_grey_video(tmp_path_factory.mktemp("videos") / "good.mp4", range(50))
 
 
-def request_of(path, **options):
+def make_request(path, **options):
     return Request(file=str(path), size=32, **{"fps": 2, "least": 4, "most": 12} | options)
 
 
-def seconds(request, length):
+def list_seconds(request, length):
     return [float(moment) for moment in request.choose_times(Fraction(length))]
 
 
 def test_frames_every_so_often():
-    assert seconds(request_of("a.mp4"), 2.5) == [0, 0.5, 1, 1.5, 2]
-    assert seconds(request_of("a.mp4", start=1.25, end=3.5), 60) == [1.25, 1.75, 2.25, 2.75, 3.25]
+    assert list_seconds(make_request("a.mp4"), 2.5) == [0, 0.5, 1, 1.5, 2]
+    assert list_seconds(make_request("a.mp4", start=1.25, end=3.5), 60) == [
+        1.25,
+        1.75,
+        2.25,
+        2.75,
+        3.25,
+    ]
     third = Request(file="a.mp4", fps=1 / 3, least=1).choose_times(Fraction(10))
     assert third == [0, 3, 6, 9]
 
 
 def test_short_and_long_videos_are_spread_over():
-    assert seconds(request_of("a.mp4"), 1) == [0.125, 0.375, 0.625, 0.875]
-    assert seconds(request_of("a.mp4", end=50), 48) == [2 + 4 * i for i in range(12)]
-    assert seconds(request_of("a.mp4", fps=None), 48) == [6, 18, 30, 42]
+    assert list_seconds(make_request("a.mp4"), 1) == [0.125, 0.375, 0.625, 0.875]
+    assert list_seconds(make_request("a.mp4", end=50), 48) == [2 + 4 * i for i in range(12)]
+    assert list_seconds(make_request("a.mp4", fps=None), 48) == [6, 18, 30, 42]
 
 
 def test_part_behind_the_end():
     with pytest.raises(VideoError, match=r"a\.mp4: 10\.0 s long; nothing from 12 s to 20 s"):
-        request_of("a.mp4", start=12, end=20).choose_times(Fraction(10))
+        make_request("a.mp4", start=12, end=20).choose_times(Fraction(10))
 
 
-def test_part_of_a_file(clip):
-    frames, times = decode_file(request_of(clip, start=1.05, end=2.9))
+def test_part_of_a_file(good):
+    frames, times = decode_file(make_request(good, start=1.05, end=2.9))
     assert times == pytest.approx([1, 1.5, 2, 2.5])
-    assert shown_indices(frames) == [10, 15, 20, 25]
+    assert find_shown_indices(frames) == [10, 15, 20, 25]
 
 
-def test_evenly_spread_frames_are_those_of_read_frames(clip):
-    frames, _ = decode_file(request_of(clip, fps=None, least=6))
-    pictures = read_frames(clip, 6, image_size=32)
+def test_evenly_spread_frames_are_those_of_read_frames(good):
+    frames, _ = decode_file(make_request(good, fps=None, least=6))
+    pictures = read_frames(good, 6, image_size=32)
     assert frames == [encode_jpeg(picture, 95) for picture in pictures]
 
 
-def test_what_goes_wrong_is_said_and_the_others_go_on(clip, tmp_path):
+def test_what_goes_wrong_is_said_and_the_others_go_on(good, tmp_path):
     names = "good abort hang good2 greedy raise empty good3".split()
     paths = {name: tmp_path / f"{name}.mp4" for name in names}
     for path in paths.values():
-        path.write_bytes(b"" if path.stem == "empty" else clip.read_bytes())
-    requests = [request_of(path) for path in paths.values()]
+        path.write_bytes(b"" if path.stem == "empty" else good.read_bytes())
+    requests = [make_request(path) for path in paths.values()]
     pairs = decode_all(requests, workers=2, seconds=2, memory=2**30, decode=decode_or_worse)
     given, results = zip(*pairs, strict=True)
     assert given == tuple(requests)
     results = dict(zip(names, results, strict=True))
     for name in ("good", "good2", "good3"):
-        assert shown_indices(results.pop(name).frames) == list(range(0, 50, 5))
+        assert find_shown_indices(results.pop(name).frames) == list(range(0, 50, 5))
     assert all(error.path == str(paths[name]) for name, error in results.items())
     assert {name: error.reason for name, error in results.items()} == {
         "abort": "crashed the process that decoded it (SIGABRT)",
@@ -102,16 +108,16 @@ def test_process_that_is_killed_while_it_waits():
     assert list(results) == [("1", 1)] * 11
 
 
-def test_processes_that_cannot_run_are_an_error(clip, monkeypatch):
-    def never(number, frame):
+def test_processes_that_cannot_run_are_an_error(good, monkeypatch):
+    def fail(number, frame):
         raise AssertionError("decoding went on for too long")
 
     monkeypatch.setattr(workers, "_limit_memory", os._exit)
-    signal.signal(signal.SIGALRM, never)
+    signal.signal(signal.SIGALRM, fail)
     signal.alarm(30)
     try:
         with pytest.raises(RuntimeError, match="end or stall as soon as they are started"):
-            list(decode_all([request_of(clip)], workers=1, memory=7))
+            list(decode_all([make_request(good)], workers=1, memory=7))
     finally:
         signal.alarm(0)
 
@@ -124,7 +130,7 @@ for _, result in decode_all(["__import__('time').sleep(0.1) or 12"] * 500, worke
 """
 
 
-def processes_in(session):
+def list_processes(session):
     """The numbers of the processes of a session that are alive."""
     found = []
     for stat in Path("/proc").glob("[0-9]*/stat"):
@@ -149,12 +155,12 @@ def test_no_process_stays_behind(number):
         text=True,
     ) as process:
         assert process.stdout.readline() == "12\n"
-        assert len(processes_in(process.pid)) >= 3
+        assert len(list_processes(process.pid)) >= 3
         os.kill(process.pid, number)
         _, said = process.communicate(timeout=20)
     assert process.returncode == -number
     assert ("KeyboardInterrupt" in said) == (number == signal.SIGINT)
     patience = time.monotonic() + 10
-    while processes_in(process.pid) and time.monotonic() < patience:
+    while list_processes(process.pid) and time.monotonic() < patience:
         time.sleep(0.05)
-    assert processes_in(process.pid) == []
+    assert list_processes(process.pid) == []

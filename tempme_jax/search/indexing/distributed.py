@@ -87,7 +87,7 @@ def embed_on_cluster(
         given = ray.put(ActorInputs(on_host, sampling, pool.decoders, parts, folder))
         relay = start_relay(ray, given, len(parts), pool)
         try:
-            while (row := ray.get(relay.next.remote())) is not None:
+            while (row := ray.get(relay.take_row.remote())) is not None:
                 yield unpack_row(row)
         except ray.exceptions.RayError as error:
             cause = getattr(error, "cause", None) or error
@@ -125,7 +125,7 @@ class Relay:
         tables = done.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0)
         self.rows = (row for table in tables for row in table.to_pylist())
 
-    def next(self) -> dict[str, Any] | None:
+    def take_row(self) -> dict[str, Any] | None:
         """Return the row of the next video; None after the last one."""
         return next(self.rows, None)
 

@@ -10,7 +10,8 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Float, UInt8
 
-from tempme_jax.model import Model, choose_video_batch, encode_frames
+from tempme_jax.encoding import choose_video_batch, encode_frames
+from tempme_jax.model import Model
 from tempme_jax.search.indexing.plan import Work
 from tempme_jax.search.indexing.reading import FailedVideo, Piece, read_windows
 from tempme_jax.search.indexing.windows import Sampling
@@ -56,7 +57,7 @@ class Embedder:
     ) -> Generator[EmbeddedVideo | FailedVideo, None, None]:
         """Yield each video as soon as its last window has a vector, or has failed."""
         items = iter(items)
-        while (item := self._next(items)) is not None:
+        while (item := self._take_next(items)) is not None:
             if isinstance(item, FailedVideo):  # its earlier pieces are discarded
                 self._videos.pop(item.key, None)
                 self._windows = [window for window in self._windows if window[0] != item.key]
@@ -70,7 +71,7 @@ class Embedder:
         while self._windows:
             yield from self._embed()
 
-    def _next(self, items: Iterator[Piece | FailedVideo]) -> Piece | FailedVideo | None:
+    def _take_next(self, items: Iterator[Piece | FailedVideo]) -> Piece | FailedVideo | None:
         started = time.perf_counter()
         item = next(items, None)
         self.waited += time.perf_counter() - started

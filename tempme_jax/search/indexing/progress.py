@@ -7,6 +7,7 @@ from typing import TypeVar
 
 import tqdm
 
+from tempme_jax.screen import make_progress_bar
 from tempme_jax.words import format_duration, pluralize
 
 T = TypeVar("T")
@@ -32,8 +33,8 @@ class IndexProgress:
 
     def track_opening(self, items: Iterable[T], total: int) -> Iterator[T]:
         """Yield the items as they are opened, and show a bar of them."""
-        hidden = True if self.quiet else None
-        yield from tqdm.tqdm(items, "Opening", total, unit="file", leave=False, disable=hidden)
+        options = {"total": total, "unit": "files", "quiet": self.quiet, "leave": False}
+        yield from make_progress_bar(items, "Opening", **options)
 
     def begin(self, lengths: list[float | None]) -> None:
         """Announce videos to embed, by their lengths in seconds; None if the file states none."""
@@ -42,10 +43,10 @@ class IndexProgress:
         also = f", and {unknown} of unknown length" if unknown else ""
         self.say(f"To embed: {pluralize(len(lengths), 'video')}, {format_duration(known)}{also}")
         self._seconds = round(known)
-        self._bar = tqdm.tqdm(
-            desc="Embedding",
+        self._bar = make_progress_bar(
+            label="Embedding",
             total=self._seconds,
-            disable=True if self.quiet else None,
+            quiet=self.quiet,
             bar_format="{desc} {percentage:3.0f}%|{bar}| {elapsed}, {remaining} to go{postfix}",
         )
 

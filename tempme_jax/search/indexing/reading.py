@@ -136,12 +136,9 @@ def read_windows(
     """
     workers = workers or os.cpu_count() or 1
     queue = _PieceQueue(sampling, image_size)
+    scanners = -(-workers // DECODING_PER_SCANNING)
     scans = decode_all(
-        sources,
-        workers=-(-workers // DECODING_PER_SCANNING),
-        seconds=_limit_scan_seconds,
-        memory=memory,
-        decode=scan_file,
+        sources, workers=scanners, seconds=_limit_scan_seconds, memory=memory, decode=scan_file
     )
     chunks = decode_all(
         queue.plan_chunks(scans),
@@ -182,7 +179,7 @@ class _PieceQueue:
     def __init__(self, sampling: Sampling, image_size: int):
         self._sampling, self._image_size = sampling, image_size
         self._waiting: collections.deque[_PlannedPiece | FailedVideo] = collections.deque()
-        self._failed: _ScannedVideo | None = None  # the last video whose decoding failed
+        self._failed_video: _ScannedVideo | None = None  # the last video whose decoding failed
 
     def plan_chunks(
         self, scans: Iterable[tuple[Source, container.FrameIndex | VideoError]]
@@ -195,7 +192,7 @@ class _PieceQueue:
             windows = cut_into_windows(index.length, self._sampling)
             video = _ScannedVideo(source=source, index=index, windows=windows)
             for start in range(0, len(windows), WINDOWS_PER_PIECE):
-                if video is self._failed:
+                if video is self._failed_video:
                     break
                 planned = self._plan(video, start)
                 self._waiting.append(planned)
@@ -230,10 +227,10 @@ class _PieceQueue:
         planned = self._waiting.popleft()
         assert isinstance(planned, _PlannedPiece)
         video = planned.video
-        if video is self._failed:
+        if video is self._failed_video:
             return
         if isinstance(result, VideoError):
-            self._failed = video
+            self._failed_video = video
             yield FailedVideo(video.source.key, "decode", result.reason)
             return
         frames, thumbnails = result

@@ -52,7 +52,7 @@ class Verification:
 
     @property
     def is_clean(self) -> bool:
-        """Whether no problem was found."""
+        """True if no problem was found."""
         return not self.problems
 
     @property

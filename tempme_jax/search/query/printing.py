@@ -12,14 +12,24 @@ from tempme_jax.screen import make_console, make_table
 from tempme_jax.search.query.searcher import CONFIDENT, Moment, Results
 from tempme_jax.words import format_clock, printable_name
 
-EXPLANATION = (
-    "The percentile ranks the score (cosine) against 256 unrelated sentences searched in the same "
-    f"index; below {CONFIDENT:.0f} the search says: no confident match."
-)
+# What the percentile means, for each kind of query.
+EXPLANATIONS = {
+    kind: f"The percentile ranks the score (cosine) against {unrelated}; below {CONFIDENT:.0f} the "
+    "search says: no confident match."
+    for kind, unrelated in {
+        "text": "256 unrelated sentences searched in the same index",
+        "video": "windows of the same index searched in its other videos",
+    }.items()
+}
 
 
-def print_results(results: Results) -> None:
-    """Print a table of moments, an explanation of its numbers, and the message."""
+def print_results(results: Results, kind: str = "text") -> None:
+    """Print a table of moments, what its percentiles mean, and the message.
+
+    Args:
+        results: results of a search.
+        kind: kind of the query, "text" or "video", as for `Searcher.search`.
+    """
     out = make_console()
     if results.moments:
         table = make_table("")
@@ -37,7 +47,7 @@ def print_results(results: Results) -> None:
                 f"{moment.score:.3f}",
             )
         out.print(table)
-        out.print(EXPLANATION, style="dim")
+        out.print(EXPLANATIONS[kind], style="dim")
     if results.message:
         sentence = results.message[0].upper() + results.message[1:]
         out.print(f"{sentence}.", style="bold", markup=False, highlight=False)

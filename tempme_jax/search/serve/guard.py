@@ -155,7 +155,7 @@ def make_refusal(status: int, sentence: str, **headers: str) -> JSONResponse:
 
 
 def is_same_secret(shown: str, wanted: str) -> bool:
-    """Compare two secrets in constant time, so that response times reveal no part of them."""
+    """Compare two secrets in constant time: response times reveal no part of them."""
     first, second = (hashlib.sha256(one.encode()).digest() for one in (shown, wanted))
     return hmac.compare_digest(first, second)
 

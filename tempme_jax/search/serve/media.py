@@ -112,7 +112,7 @@ def open_media(find: FindFile, file_id: str) -> OpenFile | None:
         return None
     if path is None or path.suffix.lower() not in MEDIA_TYPES:
         return None
-    # O_NOFOLLOW refuses a link; O_NONBLOCK returns at once from a pipe, which nobody may write to.
+    # O_NOFOLLOW refuses a link; with O_NONBLOCK opening a pipe does not wait for a writer.
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     with ExitStack() as stack:
         try:
@@ -142,7 +142,7 @@ def is_at(
 
 
 def build_answer(opened: OpenFile, headers: Headers) -> tuple[Response, range]:
-    """Make the head of the answer, and the range of bytes to send, empty unless it is 200 or 206."""
+    """Make the head of the answer and the range of bytes to send, empty for 304 and 416."""
     size = opened.status.st_size
     tag = f'"{size:x}-{opened.status.st_mtime_ns:x}"'
     fields = {

@@ -31,7 +31,7 @@ PARTITIONS = 48
 # The index rounds vectors to bytes, which orders the best ones wrongly. So the exact vectors of
 # REFINEMENT times as many windows as asked for are compared; from PLENTY windows on, of as many.
 REFINEMENT, PLENTY = 2, 100
-# The vector index is made anew once more than this share of the windows is missing from it.
+# The vector index is rebuilt once more than this share of the windows is missing from it.
 UNINDEXED = 0.2
 # Longer lists of contents slow the database down more than looking at more windows does.
 CONTENTS_AT_ONCE = 4000
@@ -82,7 +82,7 @@ def drop_tables(connection: lancedb.DBConnection) -> None:
 
 
 def is_scattered(table: Table) -> bool:
-    """Return whether it is time to compact a table, which writes all of it anew.
+    """Return whether it is time to compact a table, which rewrites all of it.
 
     The old files stay on the disk for a day. So a table is compacted only when it has doubled, or
     has so many parts that they slow down reading.

@@ -68,7 +68,7 @@ class ScannedRow(NamedTuple):
 
     @property
     def is_whole(self) -> bool:
-        """Whether vector and thumbnail are as they were stored."""
+        """True if vector and thumbnail are as they were stored."""
         return self.stored == self.computed
 
 

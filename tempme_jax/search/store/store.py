@@ -142,7 +142,7 @@ class Store:
 
     @property
     def is_large(self) -> bool:
-        """Whether the index has more windows than `exact_limit`."""
+        """True if the index has more windows than `exact_limit`."""
         return self.count_windows() > self.exact_limit
 
     def count_windows(self) -> int:
@@ -257,7 +257,7 @@ class Store:
         """Compact tables of many small files, and remove versions older than a day.
 
         Above `exact_limit` windows it also makes the vector index that `find_nearest` searches, and
-        makes it anew once many windows are missing from it, which are found more slowly. If
+        rebuilds it once many windows, which are found more slowly, are missing from it. If
         another process writes at the same moment, some of this is left to the next call.
         """
         with explain_write_errors(self.uri, "what is stored is intact"):

@@ -33,14 +33,14 @@ FINISHED = EmbeddedVideo(
 FAILED = FailedVideo("b", "decode", "no decodable frame")
 
 
-def work_of(seconds, file="/videos/a.mp4"):
+def make_work(seconds, file="/videos/a.mp4"):
     """Videos of such lengths, named by their numbers."""
     sources = [Source(key=str(number), file=str(file)) for number in range(len(seconds))]
     lengths = {source.key: length for source, length in zip(sources, seconds, strict=True)}
     return Work(sources=sources, seconds=lengths)
 
 
-def same(one, other):
+def are_same(one, other):
     """Whether two videos are the same to the last bit."""
     if isinstance(one, FailedVideo) or isinstance(other, FailedVideo):
         return one == other
@@ -53,7 +53,7 @@ def test_videos_come_through_arrow_as_they_were():
     tables = [pa.Table.from_pylist([row]) for row in rows]
     table = pa.concat_tables(tables, promote_options="default")
     finished, failed = map(distributed.unpack_row, table.to_pylist())
-    assert same(finished, FINISHED)
+    assert are_same(finished, FINISHED)
     assert finished.vectors.dtype == np.float32
     assert failed == FAILED
 
@@ -73,7 +73,7 @@ def test_rows_come_in_the_order_of_the_videos():
     ],
 )
 def test_shares_of_the_work(seconds, actors, expected):
-    work = work_of(seconds)
+    work = make_work(seconds)
     parts = distributed.split_work(work, actors)
     assert [len(part) for part in parts] == expected
     assert sum(parts, []) == work.sources
@@ -119,7 +119,9 @@ def test_what_to_do_without_ray(monkeypatch):
         importlib.util, "find_spec", lambda name, *rest: None if name == "ray" else find(name)
     )
     with pytest.raises(VideoIndexError, match=r"pip install 'tempme-jax\[ray\]'.*--shard"):
-        next(distributed.embed_on_cluster(work_of([1]), None, SAMPLING, address="local", actors=1))
+        next(
+            distributed.embed_on_cluster(make_work([1]), None, SAMPLING, address="local", actors=1)
+        )
 
 
 class FakeRay:
@@ -202,7 +204,7 @@ def test_an_actor_embeds_as_this_process(actor):
     assert [row.key for row in rows] == ["0", "1", "2"]
     assert isinstance(rows[1], FailedVideo)
     assert [len(rows[i].spans) for i in (0, 2)] == [1, 7]
-    assert all(same(row, expected[row.key]) for row in rows)
+    assert all(are_same(row, expected[row.key]) for row in rows)
 
 
 def test_an_actor_where_the_videos_are_not(actor, tmp_path):
@@ -238,7 +240,7 @@ def test_two_actors_make_the_index_of_one_process(tmp_path, as_in_this_process, 
     assert toy_index.list_windows(index) == toy_index.list_windows(one)
 
 
-def actors_below(pid):
+def list_actors(pid):
     """The processes of actors that a process has started, or those that it has."""
     parents = {}
     for folder in Path("/proc").iterdir():
@@ -260,19 +262,19 @@ def actors_below(pid):
 def test_killed_actors_lose_nothing(tmp_path, as_in_this_process, monkeypatch):
     monkeypatch.setattr(distributed, "LEAST_SECONDS", 1.0)
     folder = toy_index.write_films(tmp_path / "videos", {"long.mp4": "long"})
-    work = work_of([15.3] * 200, folder / "long.mp4")
+    work = make_work([15.3] * 200, folder / "long.mp4")
     (expected,) = embed_locally(
-        work_of([15.3], folder / "long.mp4"), toy_index.make_model(), SAMPLING, workers=1
+        make_work([15.3], folder / "long.mp4"), toy_index.make_model(), SAMPLING, workers=1
     )
     done = distributed.embed_on_cluster(
         work, toy_index.make_model(), SAMPLING, address="local", actors=2
     )
     found = [next(done)]
-    killed = actors_below(os.getpid())
+    killed = list_actors(os.getpid())
     assert killed
     for pid in killed:
         os.kill(pid, signal.SIGKILL)
     found += done
     assert sorted(int(video.key) for video in found) == list(range(200))
-    assert all(same(video, expected._replace(key=video.key)) for video in found)
-    assert actors_below(os.getpid()) == []
+    assert all(are_same(video, expected._replace(key=video.key)) for video in found)
+    assert list_actors(os.getpid()) == []

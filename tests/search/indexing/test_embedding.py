@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import toy_index
 
-from tempme_jax.model import choose_video_batch
+from tempme_jax.encoding import choose_video_batch
 from tempme_jax.search.indexing.embedding import Embedder, make_embedder
 from tempme_jax.search.indexing.reading import FailedVideo, Piece
 

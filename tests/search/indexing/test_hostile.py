@@ -20,7 +20,7 @@ IN_ACCESS, IN_OPEN = 0x1, 0x20
 
 
 @contextlib.contextmanager
-def watched(path):
+def watch(path):
     """A function that tells whether a file was opened or read since it was last asked."""
     libc = ctypes.CDLL(None, use_errno=True)
     queue = libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
@@ -50,7 +50,7 @@ def indexed(corpus):
     sizes = toy_index.SIZES | {"image_size": 32, "patch": 16}
     model = tempme_jax.create(method="clip", num_frames=4, **sizes)
     index = VideoIndex(corpus.folder, model=model, fps=0.5)
-    with watched(corpus.outside) as was_opened:
+    with watch(corpus.outside) as was_opened:
         report = index.add(corpus.folder, workers=2, quiet=True)
         touched = was_opened()
         corpus.outside.read_bytes()

@@ -34,8 +34,8 @@ class Home:
         self.opened = tempme_jax.load(self.model)
         self.place = folder / "whole"
         finish(self.start(self.place))
-        self.whole = state_of(self.index(self.place))
-        self.written = tables_written(self.place)
+        self.whole = read_state(self.index(self.place))
+        self.written = count_tables(self.place)
 
     def start(self, place, work="index", **options):
         """A process that works at the index in a folder."""
@@ -65,7 +65,7 @@ def run(work, videos, place, model, compiled, options):
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
     read = embedding.read_windows
 
-    def noted(*arguments, **given):
+    def note_decoded(*arguments, **given):
         """Writes down what was decoded."""
         with (
             open(f"{place}.decoded", "a") as file,
@@ -76,7 +76,7 @@ def run(work, videos, place, model, compiled, options):
                 file.flush()
                 yield item
 
-    embedding.read_windows = noted
+    embedding.read_windows = note_decoded
     if work == "index":
         indexing.WINDOWS_A_COMMIT, indexing.COMMITS_BETWEEN_TIDYING = 1, 3
         lance.FEW_PARTS, lance.MANY_PARTS = 2, 4
@@ -94,12 +94,12 @@ def finish(process, exitcode=0):
     assert process.exitcode == exitcode
 
 
-def state_of(index):
+def read_state(index):
     """All that an index holds of videos."""
     return index.store.read_files(), list_windows(index)
 
 
-def decoded(place):
+def read_decoded(place):
     """The contents that were decoded so far, as often as they were."""
     file = place.with_name(f"{place.name}.decoded")
     return file.read_text().split() if file.exists() else []
@@ -116,15 +116,15 @@ def here(monkeypatch):
     decode_here(monkeypatch)
 
 
-def tables_written(place):
+def count_tables(place):
     """How often tables of an index were written."""
     return len(list(place.glob("*.lance/_versions/*")))
 
 
 def kill(process, place, rng, written):
     """Ends a process once it has written some tables, or just before or after that."""
-    deadline, written = time.monotonic() + SECONDS, tables_written(place) + rng.randint(0, written)
-    while tables_written(place) < written and process.is_alive() and time.monotonic() < deadline:
+    deadline, written = time.monotonic() + SECONDS, count_tables(place) + rng.randint(0, written)
+    while count_tables(place) < written and process.is_alive() and time.monotonic() < deadline:
         time.sleep(0.001)
     process.join(rng.uniform(0, 0.05))
     process.kill()
@@ -138,7 +138,7 @@ def check_what_is_left(home, place):
         return set()
     told = index.verify(repair=False, quiet=True)
     assert told.problems == []
-    files, windows = state_of(index)
+    files, windows = read_state(index)
     whole_files = {row.id: row for row in home.whole[0]}
     assert all(row == whole_files[row.id] for row in files)
     assert windows.items() <= home.whole[1].items()
@@ -149,22 +149,22 @@ def check_what_is_left(home, place):
     return {row.content for row in good} | index.store.read_contents().keys()
 
 
-def kill_and_go_on(home, place, kills, seed):
+def kill_and_resume(home, place, kills, seed):
     """How many runs were killed before they were done."""
     rng, killed = random.Random(seed), 0
     done = set()
     for left in range(kills, 0, -1):
-        before = len(decoded(place))
+        before = len(read_decoded(place))
         process = home.start(place)
-        kill(process, place, rng, (home.written - tables_written(place)) // left)
+        kill(process, place, rng, (home.written - count_tables(place)) // left)
         killed += process.exitcode != 0
-        assert done.isdisjoint(decoded(place)[before:])
+        assert done.isdisjoint(read_decoded(place)[before:])
         done = check_what_is_left(home, place)
-    before = len(decoded(place))
+    before = len(read_decoded(place))
     finish(home.start(place))
-    assert done.isdisjoint(decoded(place)[before:])
+    assert done.isdisjoint(read_decoded(place)[before:])
     index = home.index(place)
-    assert state_of(index) == home.whole
+    assert read_state(index) == home.whole
     assert index.verify(repair=False, quiet=True).leftovers == 0
     assert index.search("a cat") == home.index(home.place).search("a cat")
     return killed
@@ -175,19 +175,19 @@ def test_the_whole_index(home):
     files, windows = home.whole
     assert [row.path for row in files if row.reason] == [b"bad.mp4"]
     assert (len(files), len({row.content for row in files})) == (32, 31)
-    assert sorted(set(decoded(home.place))) == sorted(
+    assert sorted(set(read_decoded(home.place))) == sorted(
         {row.content for row in files if not row.reason}
     )
     assert len(windows) == 28 + 7 + 2
 
 
 def test_a_killed_run_is_gone_on_with(home, tmp_path):
-    assert kill_and_go_on(home, tmp_path / "index", 1, seed=1) == 1
+    assert kill_and_resume(home, tmp_path / "index", 1, seed=1) == 1
 
 
 @pytest.mark.slow
 def test_runs_that_are_killed_twenty_times(home, tmp_path):
-    assert kill_and_go_on(home, tmp_path / "index", 20, seed=0) >= 10
+    assert kill_and_resume(home, tmp_path / "index", 20, seed=0) >= 10
 
 
 @pytest.mark.slow
@@ -196,8 +196,8 @@ def test_processes_that_make_an_index_together(home, tmp_path):
     processes = [home.start(place, shard=(number, 2)) for number in range(2)]
     for process in processes:
         finish(process)
-    assert state_of(home.index(place)) == home.whole
-    assert sorted(decoded(place)) == sorted(decoded(home.place))
+    assert read_state(home.index(place)) == home.whole
+    assert sorted(read_decoded(place)) == sorted(read_decoded(home.place))
 
 
 def test_a_disk_that_is_full(home, tmp_path):
@@ -206,16 +206,16 @@ def test_a_disk_that_is_full(home, tmp_path):
     some = write_films(tmp_path / "some", {"50.mp4": "50", "51.mp4": "51"})
     index = home.index(place)
     index.add(some, quiet=True)
-    before = state_of(index)
+    before = read_state(index)
     finish(home.start(place, "limited", limit=8000), exitcode=1)
     [line] = (tmp_path / "index.said").read_text().splitlines()
     assert line.startswith(f"Error: the index {place} cannot be written: ")
     assert line.endswith("what was stored before is intact")
-    files, windows = state_of(home.index(place))
+    files, windows = read_state(home.index(place))
     [bad] = set(files) - set(before[0])  # to say so of it takes little
     assert (bad.path, windows) == (b"bad.mp4", before[1])
     assert home.index(place).verify(repair=False, quiet=True).is_clean
     finish(home.start(place))
-    files, windows = state_of(home.index(place))
+    files, windows = read_state(home.index(place))
     assert windows == home.whole[1] | before[1]
     assert files == sorted(home.whole[0] + before[0])

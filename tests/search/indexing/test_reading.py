@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from repository import ROOT
-from video_files import brightness, encode, encode_sound, shown_index
+from video_files import compute_brightness, encode, encode_sound, find_shown_index
 
 from tempme_jax.search.indexing import reading
 from tempme_jax.search.indexing.probe import BLOCK, EDGE, WHOLE, Source, probe_file, probe_files
@@ -32,9 +32,9 @@ def folder(tmp_path_factory):
 
 
 def write(path, times, size=(48, 64), **options):
-    """A video whose frame i has brightness(i) and comes at times[i] tenths of a second."""
+    """A video whose frame i has compute_brightness(i) and comes at times[i] tenths of a second."""
     noise = np.random.default_rng(0).integers(-12, 13, (*size, 3))
-    pictures = [(brightness(i) + noise).astype(np.uint8) for i in range(len(times))]
+    pictures = [(compute_brightness(i) + noise).astype(np.uint8) for i in range(len(times))]
     return encode(path, pictures, times=list(times), **{"preset": "ultrafast"} | options)
 
 
@@ -62,14 +62,14 @@ def read(*paths, frames=12, workers=1, **options):
         return list(items)
 
 
-def joined(pieces):
+def join_pieces(pieces):
     spans = [span for piece in pieces for span in piece.spans]
     thumbnails = [thumbnail for piece in pieces for thumbnail in piece.thumbnails]
     return spans, np.concatenate([piece.frames for piece in pieces]), thumbnails
 
 
-def indices(frames):
-    return [[shown_index(frame) for frame in window] for window in frames]
+def find_indices(frames):
+    return [[find_shown_index(frame) for frame in window] for window in frames]
 
 
 def test_a_short_video_is_read_as_read_frames_does(short):
@@ -79,7 +79,7 @@ def test_a_short_video_is_read_as_read_frames_does(short):
     np.testing.assert_array_equal(piece.frames, read_frames(short, 8, image_size=SIDE)[None])
     (thumbnail,) = map(Image.open, map(io.BytesIO, piece.thumbnails))
     assert (thumbnail.format, thumbnail.size) == ("JPEG", (10, 320))  # of 24 x 800, turned
-    assert shown_index(np.asarray(thumbnail)) == 14  # on screen at 8.5 / 16 of 2.5 s
+    assert find_shown_index(np.asarray(thumbnail)) == 14  # on screen at 8.5 / 16 of 2.5 s
 
 
 def test_windows_of_a_long_video(long, monkeypatch):
@@ -90,16 +90,16 @@ def test_windows_of_a_long_video(long, monkeypatch):
     expected = [[min(int(moment / 0.8), 49) for moment in window] for window in moments]
     assert whole.frames.shape == (6, 12, SIDE, SIDE, 3)
     assert whole.frames.dtype == np.uint8
-    assert indices(whole.frames) == expected
+    assert find_indices(whole.frames) == expected
     pictures = [np.asarray(Image.open(io.BytesIO(file))) for file in whole.thumbnails]
     assert {picture.shape for picture in pictures} == {(48, 64, 3)}
-    assert [shown_index(picture) for picture in pictures] == [window[6] for window in expected]
+    assert [find_shown_index(picture) for picture in pictures] == [window[6] for window in expected]
 
     monkeypatch.setattr(reading, "WINDOWS_PER_PIECE", 2)
     pieces = read(long, workers=2)
     assert [piece.last for piece in pieces] == [False, False, True]
     assert [len(piece.frames) for piece in pieces] == [len(p.thumbnails) for p in pieces] == [2] * 3
-    spans, frames, thumbnails = joined(pieces)
+    spans, frames, thumbnails = join_pieces(pieces)
     assert (spans, thumbnails) == (whole.spans, whole.thumbnails)
     np.testing.assert_array_equal(frames, whole.frames)
 
@@ -237,15 +237,15 @@ def test_pieces_of_an_mpeg_ts_are_found_by_seeking(tmp_path, monkeypatch):
     decoded = []
     frames_of = video._decode_frames
 
-    def counted(*args, **options):
-        for frame in frames_of(*args, **options):
-            decoded.append(frame.pts)
-            yield frame
+    def count_frames(*args, **options):
+        for time, frame in frames_of(*args, **options):
+            decoded.append(time)
+            yield time, frame
 
-    monkeypatch.setattr(video, "_decode_frames", counted)
+    monkeypatch.setattr(video, "_decode_frames", count_frames)
     times = index.times[41:46]
     near = select_keyframes(times, index.keyframes)
     assert len(near) <= 5
     frames, _ = read_timestamps(path, times, near, image_size=SIDE)
-    assert [shown_index(frame) for frame in frames] == [41, 42, 43, 44, 45]
+    assert [find_shown_index(frame) for frame in frames] == [41, 42, 43, 44, 45]
     assert index.times[0] not in decoded

@@ -46,11 +46,11 @@ def whole(index):
     return list_files(index), list_windows(index)
 
 
-def content_of(index, name):
+def find_content(index, name):
     return list_files(index)[name].content
 
 
-def problems_of(found):
+def list_problems(found):
     return dict(found.problems)
 
 
@@ -78,7 +78,7 @@ def assert_healed(index, folder, whole, done, expected):
 
 def damage(index, name, change):
     """Changes the windows of a file behind the back of the index."""
-    table, content = index.store._windows, content_of(index, name)
+    table, content = index.store._windows, find_content(index, name)
     rows = [row for row in index.store.scan() if row.content == content]
     change(table, content, rows)
 
@@ -99,7 +99,7 @@ def test_a_damaged_vector(index, folder, whole, done):
     damage(index, "b.mp4", change)
     found = check(index)
     what = "a vector or thumbnail has changed since it was stored (checksum)"
-    assert problems_of(found) == {"b.mp4": what, "copy of b.mp4": what}
+    assert list_problems(found) == {"b.mp4": what, "copy of b.mp4": what}
     assert found.folders == [folder]
     assert found.summary.splitlines() == [
         "4 files and 9 windows checked: 2 files with problems", f"  b.mp4: {what}",
@@ -114,7 +114,7 @@ def test_a_damaged_thumbnail(index, folder, whole, done):
         table.update(where=f"id = '{rows[-1].id}'", values={"thumbnail": b"\xff\xd8"})
 
     damage(index, "long.mp4", change)
-    assert problems_of(check(index)).keys() == {"long.mp4"}
+    assert list_problems(check(index)).keys() == {"long.mp4"}
     assert_healed(index, folder, whole, done, ["long.mp4"])
 
 
@@ -137,7 +137,7 @@ def test_a_vector_that_is_none(index, folder, whole, done):
 def test_missing_windows(index, folder, whole, done):
     damage(index, "long.mp4", lambda table, _, rows: table.delete(f"id = '{rows[3].id}'"))
     damage(index, "a.mp4", lambda table, content, _: table.delete(f"content = '{content}'"))
-    assert problems_of(check(index)) == {
+    assert list_problems(check(index)) == {
         "a.mp4": "0 of its 1 windows are stored",
         "long.mp4": "6 of its 7 windows are stored",
     }
@@ -149,7 +149,7 @@ def test_windows_that_are_there_twice(index, folder, whole, done):
         index.store.commit([WindowRow(*rows[0][:6])], [])
 
     damage(index, "long.mp4", change)
-    assert problems_of(check(index)) == {"long.mp4": "a window is stored twice"}
+    assert list_problems(check(index)) == {"long.mp4": "a window is stored twice"}
     assert_healed(index, folder, whole, done, ["long.mp4"])
 
 
@@ -157,7 +157,7 @@ def test_files_that_are_gone_or_hold_something_else(index, folder, whole, done):
     (folder / "copy of b.mp4").unlink()
     (folder / "a.mp4").write_bytes(b"no video")
     write_films(folder, {"long.mp4": "3"})
-    found = problems_of(check(index))
+    found = list_problems(check(index))
     assert found.keys() == {"copy of b.mp4", "a.mp4", "long.mp4"}
     assert found["long.mp4"] == "has another content than when it was indexed"
     assert found["a.mp4"].startswith("cannot be opened any more (not a video")
@@ -204,8 +204,10 @@ def test_a_folder_that_is_not_there_loses_nothing(index, folder, whole, tmp_path
     other.rename(tmp_path / "unplugged")
     (folder / "a.mp4").unlink()
     found = index.verify(quiet=True)
-    assert problems_of(found).keys() == {str(other), "a.mp4"}
-    assert "none of its 3 videos is there; is a disk not mounted?" in problems_of(found)[str(other)]
+    assert list_problems(found).keys() == {str(other), "a.mp4"}
+    assert (
+        "none of its 3 videos is there; is a disk not mounted?" in list_problems(found)[str(other)]
+    )
     assert found.folders == [folder]
     assert list_files(index).keys() == before[0].keys() - {"a.mp4"}
     write_films(folder, {"a.mp4": "1"})

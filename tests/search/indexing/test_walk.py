@@ -51,7 +51,7 @@ def tree(tmp_path):
     return make
 
 
-def compared(found, known, *, retry_failed=False, **options):
+def compare(found, known, *, retry_failed=False, **options):
     options = {"root": "/videos", "retry_failed": retry_failed, **options}
     return compare_with_index([FoundFile(path, 1, 1) for path in found], known, **options)
 
@@ -270,7 +270,7 @@ def test_identity_of_a_file_is_its_place():
 
 def test_new_changed_and_unchanged():
     known = [Row(b"same"), Row(b"grown", size=2), Row(b"touched", mtime_ns=2)]
-    difference = compared([b"same", b"grown", b"touched", b"new"], known)
+    difference = compare([b"same", b"grown", b"touched", b"new"], known)
     assert difference.unchanged == [known[0]]
     assert [file.path for file in difference.look_at] == [b"grown", b"touched", b"new"]
     assert difference.failed_before == difference.gone == difference.unseen == []
@@ -278,18 +278,18 @@ def test_new_changed_and_unchanged():
 
 def test_failed_ones_are_tried_again_if_changed_or_asked():
     known = [Row(b"bad", reason="not a video"), Row(b"mended", size=2, reason="not a video")]
-    difference = compared([b"bad", b"mended"], known)
+    difference = compare([b"bad", b"mended"], known)
     assert difference.failed_before == [known[0]]
     assert [file.path for file in difference.look_at] == [b"mended"]
-    difference = compared([b"bad", b"mended"], known, retry_failed=True)
+    difference = compare([b"bad", b"mended"], known, retry_failed=True)
     assert difference.failed_before == []
     assert [file.path for file in difference.look_at] == [b"bad", b"mended"]
 
 
 def test_gone_ones_but_not_those_of_other_roots():
     known = [Row(b"a"), Row(b"bad", reason="not a video"), Row(b"a", root="/other")]
-    assert compared([], known).gone == known[:2]
-    assert compared([], known, root="/other").gone == known[2:]
+    assert compare([], known).gone == known[:2]
+    assert compare([], known, root="/other").gone == known[2:]
 
 
 def test_what_cannot_be_seen_is_not_gone():
@@ -299,6 +299,6 @@ def test_what_cannot_be_seen_is_not_gone():
         SkippedPath(b"link", "a link to a folder; index that folder itself"),
         SkippedPath(b"file.mp4", "cannot be read (Permission denied)"),
     ]
-    difference = compared([], known, skipped=skipped)
+    difference = compare([], known, skipped=skipped)
     assert difference.unseen == [known[0], known[3]]
     assert difference.gone == [known[1], known[2]]

@@ -13,7 +13,7 @@ from tempme_jax.search.query.scoring import (
 )
 from tempme_jax.search.query.unrelated import read_texts
 
-# Products of such numbers are exact, so that equal scores are equal, and there are many.
+# Products of such numbers are exact, so equal scores are equal, and there are many of them.
 small = st.integers(-2, 2)
 
 

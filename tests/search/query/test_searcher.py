@@ -26,7 +26,7 @@ def vector_of(score, rest=1):
 
 
 class Memory:
-    """What a searcher asks of a store, found by comparing with everything."""
+    """A store in memory that finds windows by comparing with every one."""
 
     def __init__(self, windows, texts=None, large=False):
         self.windows, self.is_large = windows, large

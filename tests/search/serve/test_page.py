@@ -15,7 +15,7 @@ api = pytest.importorskip("playwright.sync_api")
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 SHOTS = os.environ.get("TEMPME_SCREENSHOTS")
 TIME = 20_000  # milliseconds
-# Drawing takes most of the time, so that only what somebody looks at is large.
+# Drawing takes most of the time, so the window is large only for screenshots.
 SCREEN = {"width": 1280, "height": 860} if SHOTS else {"width": 800, "height": 500}
 PHONE = {"width": 390, "height": 844}
 # Where a moment of the fake index is worth playing, and where it ends.
@@ -24,7 +24,7 @@ AT, END = 3.0, 5.5
 
 @pytest.fixture(scope="module")
 def browser():
-    """A browser; no test of the page can do without."""
+    """A browser, which every test of the page needs."""
     found = next(filter(None, map(shutil.which, BROWSERS)), None)
     if found is None:
         pytest.skip(f"there is no browser: none of {', '.join(BROWSERS)} is installed")
@@ -56,7 +56,7 @@ def new_page(browser, address, **options):
 
 @pytest.fixture
 def open_page(browser, usual, address):
-    """Opens the page; what went wrong in it, or left for another place, fails the test."""
+    """Open the page; errors in it and requests to other servers fail the test."""
     opened, troubles, strangers = [], [], []
 
     def open_page(path="/", *, expected=(), colours="light", motion="no-preference", **options):

@@ -42,7 +42,7 @@ def shared(library):
 
 @pytest.fixture
 def client(index, shared):
-    """Asks a service that knows nothing of what was asked before."""
+    """A client of a service with an empty cache."""
     asked = shared.app.state.service
     asked.cache, asked.version, asked.looked = service.Cache(), None, float("-inf")
     return shared
@@ -371,7 +371,7 @@ def port(library):
 
 
 def raw(port, target, headers=()):
-    """Exactly these bytes as the target of a request, as no client library sends them."""
+    """Send exactly these bytes as the target of a request, which client libraries would change."""
     with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
         lines = [b"GET " + target + b" HTTP/1.1", b"Host: localhost", b"Connection: close"]
         connection.sendall(b"\r\n".join([*lines, *headers, b"", b""]))
@@ -451,7 +451,7 @@ def test_odd_ranges_get_an_error_at_once(port, headers):
 
 
 def swapped(kind, index):
-    """Puts something else where the video was that was indexed."""
+    """Replace an indexed video by something else."""
     path = index.paths[BEACH]
     outside = index.root.parent
     if kind in ("link to a folder", "link to the folder above"):
@@ -547,7 +547,7 @@ def test_slow_work_does_not_keep_others_waiting(port, library):
 
 
 def until(condition):
-    """Waits for what happens in the background."""
+    """Wait for something that happens in the background."""
     end = time.monotonic() + 5
     while not condition():
         assert time.monotonic() < end

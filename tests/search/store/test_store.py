@@ -1,5 +1,7 @@
 """An index keeps what it is given, whole, whatever becomes of the processes that write it."""
 
+import errno
+import fcntl
 import os
 import shutil
 import signal
@@ -13,7 +15,7 @@ import numpy as np
 import pytest
 
 from tempme_jax.search.errors import VideoIndexError
-from tempme_jax.search.store.locking import lock_index
+from tempme_jax.search.store.locking import lock_creation, lock_index
 from tempme_jax.search.store.rows import make_window_id
 from tempme_jax.search.store.store import FORMAT, FileRow, Store, WindowRow
 
@@ -22,19 +24,19 @@ DIMENSIONS = 8
 PATH = b"caf\xe9/\xff.mp4"
 
 
-def unit(seed, *shape):
+def make_vectors(seed, *shape):
     """Random unit vectors."""
     vectors = np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
     return vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
 
 
-def create(folder, **options):
-    return Store.create(folder, HEADER, ["a", "b"], unit(0, 2, DIMENSIONS), **options)
+def create_store(folder, **options):
+    return Store.create(folder, HEADER, ["a", "b"], make_vectors(0, 2, DIMENSIONS), **options)
 
 
-def windows(content, count=3):
+def make_windows(content, count=3):
     """The windows of a content; the same each time."""
-    vectors = unit(int(content, 16), count, DIMENSIONS)
+    vectors = make_vectors(int(content, 16), count, DIMENSIONS)
     return [
         WindowRow(
             make_window_id(content, i), content, i / 3, i / 3 + 1, vectors[i], b"\xff\xd8%d" % i
@@ -43,7 +45,7 @@ def windows(content, count=3):
     ]
 
 
-def file(key, content, count=3, **changes):
+def make_file(key, content, count=3, **changes):
     row = FileRow(key, "/videos", PATH, 10**10, 1_700_000_000_123_456_789, content, 1.7, count)
     return row._replace(**changes)
 
@@ -54,7 +56,7 @@ def count_unindexed(store):
     return statistics.num_unindexed_rows
 
 
-def same(one, other):
+def are_same(one, other):
     """Whether two windows are the same to the last bit."""
     return one[:4] == other[:4] and one.thumbnail == other.thumbnail and (
         one.vector.tobytes() == other.vector.tobytes()
@@ -63,23 +65,30 @@ def same(one, other):
 
 @pytest.fixture
 def store(tmp_path):
-    return create(tmp_path / "new" / "index")
+    return create_store(tmp_path / "new" / "index")
 
 
 def test_round_trip(store):
-    failed = file("0b", "", 0, root="/a\udcff", reason="no \udcff video", stage="open")
-    store.commit(windows("cc") + windows("ab12"), [file("0c", "ab12"), failed, file("0a", "cc")])
+    failed = make_file("0b", "", 0, root="/a\udcff", reason="no \udcff video", stage="open")
+    store.commit(
+        make_windows("cc") + make_windows("ab12"),
+        [make_file("0c", "ab12"), failed, make_file("0a", "cc")],
+    )
     again = Store.open(store.uri)
     assert again.header == HEADER | {"format": FORMAT}
     texts, vectors = again.unrelated
     assert texts == ["a", "b"]
-    np.testing.assert_array_equal(vectors, unit(0, 2, DIMENSIONS))
+    np.testing.assert_array_equal(vectors, make_vectors(0, 2, DIMENSIONS))
     rows = again.read_files()
-    assert rows == [file("0a", "cc"), failed._replace(reason="no ? video"), file("0c", "ab12")]
+    assert rows == [
+        make_file("0a", "cc"),
+        failed._replace(reason="no ? video"),
+        make_file("0c", "ab12"),
+    ]
     assert type(rows[0].path) is bytes
     assert again.read_contents() == {"ab12": (3, 2 / 3 + 1), "cc": (3, 2 / 3 + 1)}
-    for row in windows("cc") + windows("ab12"):
-        assert same(again.read_window(row.id), row)
+    for row in make_windows("cc") + make_windows("ab12"):
+        assert are_same(again.read_window(row.id), row)
         assert again.read_thumbnail(row.id) == row.thumbnail
     assert again.read_window("cc-00003") is None
     assert again.read_thumbnail("dd-00000") is None
@@ -91,7 +100,7 @@ def test_an_empty_index(store):
     vectors = store.read_vectors()
     assert (vectors.ids, vectors.names) == ([], [])
     assert vectors.matrix.shape == (0, DIMENSIONS)
-    assert store.find_nearest(unit(1, DIMENSIONS), 5) == []
+    assert store.find_nearest(make_vectors(1, DIMENSIONS), 5) == []
     assert list(store.scan()) == []
     store.commit([], [])
     store.tidy()
@@ -99,15 +108,15 @@ def test_an_empty_index(store):
 
 def test_vectors_are_in_the_same_order_however_they_were_stored(tmp_path):
     contents = ["ab", "ab1", "0f", "cc"]
-    one, other = create(tmp_path / "one"), create(tmp_path / "other")
+    one, other = create_store(tmp_path / "one"), create_store(tmp_path / "other")
     for content in contents:
-        one.commit(windows(content), [])
-    other.commit(windows("cc") + windows("ab1")[::-1], [])
-    other.commit(windows("0f"), [])
-    other.commit(windows("ab"), [])
+        one.commit(make_windows(content), [])
+    other.commit(make_windows("cc") + make_windows("ab1")[::-1], [])
+    other.commit(make_windows("0f"), [])
+    other.commit(make_windows("ab"), [])
     for store in (one, other):
         found = store.read_vectors()
-        rows = [row for content in ("0f", "ab", "ab1", "cc") for row in windows(content)]
+        rows = [row for content in ("0f", "ab", "ab1", "cc") for row in make_windows(content)]
         assert found.ids == [row.id for row in rows]
         assert found.names == ["0f", "ab", "ab1", "cc"]
         assert found.contents.tolist() == [0, 0, 0, 1, 1, 1, 2, 2, 2, 3, 3, 3]
@@ -121,8 +130,8 @@ def test_vectors_are_in_the_same_order_however_they_were_stored(tmp_path):
 
 
 def test_files_are_replaced_and_removed(store):
-    store.commit(windows("ab"), [file("01", "ab"), file("02", "ab")])
-    store.commit([], [file("02", "", 0, reason="gone"), file("03", "ab")])
+    store.commit(make_windows("ab"), [make_file("01", "ab"), make_file("02", "ab")])
+    store.commit([], [make_file("02", "", 0, reason="gone"), make_file("03", "ab")])
     assert [(row.id, row.reason) for row in store.read_files()] == [
         ("01", ""),
         ("02", "gone"),
@@ -130,7 +139,7 @@ def test_files_are_replaced_and_removed(store):
     ]
     store.remove_files(["01", "ff"])
     assert [row.id for row in store.read_files()] == ["02", "03"]
-    store.commit(windows("cc"), [])
+    store.commit(make_windows("cc"), [])
     store.remove_contents(["ab"])
     assert list(store.read_contents()) == ["cc"]
     store.remove_contents([])
@@ -138,13 +147,13 @@ def test_files_are_replaced_and_removed(store):
 
 
 def test_scan_finds_what_is_not_what_was_stored(store):
-    store.commit(windows("ab") + windows("cc"), [])
+    store.commit(make_windows("ab") + make_windows("cc"), [])
     assert all(row.is_whole for row in store.scan())
     store._windows.update(where="id = 'cc-00001'", values={"thumbnail": b"other"})
     rows = {row.id: row for row in store.scan()}
     assert [key for key, row in rows.items() if row.stored != row.computed] == ["cc-00001"]
     assert len(rows) == 6
-    assert same(WindowRow(*rows["ab-00002"][:6]), windows("ab")[2])
+    assert are_same(WindowRow(*rows["ab-00002"][:6]), make_windows("ab")[2])
 
 
 def test_what_is_no_id_is_refused(store):
@@ -154,16 +163,16 @@ def test_what_is_no_id_is_refused(store):
             lambda bad=bad: store.read_window(bad),
             lambda bad=bad: store.remove_files(["ab", bad]),
             lambda bad=bad: store.remove_contents([bad]),
-            lambda bad=bad: store.find_nearest(unit(1, DIMENSIONS), 1, [bad]),
+            lambda bad=bad: store.find_nearest(make_vectors(1, DIMENSIONS), 1, [bad]),
         ):
             with pytest.raises(ValueError, match="is not an id: ids are hexadecimal digits"):
                 call()
 
 
 def test_a_vector_of_another_length_is_refused(store):
-    row = windows("ab")[0]._replace(vector=unit(0, 9))
+    row = make_windows("ab")[0]._replace(vector=make_vectors(0, 9))
     with pytest.raises(ValueError, match=r"ab-00000 has shape \(9,\); .* have 8 values"):
-        store.commit([row], [file("01", "ab")])
+        store.commit([row], [make_file("01", "ab")])
     assert store.read_files() == []
 
 
@@ -177,30 +186,30 @@ def test_where_there_is_no_index(tmp_path):
         Store.remove(uri)
     assert sorted(os.listdir(tmp_path)) == ["text", "video.lance"]
     with pytest.raises(VideoIndexError, match="cannot be written: File exists; nothing was made"):
-        create(tmp_path / "text")
+        create_store(tmp_path / "text")
 
 
 def test_an_index_is_not_made_twice(store):
-    store.commit(windows("ab"), [file("01", "ab")])
+    store.commit(make_windows("ab"), [make_file("01", "ab")])
     with pytest.raises(VideoIndexError, match="holds an index already; use it, or .* --rebuild"):
-        create(store.uri)
+        create_store(store.uri)
     assert Store.open(store.uri).read_files() == store.read_files()
 
 
 @pytest.mark.parametrize("gone", ["header.lance", "header.lance/_versions"])
 def test_a_creation_that_was_ended_is_no_index(store, gone):
-    store.commit(windows("ab"), [file("01", "ab")])
+    store.commit(make_windows("ab"), [make_file("01", "ab")])
     shutil.rmtree(Path(store.uri) / gone)
     assert not Store.exists(store.uri)
     with pytest.raises(VideoIndexError, match="holds no index"):
         Store.open(store.uri)
-    assert create(store.uri).read_files() == []
+    assert create_store(store.uri).read_files() == []
     assert Store.open(store.uri).count_windows() == 0
 
 
 def test_a_newer_format(tmp_path, monkeypatch):
     monkeypatch.setattr("tempme_jax.search.store.store.FORMAT", FORMAT + 1)
-    create(tmp_path)
+    create_store(tmp_path)
     monkeypatch.undo()
     with pytest.raises(VideoIndexError, match=r"format 2, of a newer .* Update tempme_jax, or"):
         Store.open(tmp_path)
@@ -217,7 +226,7 @@ def test_another_database(tmp_path):
 @pytest.mark.parametrize("part", ["data", "_versions"])
 @pytest.mark.parametrize("table", ["header", "unrelated", "files", "windows"])
 def test_damaged_tables(store, table, part):
-    store.commit(windows("ab"), [file("01", "ab")])
+    store.commit(make_windows("ab"), [make_file("01", "ab")])
     for path in Path(store.uri).glob(f"{table}.lance/{part}/*"):
         os.truncate(path, path.stat().st_size // 2)
     with pytest.raises(VideoIndexError, match=r"cannot be read: .*; .*FOLDER --rebuild`"):
@@ -235,18 +244,18 @@ def test_damaged_tables(store, table, part):
                 read()
     assert Store.exists(store.uri)
     Store.remove(store.uri)
-    assert create(store.uri).read_contents() == {}
+    assert create_store(store.uri).read_contents() == {}
 
 
 def test_tables_that_are_gone(store):
-    store.commit(windows("ab"), [])
+    store.commit(make_windows("ab"), [])
     shutil.rmtree(Path(store.uri) / "windows.lance" / "_versions")
     with pytest.raises(VideoIndexError, match="cannot be read: Table 'windows' was not found"):
         Store.open(store.uri)
 
 
 def test_a_file_that_is_gone(store):
-    store.commit(windows("ab"), [])
+    store.commit(make_windows("ab"), [])
     next(Path(store.uri).glob("windows.lance/data/*")).unlink()
     with pytest.raises(VideoIndexError, match="cannot be read: Not found"):
         Store.open(store.uri).read_vectors()
@@ -274,7 +283,7 @@ def test_a_folder_that_may_not_be_read(store, request):
 
 @pytest.mark.parametrize("table", ["_windows", "_files"])
 def test_a_full_disk(store, monkeypatch, table):
-    store.commit(windows("ab"), [file("01", "ab")])
+    store.commit(make_windows("ab"), [make_file("01", "ab")])
     failure = RuntimeError(
         "lance error: LanceError(IO): No space left on device (os error 28), /x/y.rs:258:9\nmore"
     )
@@ -286,11 +295,11 @@ def test_a_full_disk(store, monkeypatch, table):
     monkeypatch.setattr(getattr(store, table), "merge_insert", fail)
     full = r"is full \(No space left on device \(os error 28\)\); what .* before is intact$"
     with pytest.raises(VideoIndexError, match=full):
-        store.commit(windows("cc"), [file("02", "cc")])
+        store.commit(make_windows("cc"), [make_file("02", "cc")])
     monkeypatch.undo()
     assert [row.id for row in Store.open(store.uri).read_files()] == ["01"]
     store.remove_contents(["cc"])
-    store.commit(windows("cc"), [file("02", "cc")])
+    store.commit(make_windows("cc"), [make_file("02", "cc")])
     assert list(store.read_contents()) == ["ab", "cc"]
 
 
@@ -298,13 +307,13 @@ def test_others_see_what_is_written(store):
     other = Store.open(store.uri)
     seen = other.version
     assert other.version == seen
-    store.commit(windows("ab"), [file("01", "ab")])
+    store.commit(make_windows("ab"), [make_file("01", "ab")])
     assert other.read_files() == []
     other.refresh()
     assert other.read_files() == store.read_files()
     assert other.version != seen
     seen = store.version
-    other.commit([], [file("02", "ab")])
+    other.commit([], [make_file("02", "ab")])
     assert store.version != seen
     assert len(store.read_files()) == 2
     seen = store.version
@@ -313,13 +322,13 @@ def test_others_see_what_is_written(store):
 
 
 def test_an_index_that_was_made_anew_in_its_place(store):
-    store.commit(windows("ab"), [file("01", "ab")])
+    store.commit(make_windows("ab"), [make_file("01", "ab")])
     seen = store.version
     Store.remove(store.uri)
-    vectors = unit(0, 1, 16)
+    vectors = make_vectors(0, 1, 16)
     anew = Store.create(store.uri, {"other": True}, ["c"], vectors)
-    row = windows("cc")[0]._replace(vector=vectors[0])
-    anew.commit([row], [file("02", "cc", 1)])
+    row = make_windows("cc")[0]._replace(vector=vectors[0])
+    anew.commit([row], [make_file("02", "cc", 1)])
     assert store.version != seen
     assert store.header == {"other": True, "format": FORMAT}
     assert store.read_vectors().ids == [row.id]
@@ -328,8 +337,8 @@ def test_an_index_that_was_made_anew_in_its_place(store):
 
 
 def test_nearest_without_an_index(store):
-    store.commit(windows("ab", 20) + windows("cc", 20), [])
-    query = unit(5, DIMENSIONS)
+    store.commit(make_windows("ab", 20) + make_windows("cc", 20), [])
+    query = make_vectors(5, DIMENSIONS)
     vectors = store.read_vectors()
     scores = vectors.matrix @ query
     order = np.argsort(-scores)
@@ -347,16 +356,16 @@ def test_nearest_without_an_index(store):
 
 
 def test_index_above_the_limit(tmp_path):
-    store = Store.create(tmp_path, HEADER, ["a"], unit(0, 1, 32), exact_limit=1000)
-    centres = unit(1, 40, 32)
-    matrix = np.repeat(centres, 50, 0) + 0.3 * unit(2, 2000, 32)
+    store = Store.create(tmp_path, HEADER, ["a"], make_vectors(0, 1, 32), exact_limit=1000)
+    centres = make_vectors(1, 40, 32)
+    matrix = np.repeat(centres, 50, 0) + 0.3 * make_vectors(2, 2000, 32)
     matrix /= np.linalg.norm(matrix, axis=1, keepdims=True)
     ids = [make_window_id(f"{i // 50:02x}", i % 50) for i in range(2000)]
     store.commit([WindowRow(i, i[:2], 0, 1, v, b"") for i, v in zip(ids, matrix, strict=True)], [])
     assert store.is_large
     store.tidy()
     assert [index.index_type for index in store._windows.list_indices()] == ["IvfSq"]
-    queries = unit(3, 20, 32)
+    queries = make_vectors(3, 20, 32)
     true = [{ids[i] for i in np.argsort(-row)[:10]} for row in queries @ matrix.T]
     found = [store.find_nearest(query, 10) for query in queries]
     for result in (found, store.find_nearest_many(queries, 10)):
@@ -384,7 +393,7 @@ def test_index_above_the_limit(tmp_path):
 
 def test_tidy_keeps_what_others_read(store):
     for number in range(25):
-        store.commit(windows(f"{number:02x}"), [file(f"{number:02x}", f"{number:02x}")])
+        store.commit(make_windows(f"{number:02x}"), [make_file(f"{number:02x}", f"{number:02x}")])
     other = Store.open(store.uri)
     before = len(list(Path(store.uri).glob("windows.lance/data/*")))
     store.tidy()
@@ -392,7 +401,7 @@ def test_tidy_keeps_what_others_read(store):
     assert store.read_vectors().ids == other.read_vectors().ids
     after = len(list(Path(store.uri).glob("windows.lance/data/*")))
     assert after == before + 1
-    store.commit(windows("ff"), [])
+    store.commit(make_windows("ff"), [])
     store.tidy()
     assert len(list(Path(store.uri).glob("windows.lance/data/*"))) == after + 1
 
@@ -413,13 +422,13 @@ def test_writing_gives_way_to_others_and_is_tried_again(store, monkeypatch):
 
     monkeypatch.setattr(store._windows, "add", sometimes)
     monkeypatch.setattr(store._windows, "optimize", never)
-    store.commit(windows("ab"), [file("01", "ab")])
+    store.commit(make_windows("ab"), [make_file("01", "ab")])
     store.tidy()
     assert store.read_contents()["ab"].windows == 3
     monkeypatch.setattr(store._windows, "add", lambda _: never())
     monkeypatch.setattr("tempme_jax.search.store.failures.ATTEMPTS", 2)
     with pytest.raises(VideoIndexError, match="commit conflict .*; what was stored before is"):
-        store.commit(windows("cc"), [file("02", "cc")])
+        store.commit(make_windows("cc"), [make_file("02", "cc")])
 
 
 def start(code, *arguments, **options):
@@ -471,6 +480,19 @@ def test_where_nothing_can_be_locked(tmp_path):
             pass
     with lock_index("s3://bucket/index", None), lock_index("s3://bucket/index", None):
         pass
+
+
+@pytest.mark.parametrize("code", [errno.ENOSYS, errno.ENOLCK])
+def test_a_file_system_without_locks_is_named(tmp_path, monkeypatch, code):
+    """And not locked by a file that would outlive a killed run."""
+
+    def fail(*_):
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(fcntl, "flock", fail)
+    for lock in (lock_index(tmp_path), lock_index(tmp_path, (0, 2)), lock_creation(tmp_path)):
+        with pytest.raises(VideoIndexError, match=f"cannot be locked .{os.strerror(code)}"), lock:
+            pytest.fail("is locked")
 
 
 def test_processes_that_are_killed_while_they_write(store):

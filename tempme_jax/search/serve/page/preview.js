@@ -1,22 +1,22 @@
-// Plays a moment, muted, over its thumbnail: one at a time.
+// Play a moment, muted, over its thumbnail; only one plays at a time.
 
-const WAIT = 140; // milliseconds, so that crossing a tile loads nothing
+const WAIT = 140; // milliseconds; a pointer that only crosses a tile loads nothing
 const calm = matchMedia("(prefers-reduced-motion: reduce)");
 let playing = null;
 let waiting = 0;
 
-export const source = moment =>
+export const makeMediaAddress = moment =>
   `/media/${encodeURIComponent(moment.file_id)}#t=${moment.at.toFixed(3)},${moment.end.toFixed(3)}`;
 
-export function watch(picture, moment) {
+export function addPreview(picture, moment) {
   picture.addEventListener("pointerenter", event => {
-    if (event.pointerType === "mouse" && !calm.matches) soon(picture, moment);
+    if (event.pointerType === "mouse" && !calm.matches) playSoon(picture, moment);
   });
   picture.addEventListener("pointerleave", event => {
     if (event.pointerType === "mouse") stop(picture);
   });
   picture.addEventListener("focus", () => {
-    if (picture.matches(":focus-visible") && !calm.matches) soon(picture, moment);
+    if (picture.matches(":focus-visible") && !calm.matches) playSoon(picture, moment);
   });
   picture.addEventListener("blur", () => stop(picture));
 }
@@ -28,7 +28,7 @@ export function toggle(picture, moment) {
   else play(picture, moment);
 }
 
-function soon(picture, moment) {
+function playSoon(picture, moment) {
   clearTimeout(waiting);
   waiting = setTimeout(() => play(picture, moment), WAIT);
 }
@@ -40,7 +40,7 @@ export function stop(picture) {
   playing.picture.classList.remove("playing");
   playing = null;
   video.pause();
-  // Else the browser goes on loading.
+  // Otherwise the browser would keep loading the video.
   video.removeAttribute("src");
   video.load();
   video.remove();
@@ -53,20 +53,20 @@ function play(picture, moment) {
   Object.assign(video, { muted: true, playsInline: true, preload: "auto", tabIndex: -1 });
   video.setAttribute("aria-hidden", "true");
   const current = () => playing?.video === video;
-  const again = () => {
+  const playFromStart = () => {
     if (!current()) return;
     video.currentTime = moment.at;
     start();
   };
-  const start = () => video.play().catch(() => {}); // its error event tells
+  const start = () => video.play().catch(() => {}); // errors are handled by the error event
   video.addEventListener("playing", () => current() && picture.classList.add("playing"));
   video.addEventListener("timeupdate", () => {
     const share = (video.currentTime - moment.at) / Math.max(0.1, moment.end - moment.at);
     picture.style.setProperty("--progress", Math.min(1, Math.max(0, share)));
-    if (video.currentTime >= moment.end) again();
+    if (video.currentTime >= moment.end) playFromStart();
   });
-  // At the end of the span in the address browsers pause.
-  video.addEventListener("pause", () => video.currentTime >= moment.end - 0.3 && again());
+  // Browsers pause at the end of the span in the address.
+  video.addEventListener("pause", () => video.currentTime >= moment.end - 0.3 && playFromStart());
   video.addEventListener("error", () => {
     if (!current()) return;
     picture.classList.add("failed");
@@ -75,6 +75,6 @@ function play(picture, moment) {
   playing = { picture, video };
   picture.style.setProperty("--progress", 0);
   picture.querySelector("img").after(video);
-  video.src = source(moment);
+  video.src = makeMediaAddress(moment);
   start();
 }

@@ -1,8 +1,8 @@
-// The page: the address says what is searched, the service answers, tiles show it.
+// Search as the page's address says, and show the answer as tiles.
 
 import * as tiles from "./tiles.js";
 import * as viewer from "./viewer.js";
-import { copy, counted, span } from "./words.js";
+import { copyText, pluralize, formatSpan } from "./words.js";
 
 const element = id => document.getElementById(id);
 const [query, folder, length] = ["query", "folder", "length"].map(element);
@@ -18,12 +18,12 @@ let asked = new AbortController();
 let count = STEP;
 let found = null;
 
-const wanted = () => new URLSearchParams(location.search);
+const readAddress = () => new URLSearchParams(location.search);
 
-// Goes to another search, which the back button leaves again.
+// Go to another search; the back button returns to the one before.
 function go(changes) {
   const next = new URLSearchParams();
-  for (const [name, value] of Object.entries({ ...Object.fromEntries(wanted()), ...changes })) {
+  for (const [name, value] of Object.entries({ ...Object.fromEntries(readAddress()), ...changes })) {
     if (value) next.set(name, value);
   }
   const address = next.size ? `?${next}` : "/";
@@ -32,7 +32,7 @@ function go(changes) {
   search();
 }
 
-function address(asking) {
+function makeApiAddress(asking) {
   const parameters = new URLSearchParams({ k: count });
   if (asking.get("similar")) return `/api/similar/${encodeURIComponent(asking.get("similar"))}?${parameters}`;
   parameters.set("q", asking.get("q"));
@@ -57,18 +57,18 @@ async function search() {
   asked.abort();
   asked = new AbortController();
   const { signal } = asked;
-  const asking = wanted();
-  reflect(asking);
-  if (!asking.get("q")?.trim() && !asking.get("similar")) return welcome();
+  const asking = readAddress();
+  fillControls(asking);
+  if (!asking.get("q")?.trim() && !asking.get("similar")) return showWelcome();
   const began = performance.now();
   // A quick answer needs no placeholder.
   const slow = setTimeout(() => {
-    if (count === STEP) tiles.skeleton();
+    if (count === STEP) tiles.showPlaceholders();
     element("status").textContent = "Searching…";
   }, 150);
   element("results").setAttribute("aria-busy", "true");
   try {
-    const answer = await ask(address(asking), signal);
+    const answer = await ask(makeApiAddress(asking), signal);
     if (!signal.aborted) show(answer, (performance.now() - began) / 1000);
   } catch (error) {
     if (!signal.aborted) fail(error.message);
@@ -78,12 +78,12 @@ async function search() {
   }
 }
 
-// What the address says, in the controls.
-function reflect(asking) {
+// Set the controls to what the address says.
+function fillControls(asking) {
   const similar = asking.get("similar");
   query.value = asking.get("q") ?? "";
   folder.value = asking.get("folder") ?? "";
-  if (folder.selectedIndex < 0) choice(asking.get("folder")).selected = true;
+  if (folder.selectedIndex < 0) addFolderOption(asking.get("folder")).selected = true;
   length.value = asking.get("length") in LENGTHS ? asking.get("length") : "";
   for (const filter of [folder, length]) filter.disabled = Boolean(similar);
   element("source").hidden = !similar;
@@ -93,7 +93,7 @@ function reflect(asking) {
   document.title = query.value ? `${query.value} – tempme` : "Search videos";
 }
 
-function welcome() {
+function showWelcome() {
   found = null;
   tiles.clear();
   element("status").textContent = "";
@@ -101,26 +101,26 @@ function welcome() {
 }
 
 function show(answer, seconds) {
-  const before = tiles.moments().length;
+  const before = tiles.getMoments().length;
   found = answer;
   tiles.show(found, act);
-  const moments = counted(found.moments.length, "moment");
+  const moments = pluralize(found.moments.length, "moment");
   element("status").textContent =
-    `${moments} of ${counted(found.searched, "window")} in ${seconds.toFixed(2)} s`;
+    `${moments} of ${pluralize(found.searched, "window")} in ${seconds.toFixed(2)} s`;
   element("more").hidden = found.moments.length < count || count >= MOST;
-  const filtered = !wanted().get("similar") && (folder.value || length.value);
+  const filtered = !readAddress().get("similar") && (folder.value || length.value);
   if (!found.moments.length) {
     const everywhere = () => go({ folder: "", length: "" });
-    banner("Nothing found", sentence(found.message), filtered ? "Any folder and length" : "", filtered ? everywhere : null);
+    showBanner("Nothing found", toSentence(found.message), filtered ? "Any folder and length" : "", filtered ? everywhere : null);
   } else if (!found.confident) {
-    banner("No confident match", `${sentence(found.message) || "Unrelated texts match as well."} Below is what comes nearest.`);
-  } else if (found.message) banner("", sentence(found.message));
+    showBanner("No confident match", `${toSentence(found.message) || "Unrelated sentences score as high."} Below is what comes nearest.`);
+  } else if (found.message) showBanner("", toSentence(found.message));
   if (count > STEP) tiles.focus(before);
   else scrollTo({ top: 0 });
 }
 
 // "no confident match: x" -> "X."
-function sentence(message) {
+function toSentence(message) {
   const rest = message.replace(/^no confident match:?\s*/i, "").trim();
   return rest && rest[0].toUpperCase() + rest.slice(1) + (/[.!?]$/.test(rest) ? "" : ".");
 }
@@ -129,10 +129,10 @@ function fail(message) {
   found = null;
   tiles.clear();
   element("status").textContent = "";
-  banner("That did not work", sentence(message), "Try again", search, true);
+  showBanner("That did not work", toSentence(message), "Try again", search, true);
 }
 
-function banner(title, text, label = "", act = null, wrong = false) {
+function showBanner(title, text, label = "", act = null, wrong = false) {
   const shown = element("banner");
   shown.hidden = false;
   shown.classList.toggle("wrong", wrong);
@@ -146,34 +146,34 @@ function banner(title, text, label = "", act = null, wrong = false) {
 }
 
 function act(what, number) {
-  const moment = tiles.moments()[number];
-  const like = chosen => go({ q: "", folder: "", length: "", similar: tiles.moments()[chosen].window });
+  const moment = tiles.getMoments()[number];
+  const like = chosen => go({ q: "", folder: "", length: "", similar: tiles.getMoments()[chosen].window });
   if (what === "open" || what === "merged") {
     viewer.open(number, found.compared, { closed: tiles.focus, like, merged: what === "merged" });
   } else if (what === "similar") like(number);
-  else if (what === "copy") copy(`${moment.path} ${span(moment)}`, "path and time");
+  else if (what === "copy") copyText(`${moment.path} ${formatSpan(moment)}`, "path and time");
 }
 
-const typing = ({ target }) => target.closest("input, select, textarea");
+const isTyping = ({ target }) => target.closest("input, select, textarea");
 
 document.addEventListener("keydown", event => {
   if (event.altKey || event.ctrlKey || event.metaKey || document.querySelector("dialog[open]")) return;
-  const number = tiles.focused();
+  const number = tiles.findFocused();
   const within = number >= 0;
   if (event.key === "ArrowDown" && event.target === query) tiles.focus(0, true);
-  else if (typing(event)) return;
+  else if (isTyping(event)) return;
   else if (event.key === "/") query.select();
   else if (event.key === "?") element("keys").showModal();
   else if (event.key === "m" && within) act("similar", number);
   else if (event.key === " " && event.target.matches(".picture")) tiles.togglePreview(number);
-  else if (event.key.startsWith("Arrow") && (within || (event.target === document.body && tiles.moments().length))) {
-    const next = within ? tiles.neighbour(number, event.key) : 0;
+  else if (event.key.startsWith("Arrow") && (within || (event.target === document.body && tiles.getMoments().length))) {
+    const next = within ? tiles.findNeighbour(number, event.key) : 0;
     if (next < 0) query.focus();
     else tiles.focus(next, true);
   } else return;
   event.preventDefault();
 });
-// Firefox presses a button when the space bar is let go.
+// Firefox clicks a button when the space bar is released.
 document.addEventListener("keyup", event => {
   if (event.key === " " && event.target.matches(".picture")) event.preventDefault();
 });
@@ -182,7 +182,7 @@ element("search").addEventListener("submit", event => {
   event.preventDefault();
   const q = query.value.trim();
   if (!q) return query.focus();
-  if (matchMedia("(pointer: coarse)").matches) query.blur(); // what is found is behind the keyboard
+  if (matchMedia("(pointer: coarse)").matches) query.blur(); // a phone's keyboard would hide the results
   go({ q, similar: "" });
 });
 for (const filter of [folder, length]) {
@@ -202,24 +202,24 @@ addEventListener("popstate", () => {
   search();
 });
 
-function choice(path) {
+function addFolderOption(path) {
   const option = document.createElement("option");
   option.value = option.textContent = path;
   folder.append(option);
   return option;
 }
 
-async function describe() {
+async function describeIndex() {
   const [stats, folders] = await Promise.all([ask("/api/stats"), ask("/api/folders")]);
-  const hours = stats.hours < 1 ? counted(Math.round(60 * stats.hours), "minute") : counted(Math.round(stats.hours), "hour");
+  const hours = stats.hours < 1 ? pluralize(Math.round(60 * stats.hours), "minute") : pluralize(Math.round(stats.hours), "hour");
   element("indexed").textContent = stats.windows
-    ? `${counted(stats.videos, "video")}, ${hours}, ${counted(stats.windows, "window")} are indexed.`
+    ? `${pluralize(stats.videos, "video")}, ${hours}, ${pluralize(stats.windows, "window")} are indexed.`
     : "Nothing is indexed yet: tempme index FOLDER finds the videos in a folder.";
   const chosen = folder.value;
   folder.length = 1;
-  for (const { path } of folders) choice(path);
+  for (const { path } of folders) addFolderOption(path);
   folder.value = chosen;
 }
 
 search();
-describe().catch(error => (element("indexed").textContent = error.message));
+describeIndex().catch(error => (element("indexed").textContent = error.message));

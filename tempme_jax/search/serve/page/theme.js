@@ -1,13 +1,13 @@
 "use strict";
-// Loaded before the page is drawn, so that it does not flash in the other colours.
+// Loaded before the page is drawn, so it does not flash in the other colours.
 const THEMES = ["auto", "light", "dark"];
 
-function storedTheme() {
+function readTheme() {
   try {
     const theme = localStorage.getItem("theme");
     return THEMES.includes(theme) ? theme : "auto";
   } catch {
-    return "auto"; // a browser may forbid to keep anything
+    return "auto"; // a browser may forbid storage
   }
 }
 
@@ -20,16 +20,16 @@ function showTheme(theme) {
   button.title = "Colours: as the system has them, light, or dark";
 }
 
-showTheme(storedTheme());
+showTheme(readTheme());
 document.addEventListener("DOMContentLoaded", () => {
-  showTheme(storedTheme());
+  showTheme(readTheme());
   document.getElementById("theme").addEventListener("click", () => {
     const shown = document.documentElement.dataset.theme;
     const theme = THEMES[(THEMES.indexOf(shown) + 1) % THEMES.length];
     try {
       localStorage.setItem("theme", theme);
     } catch {
-      // then it holds for this page only
+      // then the choice is lost with this page
     }
     showTheme(theme);
   });

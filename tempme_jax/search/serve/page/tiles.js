@@ -1,18 +1,18 @@
 // The grid of moments.
 
-import { isPlaying, stop, toggle, watch } from "./preview.js";
-import { match, shortened, span } from "./words.js";
+import { isPlaying, stop, toggle, addPreview } from "./preview.js";
+import { describeMatch, shortenPath, formatSpan } from "./words.js";
 
 const grid = document.getElementById("results");
 const template = document.getElementById("tile");
 let shown = [];
 
-export const moments = () => shown;
-const pictures = () => [...grid.querySelectorAll(".picture")];
-export const focused = () => pictures().findIndex(one => one.closest("li").contains(document.activeElement));
+export const getMoments = () => shown;
+const getPictures = () => [...grid.querySelectorAll(".picture")];
+export const findFocused = () => getPictures().findIndex(one => one.closest("li").contains(document.activeElement));
 
 export function focus(number, byKey = false) {
-  const picture = pictures()[number];
+  const picture = getPictures()[number];
   picture?.focus(byKey ? { focusVisible: true } : {});
   picture?.scrollIntoView({ block: "nearest" });
 }
@@ -23,7 +23,7 @@ export function clear() {
   grid.replaceChildren();
 }
 
-export function skeleton(count = 8) {
+export function showPlaceholders(count = 8) {
   clear();
   for (let number = 0; number < count; number++) {
     const tile = document.createElement("li");
@@ -38,24 +38,24 @@ export function skeleton(count = 8) {
   }
 }
 
-// `act` is called with what a button does, and the number of the moment.
+// `act` is called with the action of a button and the number of its moment.
 export function show(found, act) {
   clear();
   shown = found.moments;
   grid.classList.toggle("weak", !found.confident);
-  grid.append(...shown.map((moment, number) => tile(moment, found.compared, what => act(what, number))));
+  grid.append(...shown.map((moment, number) => makeTile(moment, found.compared, what => act(what, number))));
 }
 
-function tile(moment, compared, act) {
+function makeTile(moment, compared, act) {
   const made = template.content.cloneNode(true).querySelector("li");
   const part = selector => made.querySelector(selector);
   const picture = part(".picture");
   const count = moment.copies.length;
-  const words = match(moment, compared);
+  const words = describeMatch(moment, compared);
   part("img").src = `/thumbnail/${encodeURIComponent(moment.window)}`;
-  part(".time").textContent = span(moment);
+  part(".time").textContent = formatSpan(moment);
   part("h3").textContent = part("h3").title = moment.name;
-  part(".path").textContent = shortened(moment.folder);
+  part(".path").textContent = shortenPath(moment.folder);
   part(".path").title = moment.folder;
   part(".words").textContent = words;
   part(".match").title = `cosine ${moment.score.toFixed(3)}`;
@@ -63,14 +63,14 @@ function tile(moment, compared, act) {
   part(".meter span").style.width = `${moment.percentile ?? 0}%`;
   part(".copies").textContent = count ? ` · ${count} ${count === 1 ? "copy" : "copies"}` : "";
   part(".copies").title = moment.copies.join("\n");
-  picture.setAttribute("aria-label", `Open ${moment.name}, ${span(moment)}, ${words}`);
+  picture.setAttribute("aria-label", `Open ${moment.name}, ${formatSpan(moment)}, ${words}`);
   picture.addEventListener("click", event => {
-    // Fingers cannot hover: the first touch plays, the second opens.
+    // A touch screen has no hover: the first touch plays, the second opens.
     const first = event.pointerType === "touch" && !isPlaying(picture);
     if (first && !picture.classList.contains("failed")) toggle(picture, moment);
     else act("open");
   });
-  watch(picture, moment);
+  addPreview(picture, moment);
   for (const button of made.querySelectorAll("[data-do]")) {
     button.addEventListener("click", () => act(button.dataset.do));
   }
@@ -78,12 +78,12 @@ function tile(moment, compared, act) {
 }
 
 export function togglePreview(number) {
-  toggle(pictures()[number], shown[number]);
+  toggle(getPictures()[number], shown[number]);
 }
 
-// By where tiles are, since nobody knows how many there are in a row.
-export function neighbour(number, key) {
-  const boxes = pictures().map(one => one.getBoundingClientRect());
+// Compare positions, since the number of tiles in a row depends on the width of the window.
+export function findNeighbour(number, key) {
+  const boxes = getPictures().map(one => one.getBoundingClientRect());
   if (key === "ArrowLeft") return Math.max(0, number - 1);
   if (key === "ArrowRight") return Math.min(boxes.length - 1, number + 1);
   const here = boxes[number];

@@ -1,8 +1,8 @@
 // The dialog that shows one moment in its video.
 
-import { moments } from "./tiles.js";
-import { source, stop as stopPreview } from "./preview.js";
-import { clock, copy, match, span } from "./words.js";
+import { getMoments } from "./tiles.js";
+import { makeMediaAddress, stop as stopPreview } from "./preview.js";
+import { formatClock, copyText, describeMatch, formatSpan } from "./words.js";
 
 const element = id => document.getElementById(id);
 const dialog = element("viewer");
@@ -10,15 +10,13 @@ const video = element("video");
 const figure = element("merged");
 const picture = figure.querySelector("img");
 const track = element("track");
-const MERGED = "Patches with a border of one hue, in all frames, were merged: together they are one token.";
+const MERGED = "Patches with borders of one colour, in all frames, were merged: together they are one token.";
 let number = 0;
 let compared = "";
 let leave = () => {};
 let similar = () => {};
 
-export const isOpen = () => dialog.open;
-
-// `closed` is called with the number of the moment shown last, `like` to see more like one.
+// `closed` is called with the number of the last moment shown, `like` with one to search for others like it.
 export function open(which, said, { closed, like, merged = false }) {
   [compared, leave, similar] = [said, closed, like];
   stopPreview();
@@ -28,14 +26,14 @@ export function open(which, said, { closed, like, merged = false }) {
 }
 
 function show(which, merged = false) {
-  const list = moments();
+  const list = getMoments();
   if (which < 0 || which >= list.length) return;
   number = which;
   const moment = list[number];
   element("viewer-name").textContent = moment.name;
   element("place").textContent = `${number + 1} of ${list.length}`;
-  element("viewer-time").textContent = span(moment);
-  element("viewer-match").textContent = match(moment, compared);
+  element("viewer-time").textContent = formatSpan(moment);
+  element("viewer-match").textContent = describeMatch(moment, compared);
   element("viewer-match").title = `cosine ${moment.score.toFixed(3)}`;
   element("viewer-path").textContent = moment.path;
   element("unplayable").querySelector("code").textContent = moment.path;
@@ -53,9 +51,9 @@ const button = what => dialog.querySelector(`[data-do="${what}"]`);
 
 function load(moment) {
   video.poster = thumbnail(moment);
-  // The whole video can be seen, so that the address has no end.
-  video.src = source(moment).replace(/,[^,]*$/, "");
-  video.play().catch(() => {}); // it may not play by itself, or not at all: its error event tells
+  // The whole video can be played here, so the address has a start and no end.
+  video.src = makeMediaAddress(moment).replace(/,[^,]*$/, "");
+  video.play().catch(() => {}); // autoplay may be refused; errors are handled by the error event
 }
 
 function unload() {
@@ -74,12 +72,12 @@ function showMerged(wanted, moment) {
   unload();
   track.hidden = element("unplayable").hidden = true;
   figure.classList.add("waiting");
-  element("explained").textContent = "Asking the model what it merges here; this takes some seconds.";
+  element("explained").textContent = "The model is computing what it merges; this takes a few seconds.";
   picture.parentElement.href = picture.src = `/merged/${encodeURIComponent(moment.window)}`;
 }
 
 function replay() {
-  const moment = moments()[number];
+  const moment = getMoments()[number];
   if (!figure.hidden) show(number);
   else {
     video.currentTime = moment.at;
@@ -97,14 +95,14 @@ const actions = {
     dialog.close();
     similar(number);
   },
-  path: () => copy(moments()[number].path, "the path"),
-  time: () => copy(span(moments()[number]), "the time"),
+  path: () => copyText(getMoments()[number].path, "the path"),
+  time: () => copyText(formatSpan(getMoments()[number]), "the time"),
 };
 
 dialog.addEventListener("click", event => {
   const what = event.target.closest("[data-do]")?.dataset.do;
   if (what) actions[what]();
-  else if (event.target === dialog) dialog.close(); // beside it
+  else if (event.target === dialog) dialog.close(); // a click on the backdrop
 });
 
 dialog.addEventListener("close", () => {
@@ -115,7 +113,7 @@ dialog.addEventListener("close", () => {
 
 dialog.addEventListener("keydown", event => {
   if (event.altKey || event.ctrlKey || event.metaKey) return;
-  const player = event.target === video; // which has keys of its own
+  const player = event.target === video; // it has keys of its own
   const step = { ArrowLeft: "previous", ArrowRight: "next" }[event.key];
   if (step && !player && !figure.contains(event.target)) actions[step]();
   else if (event.key === "m") actions.similar();
@@ -127,13 +125,13 @@ dialog.addEventListener("keydown", event => {
 });
 
 video.addEventListener("loadedmetadata", () => {
-  const moment = moments()[number];
+  const moment = getMoments()[number];
   if (Math.abs(video.currentTime - moment.at) > 0.5) video.currentTime = moment.at;
   if (!Number.isFinite(video.duration)) return;
   const part = track.querySelector(".part");
   part.style.left = `${(100 * moment.start) / video.duration}%`;
   part.style.width = `${(100 * (Math.min(moment.end, video.duration) - moment.start)) / video.duration}%`;
-  track.title = `The moment, ${span(moment)}, in ${clock(video.duration)}`;
+  track.title = `The moment, ${formatSpan(moment)}, in ${formatClock(video.duration)}`;
   track.hidden = false;
 });
 video.addEventListener("timeupdate", () => {
@@ -156,5 +154,5 @@ picture.addEventListener("error", () => {
   if (!picture.hasAttribute("src")) return;
   figure.classList.remove("waiting");
   figure.hidden = true;
-  element("explained").textContent = "What was merged cannot be shown: the video is gone or cannot be read any more.";
+  element("explained").textContent = "The picture cannot be made: the video is gone or can no longer be read.";
 });

@@ -1,0 +1,48 @@
+"""Run the towers of a network on batches: jitted functions, and the sizes of batches."""
+
+import functools
+from collections.abc import Iterator
+
+import jax
+import numpy as np
+
+from tempme_jax.inputs import normalize_frames
+from tempme_jax.networks.clip import Clip
+from tempme_jax.vectors import normalize
+
+# Rows that go through the network at once; the last ones are filled up to a power of two, so few
+# sizes are compiled. On a CPU, more videos only overflow its caches.
+VIDEO_BATCH = {"cpu": 2}
+VIDEO_BATCH_ELSEWHERE = 16
+TEXT_BATCH = 64
+
+
+def choose_video_batch() -> int:
+    """Return how many videos go through the network at once on this device."""
+    return VIDEO_BATCH.get(jax.default_backend(), VIDEO_BATCH_ELSEWHERE)
+
+
+def split_rows(size: int, *arrays: np.ndarray) -> Iterator[tuple[np.ndarray, ...]]:
+    """Yield the rows of the arrays, at most `size` at once."""
+    for start in range(0, len(arrays[0]), size):
+        yield tuple(a[start : start + size] for a in arrays)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def encode_pixels(network: Clip, params: dict, pixels: jax.Array, mask: jax.Array) -> jax.Array:
+    """Return unit vectors [b, e] of normalised pixels."""
+    return normalize(network.apply(params, pixels, mask, method="encode_video")[0])
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def encode_frames(network: Clip, params: dict, frames: jax.Array, mask: jax.Array) -> jax.Array:
+    """Return unit vectors [b, e] of uint8 frames, which are normalised on the device."""
+    return encode_pixels(network, params, normalize_frames(frames), mask)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def encode_tokens(network: Clip, params: dict, ids: jax.Array, mask: jax.Array) -> jax.Array:
+    """Return unit vectors [b, e] of token ids."""
+    vectors = network.apply(params, ids, mask, method="encode_text")
+    assert isinstance(vectors, jax.Array)
+    return normalize(vectors)
