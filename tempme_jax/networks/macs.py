@@ -4,9 +4,10 @@ They are counted from the schedule in two ways:
 
 * `mac`: the matrix products that this package computes.
 * `paper`: the count that gives the GFLOPs in the TempMe paper's tables, where one
-  multiply-accumulate is one FLOP: matrix products, with learned tokens in the sequence through the MLP, plus 5 for every
-  element of a layer norm, 1 for every one of a softmax, and 1 for every explicit multiplication
-  (scaling of queries, QuickGELU). Bias and residual additions and the matching are not counted.
+  multiply-accumulate is one FLOP: matrix products, with learned tokens in the sequence through the
+  MLP, plus 5 for every element of a layer norm, 1 for every one of a softmax, and 1 for every
+  explicit multiplication (scaling of queries, QuickGELU). Bias and residual additions and the
+  matching are not counted.
 """
 
 from tempme_jax.networks.clip import Clip

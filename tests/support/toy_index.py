@@ -38,7 +38,8 @@ def read_film(name):
     long = name == "long"
     times = range(0, 160, 8) if long else range(int(name) + 3)
     with tempfile.TemporaryDirectory() as folder:
-        file = write_grey_video(Path(folder) / "film.mp4", times, size=(SIDE, 20), preset="ultrafast")
+        path = Path(folder) / "film.mp4"
+        file = write_grey_video(path, times, size=(SIDE, 20), preset="ultrafast")
         return file.read_bytes()
 
 
