@@ -23,7 +23,7 @@ class Architecture:
         text_width, text_depth, text_heads: the same of the text tower.
         vocab_size: number of token ids.
         context_length: number of positions of a text.
-        activation: activation of the MLPs, "quick_gelu" (OpenAI, MetaCLIP) or "gelu" (exact; LaCLIP).
+        activation: of the MLPs: "quick_gelu" (OpenAI, MetaCLIP) or "gelu" (exact; LaCLIP).
     """
 
     embed_dim: int = 512
