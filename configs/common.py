@@ -13,14 +13,8 @@ BACKBONES = {
 }
 CHOICES = ("own", "shared")
 
-# TempMe's recipe, with which the paper trains all methods that it compares (section 4.1).
-SHARED = {
-    "model": {"num_frames": 12, "max_words": 32},
-    "train": {
-        "batch_size": 128, "epochs": 5, "learning_rate": 6e-4, "warmup": 0.1, "weight_decay": 0.2,
-    },
-}  # fmt: skip
-# For paragraphs and videos of minutes (the paper, Table 1).
+# The defaults of `tempme_jax.training.config` are TempMe's recipe, with which the paper trains all
+# methods that it compares (section 4.1). For paragraphs and videos of minutes (the paper, Table 1):
 SHARED_LONG = {
     "data": {"least": 64, "most": 64},
     "model": {"num_frames": 64, "max_words": 64},
@@ -30,10 +24,11 @@ SHARED_LONG = {
 VOP = {
     "model": {"num_frames": 12},
     "train": {
-        "batch_size": 32, "epochs": 5, "learning_rate": 1e-3, "warmup": 0.0, "weight_decay": 0.2,
-        "frame_sampling": "random_segment",
+        "batch_size": 32, "learning_rate": 1e-3, "warmup": 0.0, "frame_sampling": "random_segment",
     },
 }  # fmt: skip
+# Yang et al., AAAI 2024: both scripts (https://github.com/knightyxp/DGL).
+DGL = {"b2": 0.98, "frame_sampling": "random_segment", "augmentation": "none"}
 # What a method's own recipe changes, by the first half of its name. Methods that are not listed
 # train with the shared recipe, as in the paper.
 RECIPES = {
@@ -43,27 +38,10 @@ RECIPES = {
             "learning_rate": 1e-7, "b2": 0.98, "decay_biases": False, "augmentation": "none",
         },
     },
-    "vop": VOP,
-    "vop-p": VOP,
-    "vop-c": VOP,
-    "vop-f": VOP,
-    "vop-fp": VOP,
-    "vop-fc": VOP,
-    # Yang et al., AAAI 2024; the scripts of LSMDC and of MSR-VTT (https://github.com/knightyxp/DGL).
-    "dgl": {
-        "train": {
-            "batch_size": 64, "epochs": 10, "learning_rate": 1e-2, "warmup": 0.1,
-            "weight_decay": 0.2, "b2": 0.98, "frame_sampling": "random_segment",
-            "augmentation": "none",
-        },
-    },
-    "dgl-transformer": {
-        "train": {
-            "batch_size": 128, "epochs": 5, "learning_rate": 2e-3, "warmup": 0.1,
-            "weight_decay": 0.2, "b2": 0.98, "frame_sampling": "random_segment",
-            "augmentation": "none",
-        },
-    },
+    **dict.fromkeys(("vop", "vop-p", "vop-c", "vop-f", "vop-fp", "vop-fc"), VOP),
+    # The script of LSMDC, and that of MSR-VTT.
+    "dgl": {"train": DGL | {"batch_size": 64, "epochs": 10, "learning_rate": 1e-2}},
+    "dgl-transformer": {"train": DGL | {"learning_rate": 2e-3}},
     # Ju et al., ECCV 2022 (https://github.com/ju-chen/Efficient-Prompt): its cosine restarts only
     # after 200,000 steps.
     "plevu": {
@@ -76,8 +54,7 @@ RECIPES = {
     # Jin et al., CVPR 2024 (https://github.com/zhangbw17/MV-Adapter).
     "mv-adapter": {
         "train": {
-            "batch_size": 128, "epochs": 5, "learning_rate": 5e-6, "warmup": 0.1,
-            "weight_decay": 0.2, "b2": 0.98, "decay_biases": False, "augmentation": "none",
+            "learning_rate": 5e-6, "b2": 0.98, "decay_biases": False, "augmentation": "none",
         },
     },
     # The search of Chen et al., ICCV 2023 (https://github.com/OpenGVLab/DiffRate).
@@ -112,7 +89,6 @@ def get_config(words: str = "tempme", *, long: bool = False, recipe: str = "own"
     first, _ = split_halves(method)
     config = make_defaults(method)
     config.model.weights = BACKBONES[backbone]
-    config.update(SHARED)
     if long:
         config.update(SHARED_LONG)
     if recipe == "own":

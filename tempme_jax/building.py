@@ -68,23 +68,20 @@ def create(
 
 
 def open_weights(
-    source: str | os.PathLike,
-    *,
-    method: str | None = None,
-    num_frames: int | None = None,
-    max_words: int | None = None,
-    method_options: dict[str, Any] | None = None,
-    activation: str | None = None,
-    dtype: str = "float32",
-    seed: int = 0,
+    source: str | os.PathLike, *, activation: str | None, dtype: str, seed: int, **settings: Any
 ) -> Model:
-    """Open the weights in a file, a folder or a repository; arguments as for `load`."""
+    """Open the weights in a file, a folder or a repository.
+
+    The arguments are those of `load`; `settings` holds the method, num_frames, max_words and
+    method_options, of which each may be None.
+    """
     weights = load_weights(source, activation=activation)
     saved = weights.settings
-    method = method or str(saved.get("method", "tempme"))
-    frames = saved.get("num_frames", 12) if num_frames is None else num_frames
-    words = saved.get("max_words") if max_words is None else max_words
-    asked = method_options or {}
+    method = settings["method"] or str(saved.get("method", "tempme"))
+    frames, words = settings["num_frames"], settings["max_words"]
+    frames = saved.get("num_frames", 12) if frames is None else frames
+    words = saved.get("max_words") if words is None else words
+    asked = settings["method_options"] or {}
     is_same_method = method == saved.get("method")
     given, settled = asked, asked
     if is_same_method:
@@ -179,10 +176,7 @@ def assemble(
 def fill_params(model: Model, given: dict, *, seed: int) -> Model:
     """Return the model with the given parameters, and initial ones where they lack some.
 
-    Args:
-        model: a model that `assemble` made.
-        given: float32 arrays by path; empty: all are drawn.
-        seed: seed of the initial parameters.
+    If `given`, which holds float32 arrays by path, is empty, all parameters are drawn.
 
     Raises:
         WeightsError: unless `given` holds all of CLIP's parameters, and none or all of the learned

@@ -106,9 +106,6 @@ def build(
         options: fields of the adapter or of the reducer that replace the paper's values.
         max_words: number of ids of a text.
 
-    Returns:
-        The adapter and the reducer.
-
     Raises:
         ValueError: if the method or an option is unknown, or an option does not fit the backbone
             and the number of frames; the message gives what fits.

@@ -17,10 +17,10 @@ from tempme_jax.adapters.base import Adapter, Path
 from tempme_jax.losses import compute_similarity
 from tempme_jax.networks.architecture import Architecture
 from tempme_jax.networks.clip import Clip
+from tempme_jax.networks.macs import list_stages
 from tempme_jax.networks.tokens import Stage
 from tempme_jax.parameters import find_shapes, flatten, split
 from tempme_jax.reducers.base import Reducer
-from tempme_jax.reducers.schedule import make_schedule
 from tempme_jax.text.bpe import Tokenizer
 from tempme_jax.video.frames import read_frames
 from tempme_jax.weights.files import save_weights
@@ -87,10 +87,7 @@ class Model:
     @property
     def schedule(self) -> tuple[Stage, ...]:
         """The counts of clips and tokens that every block of the video tower works on."""
-        arch = self.arch
-        return make_schedule(
-            self.reducer, frames=self.num_frames, tokens=1 + arch.patches, depth=arch.depth
-        )
+        return list_stages(self.network, self.num_frames)
 
     def embed_video(
         self, videos: str | os.PathLike | Sequence[str | os.PathLike] | UInt8[np.ndarray, "..."]

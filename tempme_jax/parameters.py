@@ -64,11 +64,7 @@ def draw_backbone(
     """Draw CLIP's own parameters, float32, as OpenAI's code does before pretraining.
 
     NumPy draws them: to compile hundreds of draws would take longer than everything else.
-
-    Args:
-        arch: sizes of the model.
-        expected: shapes of all its parameters by path.
-        seed: seed of the draws.
+    `expected` gives the shapes of all parameters by path.
     """
     rng = np.random.default_rng(seed)
     paths = sorted(list_pretrained_paths(arch))

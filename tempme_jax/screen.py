@@ -13,9 +13,20 @@ import tqdm
 WIDE = 160
 
 
-def make_table(title: str) -> rich.table.Table:
-    """Return an empty table in the common style."""
-    return rich.table.Table(title=title, title_justify="left", box=rich.box.SIMPLE_HEAD)
+def make_table(
+    title: str, columns: Iterable[str] = (), *, left: Iterable[str] = ()
+) -> rich.table.Table:
+    """Return a table without rows in the common style.
+
+    Args:
+        title: the text above it; rich's markup counts.
+        columns: the heads of the columns, which are aligned to the right.
+        left: the heads of those that are aligned to the left instead.
+    """
+    table = rich.table.Table(title=title, title_justify="left", box=rich.box.SIMPLE_HEAD)
+    for name in columns:
+        table.add_column(name, justify="left" if name in left else "right")
+    return table
 
 
 def make_console() -> rich.console.Console:

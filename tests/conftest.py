@@ -17,7 +17,8 @@ FASTER = (
     "--xla_llvm_disable_expensive_passes=true"
 )
 FASTER = FASTER if KNOWN else ""
-os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {FASTER}"
+# Without spaces at the ends: newer versions take " " for the name of a file.
+os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {FASTER}".strip()
 
 import jax  # noqa: E402
 

@@ -40,6 +40,4 @@ SMALL = {row.name: row.options for row in ROWS} | {
     "From block 8": None,
     "From block 10": None,
 }
-TABLE = Table(
-    title="Figure 5: TempMe's first block of joining, R_C and R_I", rows=ROWS, small=SMALL
-)
+TABLE = Table("Figure 5: TempMe's first block of joining, R_C and R_I", ROWS, SMALL)

@@ -24,8 +24,4 @@ SMALL = {
     "A3: blocks 1, 5, 9": {"name": "A3: blocks 1, 3, 5", "layers": (0, 2, 4)},
 }  # fmt: skip
 
-TABLE = Table(
-    title="Table 10: steps of joining clips",
-    rows=tuple(select_rows([10])),
-    small=SMALL,
-)
+TABLE = Table("Table 10: steps of joining clips", select_rows([10]), SMALL)

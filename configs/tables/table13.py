@@ -7,7 +7,4 @@ tempme compare configs/tables/table13.py --data configs/msrvtt.py
 from tempme_jax.compare.paper import select_rows
 from tempme_jax.compare.tables import Table
 
-TABLE = Table(
-    title="Table 13: with Prompt, Adapter and LoRA",
-    rows=tuple(select_rows([13])),
-)
+TABLE = Table("Table 13: with Prompt, Adapter and LoRA", select_rows([13]))

@@ -11,7 +11,7 @@ from tempme_jax.compare.tables import Table
 
 TABLE = Table(
     title="Table 14: CLIP, LaCLIP and MetaCLIP, ViT-B/16",
-    rows=tuple(select_rows([14])),
+    rows=select_rows([14]),
     not_built_in=(
         "it compares backbones of 224 pixels; give --data configs/msrvtt.py, and the weights "
         "that configs/common.py names"

@@ -7,10 +7,8 @@ tempme compare configs/tables/table15.py --data configs/msrvtt.py
 from tempme_jax.compare.paper import select_rows
 from tempme_jax.compare.tables import Table
 
-SMALL = {"Without clip positions": {"clip_positions": False}}
-
 TABLE = Table(
     title="Table 15: positions of clips",
-    rows=tuple(select_rows([15])),
-    small=SMALL,
+    rows=select_rows([15]),
+    small={"Without clip positions": {"clip_positions": False}},
 )

@@ -17,8 +17,4 @@ SMALL = {
     "TempMe, 12 frames": {"name": "TempMe, 8 frames"},
 }  # fmt: skip
 
-TABLE = Table(
-    title="Table 16: number of frames",
-    rows=tuple(select_rows([16])),
-    small=SMALL,
-)
+TABLE = Table("Table 16: number of frames", select_rows([16]), SMALL)

@@ -7,11 +7,9 @@ tempme compare configs/tables/table2.py --data configs/msrvtt.py
 from tempme_jax.compare.paper import select_rows
 from tempme_jax.compare.tables import Table
 
-# On the built-in set it would repeat the row before.
-SMALL = {"VoP, prompts as counted": None}
-
 TABLE = Table(
     title="Table 2: MSR-VTT, ViT-B/32, 12 frames",
-    rows=tuple(select_rows([2])),
-    small=SMALL,
+    rows=select_rows([2]),
+    # On the built-in set it would repeat the row before.
+    small={"VoP, prompts as counted": None},
 )

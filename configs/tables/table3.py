@@ -10,7 +10,4 @@ numbers for these sets are not included.
 from tempme_jax.compare.paper import select_rows
 from tempme_jax.compare.tables import Table
 
-TABLE = Table(
-    title="Table 3: ActivityNet, DiDeMo and LSMDC, ViT-B/32",
-    rows=tuple(select_rows([3])),
-)
+TABLE = Table("Table 3: ActivityNet, DiDeMo and LSMDC, ViT-B/32", select_rows([3]))

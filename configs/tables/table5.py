@@ -7,7 +7,4 @@ tempme compare configs/tables/table5.py --data configs/msrvtt.py
 from tempme_jax.compare.paper import select_rows
 from tempme_jax.compare.tables import Table
 
-TABLE = Table(
-    title="Table 5: MSR-VTT, ViT-B/16, full fine-tuning",
-    rows=tuple(select_rows([5])),
-)
+TABLE = Table("Table 5: MSR-VTT, ViT-B/16, full fine-tuning", select_rows([5]))

@@ -7,7 +7,4 @@ tempme compare configs/tables/table8.py --data configs/msrvtt.py
 from tempme_jax.compare.paper import select_rows
 from tempme_jax.compare.tables import Table
 
-TABLE = Table(
-    title="Table 8: what the parts of TempMe contribute",
-    rows=tuple(select_rows([8])),
-)
+TABLE = Table("Table 8: what the parts of TempMe contribute", select_rows([8]))

@@ -13,8 +13,4 @@ SMALL = {
     "Token reduction": {"groups": (1, 1, 1), "clip_positions": False, "round_kept": True},
 }
 
-TABLE = Table(
-    title="Table 9: the functions of TempMe",
-    rows=tuple(select_rows([9])),
-    small=SMALL,
-)
+TABLE = Table("Table 9: the functions of TempMe", select_rows([9]), SMALL)

@@ -1,1 +1,1 @@
-"""What is learned: one file per method."""
+"""The adapters, which say what a method learns: one file for each."""

@@ -6,7 +6,6 @@ import time
 import jax
 import numpy as np
 
-from tempme_jax.bench.encode import DataSpeed
 from tempme_jax.parameters import split
 from tempme_jax.training.batches import read_batches
 from tempme_jax.training.config import Config
@@ -16,6 +15,29 @@ from tempme_jax.training.run import open_training_rows
 from tempme_jax.training.sharding import make_mesh, place, place_batch, place_params, replicate
 from tempme_jax.training.splits import prepare_data
 from tempme_jax.training.step import Objective, TrainState, leave_unchanged, train_step
+
+
+@dataclasses.dataclass(frozen=True)
+class DataSpeed:
+    """Speed of reading training batches.
+
+    Attributes:
+        batch_size: videos in a batch.
+        workers: number of processes that read; 0 for threads.
+        steps: number of batches that were measured.
+        first_seconds: seconds until the first batch was ready.
+        read_videos_per_second: speed of reading without training, after the first batch.
+        train_videos_per_second: speed of training.
+        waited: share of the training time in which the device waited for data.
+    """
+
+    batch_size: int
+    workers: int
+    steps: int
+    first_seconds: float
+    read_videos_per_second: float
+    train_videos_per_second: float
+    waited: float
 
 
 def measure_reading(config: Config, steps: int) -> DataSpeed:

@@ -41,29 +41,6 @@ class EncodeSpeed:
     gmacs_per_second: float
 
 
-@dataclasses.dataclass(frozen=True)
-class DataSpeed:
-    """Speed of reading training batches.
-
-    Attributes:
-        batch_size: videos in a batch.
-        workers: number of processes that read; 0 for threads.
-        steps: number of batches that were measured.
-        first_seconds: seconds until the first batch was ready.
-        read_videos_per_second: speed of reading without training, after the first batch.
-        train_videos_per_second: speed of training.
-        waited: share of the training time in which the device waited for data.
-    """
-
-    batch_size: int
-    workers: int
-    steps: int
-    first_seconds: float
-    read_videos_per_second: float
-    train_videos_per_second: float
-    waited: float
-
-
 def measure_encoding(
     methods: list[str],
     *,

@@ -156,14 +156,8 @@ def index_videos(
 
     with tempfile.TemporaryDirectory(prefix="tempme-bench-") as made:
         store = Store.create(made, {}, [], np.zeros((0, model.arch.embed_dim), np.float32))
-        report = indexing.update_index(
-            store,
-            VideoFolder(folder, str(folder)),
-            embed,
-            options,
-            quiet=True,
-        )
-    return report, items
+        videos = VideoFolder(folder, str(folder))
+        return indexing.update_index(store, videos, embed, options, quiet=True), items
 
 
 def measure_decoding(

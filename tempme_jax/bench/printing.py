@@ -7,7 +7,8 @@ import rich.markup
 from tempme_jax.screen import format_number, make_console, make_table
 
 if TYPE_CHECKING:  # these import JAX and the database, which printing a table does not need
-    from tempme_jax.bench.encode import DataSpeed, EncodeSpeed
+    from tempme_jax.bench.data import DataSpeed
+    from tempme_jax.bench.encode import EncodeSpeed
     from tempme_jax.bench.index import IndexSpeed
     from tempme_jax.bench.search import SearchSpeed
     from tempme_jax.compare.paper import CountedRow
@@ -15,11 +16,12 @@ if TYPE_CHECKING:  # these import JAX and the database, which printing a table d
 
 def print_costs(rows: list["CountedRow"]) -> None:
     """Print our costs beside the paper's, and below the table why some differ."""
-    table = make_table("Costs of the video tower for one video, ours beside the paper's")
-    for name in ("Table", "Row", "Backbone", "Frames"):
-        table.add_column(name)
-    for name in ("Trains (M)", "paper", "GMAC", "GFLOPs", "paper", "Tokens", "paper", ""):
-        table.add_column(name, justify="right")
+    left = ("Table", "Row", "Backbone", "Frames")
+    table = make_table(
+        "Costs of the video tower for one video, ours beside the paper's",
+        (*left, "Trains (M)", "paper", "GMAC", "GFLOPs", "paper", "Tokens", "paper", ""),
+        left=left,
+    )
     notes = list(dict.fromkeys(row.row.note for row in rows if row.row.note))
     last = None
     for counted in rows:
@@ -53,10 +55,8 @@ def print_costs(rows: list["CountedRow"]) -> None:
 
 def print_encode_speeds(speeds: list["EncodeSpeed"], title: str, product: float) -> None:
     """Print the speeds of methods, and below that of a plain matrix product."""
-    table = make_table(f"Encoding videos: {title}")
-    table.add_column("Method")
-    for name in ("Videos/s", "Ratio", "by GMAC", "GMAC/s", "First call (s)"):
-        table.add_column(name, justify="right")
+    columns = ("Method", "Videos/s", "Ratio", "by GMAC", "GMAC/s", "First call (s)")
+    table = make_table(f"Encoding videos: {title}", columns, left=("Method",))
     for speed in speeds:
         table.add_row(
             speed.method,
@@ -73,9 +73,10 @@ def print_encode_speeds(speeds: list["EncodeSpeed"], title: str, product: float)
 
 def print_data_speed(speed: "DataSpeed") -> None:
     """Print how fast batches are read."""
-    table = make_table(f"Reading batches of {speed.batch_size} videos, {speed.workers} workers")
-    for name in ("First batch (s)", "Videos/s alone", "Videos/s training", "Waited for data"):
-        table.add_column(name, justify="right")
+    table = make_table(
+        f"Reading batches of {speed.batch_size} videos, {speed.workers} workers",
+        ("First batch (s)", "Videos/s alone", "Videos/s training", "Waited for data"),
+    )
     table.add_row(
         f"{speed.first_seconds:.1f}",
         f"{speed.read_videos_per_second:.1f}",
@@ -89,18 +90,18 @@ def print_search_speed(speed: "SearchSpeed") -> None:
     """Print how fast windows are found in memory, and by the database's index."""
     table = make_table(
         f"The best {speed.fetched:,} of {speed.windows:,} windows of {speed.width} numbers, "
-        f"for {speed.queries:,} queries"
+        f"for {speed.queries:,} queries",
+        (
+            "Search",
+            "p50 (ms)",
+            "p99 (ms)",
+            "In a batch (ms)",
+            "Recall@10",
+            "Size (MB)",
+            "Made in (s)",
+        ),
+        left=("Search",),
     )
-    table.add_column("Search")
-    for name in (
-        "p50 (ms)",
-        "p99 (ms)",
-        "In a batch (ms)",
-        "Recall@10",
-        "Size (MB)",
-        "Made in (s)",
-    ):
-        table.add_column(name, justify="right")
     exact = (speed.exact_p50_ms, speed.exact_p99_ms, speed.batch_ms)
     index = (speed.index_p50_ms, speed.index_p99_ms)
     table.add_row("in memory", *(f"{ms:.1f}" for ms in exact), "1", f"{speed.memory_mb:.0f}", "-")
@@ -110,28 +111,19 @@ def print_search_speed(speed: "SearchSpeed") -> None:
     )  # fmt: skip
     out = make_console()
     out.print(table)
-    out.print(
-        "Of the database: size on disk with its vectors; seconds to write it and to index it."
-    )
+    out.print("Of the database: size on disk with its vectors; seconds to write and to index it.")
 
 
 def print_index_speed(speed: "IndexSpeed") -> None:
     """Print how fast videos are indexed, and which part takes how long."""
     table = make_table(
         f"Indexing {speed.videos} videos ({speed.minutes:.1f} min, {speed.windows} windows), "
-        f"workers: {speed.workers}"
-    )
-    for name in (
-        "Videos/s",
-        "Minutes/min",
-        "Windows/s",
-        "All (s)",
-        "Decoding (CPU s)",
-        "First window (s)",
-        "Waited then (s)",
-        "Embedding (s)",
-    ):
-        table.add_column(name, justify="right")
+        f"workers: {speed.workers}",
+        (
+            "Videos/s", "Minutes/min", "Windows/s", "All (s)", "Decoding (CPU s)",
+            "First window (s)", "Waited then (s)", "Embedding (s)",
+        ),
+    )  # fmt: skip
     table.add_row(
         f"{speed.videos_per_second:.2f}",
         f"{speed.minutes_per_minute:.1f}",

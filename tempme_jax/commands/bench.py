@@ -8,8 +8,27 @@ import click
 
 from tempme_jax.commands.group import CONFIG, OVERRIDES, PASSED_ON, Group
 
+AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
+BATCH = click.option(
+    "--batch", type=click.IntRange(1), help="Videos in a call. Default: as for embedding."
+)
+ROUNDS = click.option("--rounds", type=click.IntRange(1), default=7, help="Calls of each model.")
 
-@click.group(cls=Group)
+
+def report_progress(message):
+    """Print a message to standard error."""
+    click.echo(message, err=True)
+
+
+def print_figures(figures, as_json, print_table):
+    """Print figures as JSON, or by a function that prints a table."""
+    if as_json:
+        click.echo(json.dumps(figures, indent=1, default=dataclasses.asdict))
+    else:
+        print_table()
+
+
+@click.group(cls=Group, context_settings={"show_default": True})
 def bench():
     """Count costs and measure speeds."""
 
@@ -22,7 +41,7 @@ def bench():
     multiple=True,
     help="Number of a table of the paper; may be given several times. Default: all.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print a list of rows as JSON.")
+@AS_JSON
 def bench_costs(tables, as_json):
     """Count the costs of methods, beside the paper's.
 
@@ -36,18 +55,14 @@ def bench_costs(tables, as_json):
     rows = paper.select_rows(tables)
     with make_progress_bar(rows, "Counting", unit="rows") as bar:
         counted = [paper.count_row(row) for row in bar]
-    if as_json:
-        click.echo(json.dumps([row.to_json() for row in counted], indent=1))
-    else:
-        printing.print_costs(counted)
+    figures = [row.to_json() for row in counted]
+    print_figures(figures, as_json, lambda: printing.print_costs(counted))
 
 
 @bench.command("data", context_settings=PASSED_ON)
 @CONFIG
-@click.option(
-    "--steps", type=click.IntRange(1), default=20, show_default=True, help="Batches to read."
-)
-@click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
+@click.option("--steps", type=click.IntRange(1), default=20, help="Batches to read.")
+@AS_JSON
 @OVERRIDES
 def bench_data(config, steps, as_json, settings):
     """Measure how fast training batches are read.
@@ -59,20 +74,13 @@ def bench_data(config, steps, as_json, settings):
     from tempme_jax.training.flags import parse_flags
 
     speed = data.measure_reading(parse_flags([f"--config={config}", *settings]), steps)
-    if as_json:
-        click.echo(json.dumps(dataclasses.asdict(speed), indent=1))
-    else:
-        printing.print_data_speed(speed)
+    print_figures(speed, as_json, lambda: printing.print_data_speed(speed))
 
 
 @bench.command("runs")
 @click.argument("workdirs", nargs=-1, required=True, type=click.Path())
-@click.option(
-    "--batch", type=click.IntRange(1), help="Videos in a call. Default: as for embedding."
-)
-@click.option(
-    "--rounds", type=click.IntRange(1), default=7, show_default=True, help="Calls of each model."
-)
+@BATCH
+@ROUNDS
 @click.option(
     "--out", type=click.Path(dir_okay=False), help="Also write the rows to this JSON file."
 )
@@ -91,7 +99,7 @@ def bench_runs(workdirs, batch, rounds, out):
         {workdir: functools.partial(load, workdir) for workdir in workdirs},
         batch=batch,
         rounds=rounds,
-        report=functools.partial(click.echo, err=True),
+        report=report_progress,
     )
     printing.print_encode_speeds(speeds, f"{batch} videos a call", encode.measure_matrix_product())
     if out:
@@ -100,27 +108,18 @@ def bench_runs(workdirs, batch, rounds, out):
 
 
 @bench.command("encode")
-@click.option("--methods", default="clip,tempme", show_default=True, help="Separated by commas.")
-@click.option(
-    "--backbone", default="ViT-B/32", show_default=True, help="ViT-B/32, ViT-B/16 or ViT-L/14."
-)
-@click.option(
-    "--frames", type=click.IntRange(1), default=12, show_default=True, help="Frames of a video."
-)
-@click.option(
-    "--batch", type=click.IntRange(1), help="Videos in a call. Default: as for embedding."
-)
-@click.option(
-    "--rounds", type=click.IntRange(1), default=7, show_default=True, help="Calls of each method."
-)
+@click.option("--methods", default="clip,tempme", help="Separated by commas.")
+@click.option("--backbone", default="ViT-B/32", help="ViT-B/32, ViT-B/16 or ViT-L/14.")
+@click.option("--frames", type=click.IntRange(1), default=12, help="Frames of a video.")
+@BATCH
+@ROUNDS
 @click.option(
     "--dtype",
     type=click.Choice(["float32", "bfloat16"]),
     default="float32",
-    show_default=True,
     help="dtype of the activations.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print a list of rows as JSON.")
+@AS_JSON
 def bench_encode(methods, backbone, frames, batch, rounds, dtype, as_json):
     """Measure how many videos per second methods encode.
 
@@ -137,37 +136,29 @@ def bench_encode(methods, backbone, frames, batch, rounds, dtype, as_json):
         batch=batch,
         rounds=rounds,
         dtype=dtype,
-        report=functools.partial(click.echo, err=True),
+        report=report_progress,
     )
-    if as_json:
-        click.echo(json.dumps([dataclasses.asdict(speed) for speed in speeds], indent=1))
-    else:
-        title = f"{backbone}, {frames} frames, {batch} videos a call, {dtype}"
+    title = f"{backbone}, {frames} frames, {batch} videos a call, {dtype}"
+
+    def print_table():
         printing.print_encode_speeds(speeds, title, encode.measure_matrix_product())
+
+    print_figures(speeds, as_json, print_table)
 
 
 @bench.command("search")
 @click.option(
-    "--windows",
-    type=click.IntRange(1),
-    default=100_000,
-    show_default=True,
-    help="Number of windows to search in.",
+    "--windows", type=click.IntRange(1), default=100_000, help="Number of windows to search in."
 )
-@click.option(
-    "--queries", type=click.IntRange(1), default=1000, show_default=True, help="Number of queries."
-)
-@click.option(
-    "--width", type=click.IntRange(1), default=512, show_default=True, help="Numbers in a vector."
-)
+@click.option("--queries", type=click.IntRange(1), default=1000, help="Number of queries.")
+@click.option("--width", type=click.IntRange(1), default=512, help="Numbers in a vector.")
 @click.option(
     "--fetch",
     type=click.IntRange(10),
     default=200,
-    show_default=True,
     help="Windows that a query asks for; ten moments take 200.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
+@AS_JSON
 def bench_search(windows, queries, width, fetch, as_json):
     """Measure how fast an index is searched.
 
@@ -176,13 +167,8 @@ def bench_search(windows, queries, width, fetch, as_json):
     """
     from tempme_jax.bench import printing, search
 
-    speed = search.measure_search(
-        windows, queries, width, fetch, report=functools.partial(click.echo, err=True)
-    )
-    if as_json:
-        click.echo(json.dumps(dataclasses.asdict(speed), indent=1))
-    else:
-        printing.print_search_speed(speed)
+    speed = search.measure_search(windows, queries, width, fetch, report=report_progress)
+    print_figures(speed, as_json, lambda: printing.print_search_speed(speed))
 
 
 @bench.command("index")
@@ -195,20 +181,18 @@ def bench_search(windows, queries, width, fetch, as_json):
     "--videos",
     type=click.IntRange(1),
     default=24,
-    show_default=True,
     help="Number of videos to make, without --folder.",
 )
 @click.option(
     "--model",
     default="ViT-B/32",
-    show_default=True,
     help="Backbone with random weights, or weights as for tempme_jax.load.",
 )
 @click.option("--method", help="Method of the model. Default: that of the weights, else tempme.")
 @click.option(
     "--workers", type=click.IntRange(1), help="Processes that decode. Default: cores - 1."
 )
-@click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
+@AS_JSON
 def bench_index(folder, videos, model, method, workers, as_json):
     """Measure how fast videos are indexed.
 
@@ -232,9 +216,6 @@ def bench_index(folder, videos, model, method, workers, as_json):
             folder,
             index.open_model(model, method),
             workers=workers,
-            report=functools.partial(click.echo, err=True),
+            report=report_progress,
         )
-    if as_json:
-        click.echo(json.dumps(dataclasses.asdict(speed), indent=1))
-    else:
-        printing.print_index_speed(speed)
+    print_figures(speed, as_json, lambda: printing.print_index_speed(speed))

@@ -15,7 +15,7 @@ import click
 
 from tempme_jax.words import pluralize
 
-UNITS = {"h": 3600, "m": 60, "s": 1}
+SECONDS = (3600, 60, 1)  # of an hour, a minute, a second
 INTERRUPTED = 130
 
 INDEX = click.option(
@@ -25,40 +25,26 @@ INDEX = click.option(
 )
 
 
-class DurationOption(click.ParamType):
-    """A duration such as 2h, 1h30m or 45s, in seconds."""
-
-    name = "duration"
-
-    def convert(self, value, param, ctx):
-        """Convert from text."""
-        if isinstance(value, float):
-            return value
-        parts = re.fullmatch(r"(?:([\d.]+)h)?(?:([\d.]+)m)?(?:([\d.]+)s?)?", value.strip())
-        try:
-            numbers = zip(parts.groups() if parts else (), UNITS.values(), strict=False)
-            seconds = sum(float(number) * unit for number, unit in numbers if number)
-        except ValueError:
-            seconds = 0.0
-        if seconds <= 0:
-            self.fail(f"{value!r} is not a duration; write it like 2h, 1h30m, 90m or 45s")
-        return seconds
+def parse_duration(text):
+    """Convert a duration such as 2h, 1h30m or 45s to seconds."""
+    parts = re.fullmatch(r"(?:([\d.]+)h)?(?:([\d.]+)m)?(?:([\d.]+)s?)?", text.strip())
+    try:
+        numbers = zip(parts.groups() if parts else (), SECONDS, strict=False)
+        seconds = sum(float(number) * unit for number, unit in numbers if number)
+    except ValueError:
+        seconds = 0.0
+    if seconds <= 0:
+        raise click.BadParameter(f"{text!r} is not a duration; write it like 2h, 1h30m, 90m or 45s")
+    return seconds
 
 
-class ShardOption(click.ParamType):
-    """A part of the videos and the number of parts, such as 0/4."""
-
-    name = "i/n"
-
-    def convert(self, value, param, ctx):
-        """Convert from text."""
-        if isinstance(value, tuple):
-            return value
-        parts = re.fullmatch(r"(\d+)/(\d+)", value.strip())
-        number, of = map(int, parts.groups()) if parts else (0, 0)
-        if not number < of:
-            self.fail(f"{value!r} is not a shard; four shards are 0/4, 1/4, 2/4 and 3/4")
-        return number, of
+def parse_shard(text):
+    """Convert a part of the videos and the number of parts, such as 0/4, to two numbers."""
+    parts = re.fullmatch(r"(\d+)/(\d+)", text.strip())
+    number, of = map(int, parts.groups()) if parts else (0, 0)
+    if not number < of:
+        raise click.BadParameter(f"{text!r} is not a shard; four shards are 0/4, 1/4, 2/4 and 3/4")
+    return number, of
 
 
 @click.command()
@@ -79,9 +65,7 @@ class ShardOption(click.ParamType):
     help="Frames per window. Default: those of the model, else 12.",
 )
 @click.option(
-    "--fps",
-    type=click.FloatRange(0, min_open=True),
-    help="Frames per second of video. Default: 1.",
+    "--fps", type=click.FloatRange(0, min_open=True), help="Frames per second of video. Default: 1."
 )
 @click.option(
     "--overlap",
@@ -101,13 +85,15 @@ class ShardOption(click.ParamType):
 )
 @click.option(
     "--budget",
-    type=DurationOption(),
+    type=parse_duration,
+    metavar="DURATION",
     help="Stop after this time, such as 2h; the next run resumes.",
 )
 @click.option("--retry-failed", is_flag=True, help="Try files again that failed before.")
 @click.option(
     "--shard",
-    type=ShardOption(),
+    type=parse_shard,
+    metavar="I/N",
     help="Index one part of the videos, such as 0/4; run one process per part.",
 )
 @click.option("--ray", help="Embed on a Ray cluster: its address, or local.")

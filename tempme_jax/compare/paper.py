@@ -5,7 +5,7 @@ configs/tables/table2.py` does the same for accuracies, as far as the paper's ar
 """
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from tempme_jax import costs, methods
@@ -76,31 +76,16 @@ class PaperRow:
     note: str = ""
 
 
-NONE = (None, None, None)
+# The costs that a row may print.
+FIGURES = ("trainable", "gflops", "tokens")
 B16 = "ViT-B/16"
+B16_WEIGHTS = {"CLIP": "b16", "LaCLIP": "laclip-b16", "MetaCLIP": "metaclip-b16"}
 NO_CLIPS = {"groups": (1, 1, 1), "layers": (8, 9, 10), "clip_positions": False}
 NOTHING_MERGED = {"r": 0, "keep_cross": 1.0, "keep_intra": 1.0}
 # The VoP paper counts no frame positions; TempMe's GFLOPs for VoP count fewer prompts than VoP.
 VOP = {"positions": False}
 VOP_COUNTED = VOP | {"generic": 0, "video": 4}
 NO_GATE = {"gate": False}
-
-
-def list_table_3() -> Iterator[PaperRow]:
-    """Yield the rows of Table 3, whose figures are not known here."""
-    for data, frames in (("activitynet", 64), ("didemo", 64), ("lsmdc", 12)):
-        for name, method in (
-            ("Prompt", "prompt"), ("Adapter", "adapter"), ("LoRA", "lora"), ("DGL", "dgl"),
-            ("DiffRate", "diffrate"), ("ToMe", "tome"), ("TempMe", "tempme"),
-        ):  # fmt: skip
-            yield PaperRow(3, name, method, frames=frames, data=data)
-
-
-def list_table_14() -> Iterator[PaperRow]:
-    """Yield the rows of Table 14, whose figures are not known here."""
-    for title, weights in (("CLIP", "b16"), ("LaCLIP", "laclip-b16"), ("MetaCLIP", "metaclip-b16")):
-        for name, method in (("LoRA", "lora"), ("TempMe", "tempme")):
-            yield PaperRow(14, f"{title}, {name}", method, B16, weights=weights)
 
 
 ROWS = (
@@ -137,7 +122,10 @@ ROWS = (
     PaperRow(2, "TESTA", "testa", options=NO_GATE, trainable=0.59, gflops=40.6),
     PaperRow(2, "TempMe", "tempme", trainable=0.50, gflops=34.8, recall_1=46.1, recall_sum=198.6,
         note=ONE_LESS),
-    *list_table_3(),
+    # The figures of Table 3 are not known here, nor those of Table 14.
+    *(PaperRow(3, name, name.lower(), frames=frames, data=data)
+      for data, frames in (("activitynet", 64), ("didemo", 64), ("lsmdc", 12))
+      for name in ("Prompt", "Adapter", "LoRA", "DGL", "DiffRate", "ToMe", "TempMe")),
     PaperRow(4, "Prompt", "prompt", B16, trainable=0.08, gflops=216.8, tokens=2369,
         note=PROMPTS_PER_FRAME),
     PaperRow(4, "Adapter", "adapter", B16, trainable=0.26, gflops=211.7, note=SHORT_BY_A_DIGIT),
@@ -185,7 +173,9 @@ ROWS = (
     PaperRow(13, "ToMe + LoRA", "tome"),
     PaperRow(13, "TempMe + LoRA", "tempme", trainable=0.50, recall_1=46.1, recall_sum=198.6,
         note=ONE_LESS),
-    *list_table_14(),
+    *(PaperRow(14, f"{title}, {name}", name.lower(), B16, weights=weights)
+      for title, weights in B16_WEIGHTS.items()
+      for name in ("LoRA", "TempMe")),
     PaperRow(15, "Without clip positions", "tempme", trainable=0.49,
         options={"clip_positions": False}),
     PaperRow(15, "With clip positions", "tempme", trainable=0.50, recall_1=46.1, recall_sum=198.6,
@@ -207,33 +197,23 @@ class CountedRow:
     @property
     def agrees(self) -> bool | None:
         """True if our costs round to the paper's; None if it prints none."""
-        printed = [
-            (self.row.trainable, round(self.cost.trainable / 1e6, 2)),
-            (self.row.gflops, round(self.cost.paper, 1)),
-            (self.row.tokens, self.cost.tokens),
+        cost = self.cost
+        ours = (round(cost.trainable / 1e6, 2), round(cost.paper, 1), cost.tokens)
+        pairs = [
+            (getattr(self.row, name), count) for name, count in zip(FIGURES, ours, strict=True)
         ]
-        printed = [(theirs, ours) for theirs, ours in printed if theirs is not None]
-        return all(theirs == ours for theirs, ours in printed) if printed else None
+        compared = [theirs == count for theirs, count in pairs if theirs is not None]
+        return all(compared) if compared else None
 
     def to_json(self) -> dict[str, Any]:
         """Return our figures under plain names, and the paper's under `paper_...`."""
-        row, cost = self.row, self.cost
+        settings = ("table", "name", "method", "backbone", "frames", "options")
         return {
-            "table": row.table,
-            "name": row.name,
-            "method": row.method,
-            "backbone": row.backbone,
-            "frames": row.frames,
-            "options": row.options,
-            "trainable": cost.trainable,
-            "mac": cost.mac,
-            "paper": cost.paper,
-            "tokens": cost.tokens,
-            "paper_trainable": row.trainable,
-            "paper_gflops": row.gflops,
-            "paper_tokens": row.tokens,
+            **{name: getattr(self.row, name) for name in settings},
+            **{name: getattr(self.cost, name) for name in ("trainable", "mac", "paper", "tokens")},
+            **{f"paper_{name}": getattr(self.row, name) for name in FIGURES},
             "agrees": self.agrees,
-            "note": row.note,
+            "note": self.row.note,
         }
 
 
@@ -253,5 +233,7 @@ def select_rows(tables: Sequence[int]) -> list[PaperRow]:
     known = sorted({row.table for row in ROWS})
     if unknown := set(tables) - set(known):
         raise ValueError(f"no rows of tables {sorted(unknown)}; there are: {known}")
-    with_costs = {row.table for row in ROWS if (row.trainable, row.gflops, row.tokens) != NONE}
+    with_costs = {
+        row.table for row in ROWS if any(getattr(row, name) is not None for name in FIGURES)
+    }
     return [row for row in ROWS if row.table in (tables or with_costs)]

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from tempme_jax.files import write_text
+from tempme_jax.screen import format_number, make_console, make_table
 from tempme_jax.training.printing import describe_protocols
 
 COLUMNS = (
@@ -44,8 +45,7 @@ def report_comparison(
         failed: one for each failed run.
         workdir: folder for compare.json and, if a run has finished, .csv, .md and .png.
     """
-    from tempme_jax.compare import plot
-    from tempme_jax.screen import make_console, make_table
+    from tempme_jax.compare import plot  # matplotlib takes long to import
 
     folder, out = pathlib.Path(workdir), make_console()
     lines = describe_protocols(results)
@@ -57,9 +57,7 @@ def report_comparison(
         write_text(folder / "compare.csv", format_csv(rows))
         write_text(folder / "compare.md", format_markdown(rows, lines))
         plot.plot_accuracy_over_cost(rows, folder / "compare.png")
-        table = make_table(TITLE)
-        for name in list_columns(rows):
-            table.add_column(name, justify="left" if name == "Method" else "right")
+        table = make_table(TITLE, list_columns(rows), left=["Method"])
         for row in rows:
             table.add_row(*format_row(row, rows))
         out.print(table)
@@ -77,19 +75,12 @@ def list_columns(rows: list[dict[str, Any]]) -> list[str]:
 
 def list_paper_columns(rows: list[dict[str, Any]]) -> list[str]:
     """Return the names of the paper's figures that are known for at least one row."""
-    return [name for name in PRINTED if any(is_printed(row, name) for row in rows)]
-
-
-def is_printed(row: dict[str, Any], name: str) -> bool:
-    """Return True if this figure of the paper is known for the row."""
-    return row["printed"].get(name) is not None
+    return [name for name in PRINTED if any(row["printed"].get(name) is not None for row in rows)]
 
 
 def format_row(row: dict[str, Any], rows: list[dict[str, Any]]) -> list[str]:
     """Return the cells of a row, in the order of `list_columns`."""
-    memory, speed, measured = (
-        row["peak_memory_bytes"], row["videos_per_second"], row["text_to_video"],
-    )  # fmt: skip
+    memory, measured = row["peak_memory_bytes"], row["text_to_video"]
     ours = [
         row["name"],
         str(len(row["seeds"])),
@@ -97,12 +88,12 @@ def format_row(row: dict[str, Any], rows: list[dict[str, Any]]) -> list[str]:
         f"{row['paper']:.4g}",
         str(row["tokens"]),
         *(format_spread(measured[name], ".1f") for name in ("R@1", "R-Sum", "MnR")),
-        "-" if speed is None else f"{speed:.3g}",
+        format_number(row["videos_per_second"], ".3g"),
         format_spread(row["seconds"], ".0f"),
-        "-" if memory is None else f"{memory / 2**30:.2f}",
+        format_number(memory and memory / 2**30, ".2f"),
     ]
     theirs = [
-        format(row["printed"][name], PRINTED[name][1]) if is_printed(row, name) else "-"
+        format_number(row["printed"].get(name), PRINTED[name][1])
         for name in list_paper_columns(rows)
     ]
     return ours + theirs

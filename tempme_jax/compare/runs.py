@@ -69,12 +69,6 @@ class PlannedRun:
         """Arguments of the Python interpreter."""
         return ["-m", "tempme_jax.main", *self.flags, f"--workdir={self.folder}"]
 
-    def execute(self, launch: Launch) -> tuple[dict[str, Any] | None, str, list[str]]:
-        """Run it; return its results or None, the problem, and its last lines of output."""
-        code, lines = launch([sys.executable, *self.command])
-        found, problem = self.read_outcome()
-        return (None, f"exit code {code}", lines) if code else (found, problem, lines)
-
     def read_outcome(self) -> tuple[dict[str, Any] | None, str]:
         """Return the results in its folder if they have its settings, else None and the reason."""
         try:
@@ -125,7 +119,8 @@ def run(
         if found:
             results.append({"name": one.contender.name, "folder": str(one.folder), **found})
         else:
-            failed.append(describe_failure(one, label, problem, lines))
+            again = shlex.join(["python", *one.command])
+            failed.append({"run": label, "problem": problem, "last_lines": lines, "command": again})
     rows = summarize_contenders(results, planned)
     measured = measure_speeds(results, workdir, launch) if speeds and results else {}
     rows = [{**row, "videos_per_second": measured.get(row["name"])} for row in rows]
@@ -136,23 +131,20 @@ def run(
 def finish_run(
     one: PlannedRun, label: str, launch: Launch
 ) -> tuple[dict[str, Any] | None, str, list[str]]:
-    """Execute a run unless it is finished; return as `PlannedRun.execute` does."""
+    """Execute a run unless it is finished.
+
+    Returns:
+        Its results or None, the problem, and its last lines of output.
+    """
     found, _ = one.read_outcome()
     print(f"{label}: {one.folder}{', already finished' if found else ''}", flush=True)
     if found:
         return found, "", []
-    found, problem, lines = one.execute(launch)
+    code, lines = launch([sys.executable, *one.command])
+    found, problem = (None, f"exit code {code}") if code else one.read_outcome()
     if not found:
         print(f"{label}: FAILED, {problem}; the others continue", flush=True)
     return found, problem, lines
-
-
-def describe_failure(
-    one: PlannedRun, label: str, problem: str, lines: list[str]
-) -> dict[str, str | list[str]]:
-    """Return a failed run as an entry of compare.json."""
-    again = shlex.join(["python", *one.command])
-    return {"run": label, "problem": problem, "last_lines": lines, "command": again}
 
 
 def plan_runs(
@@ -225,9 +217,7 @@ def summarize_contenders(
 
 
 def measure_speeds(
-    results: list[dict[str, Any]],
-    workdir: str | os.PathLike,
-    launch: Launch,
+    results: list[dict[str, Any]], workdir: str | os.PathLike, launch: Launch
 ) -> dict[str, float]:
     """Measure videos per second of each row, in a process of its own: this one takes no device."""
     file = pathlib.Path(workdir) / SPEEDS

@@ -4,10 +4,10 @@ import dataclasses
 import os
 import pathlib
 import runpy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tempme_jax.compare.paper import PaperRow
+from tempme_jax.compare.paper import FIGURES, PaperRow
 from tempme_jax.compare.runs import Contender
 from tempme_jax.methods import METHODS
 from tempme_jax.training.flags import find_config_file, make_importable
@@ -33,7 +33,7 @@ class Table:
     """
 
     title: str
-    rows: tuple[PaperRow, ...]
+    rows: Sequence[PaperRow]
     small: Mapping[str, Mapping[str, Any] | None] = dataclasses.field(default_factory=dict)
     not_built_in: str = ""
 
@@ -130,7 +130,7 @@ def make_contender(
     name = options.pop("name", row.name)
     flags = [f"--config.model.num_frames={n}" for n in [options.pop("num_frames", None)] if n]
     flags += [f"--config.model.options.{name}={value!r}" for name, value in options.items()]
-    printed = {name: getattr(row, name) for name in ("trainable", "gflops", "tokens")}
+    printed = {name: getattr(row, name) for name in FIGURES}
     printed |= {"R@1": row.recall_1, "R-Sum": row.recall_sum}
     words = ",".join(filter(None, (row.method, backbone, recipe)))
     return Contender(name, words, tuple(flags), printed)

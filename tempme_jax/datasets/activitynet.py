@@ -4,7 +4,7 @@ import pathlib
 
 from tempme_jax.datasets.annotations import AnnotatedSet, Annotation, make_annotation, read_json
 from tempme_jax.datasets.base import Video
-from tempme_jax.datasets.builder import VideoText
+from tempme_jax.datasets.prepare import VideoText
 
 
 class ActivityNet(AnnotatedSet, VideoText):

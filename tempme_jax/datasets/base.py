@@ -73,12 +73,11 @@ class Storage(tfds.core.BuilderConfig):
                 f"fps={self.fps}, least={self.least}, most={self.most}: fps must be positive or "
                 "None, and 1 <= least <= most"
             )
-        if self.fps is None:
-            frames = f"{self.least}even"
-        else:
-            frames = f"{self.fps:g}fps-{self.least}to{self.most}"
+        rate = f"{self.least}even"
+        if self.fps is not None:
+            rate = f"{self.fps:g}fps-{self.least}to{self.most}"
         quality = "" if self.quality == 95 else f"-q{self.quality}"
-        self.name = f"{self.variant}-{self.size}px-{frames}{quality}"
+        self.name = f"{self.variant}-{self.size}px-{rate}{quality}"
 
 
 class VideoSet(tfds.core.GeneratorBasedBuilder, skip_registration=True):
@@ -94,7 +93,6 @@ class VideoSet(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         EXPECTED: published number of videos of each (variant, split).
         PUBLIC_URLS: addresses of the files that anybody may download, by file name.
         HOMEPAGE: address of the page that the set comes from.
-        CITATION: BibTeX entry of the paper.
         root: folder with the user's files, in root/annotations and root/videos.
     """
 
@@ -104,7 +102,6 @@ class VideoSet(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     EXPECTED: ClassVar[dict[tuple[str, str], int]] = {}
     PUBLIC_URLS: ClassVar[dict[str, str]] = {}
     HOMEPAGE: ClassVar[str] = ""
-    CITATION: ClassVar[str] = ""
 
     def __init__(
         self,
@@ -185,7 +182,6 @@ class VideoSet(tfds.core.GeneratorBasedBuilder, skip_registration=True):
             description=(type(self).__doc__ or self.name).strip(),
             features=tfds.features.FeaturesDict(features),
             homepage=self.HOMEPAGE or None,
-            citation=self.CITATION or None,
         )
 
     def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Iterator]:

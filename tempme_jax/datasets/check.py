@@ -12,7 +12,7 @@ from tempme_jax import screen
 from tempme_jax.checks import require_one_of
 from tempme_jax.datasets import DATASETS
 from tempme_jax.datasets.base import AnnotationError, Storage, Video
-from tempme_jax.datasets.builder import VideoText
+from tempme_jax.datasets.prepare import VideoText
 from tempme_jax.video import workers as decoding
 from tempme_jax.video.frames import VideoError
 

@@ -4,7 +4,7 @@ import collections
 
 from tempme_jax.datasets.annotations import AnnotatedSet, Annotation, read_json_list, read_lines
 from tempme_jax.datasets.base import Video
-from tempme_jax.datasets.builder import VideoText
+from tempme_jax.datasets.prepare import VideoText
 
 FILES = {"train": "train", "validation": "val", "test": "test"}
 # The annotators saw the first 30 seconds of a video.
@@ -28,14 +28,14 @@ class Didemo(AnnotatedSet, VideoText):
     def list_videos(self, split: str) -> list[Video]:
         """Return the videos of a split; see `VideoSet.list_videos`."""
         file = self.find_annotations(f"{FILES[split]}_data.json")
-        said = collections.defaultdict(list)
+        descriptions = collections.defaultdict(list)
         for entry in read_json_list(file, ["video", "description"]):
-            said[entry.get_text("video")].append(entry.get_text("description"))
+            descriptions[entry.get_text("video")].append(entry.get_text("description"))
         listed, videos = self.find_annotations(f"{FILES[split]}_list.txt"), {}
         for place, line in read_lines(listed):
             entry = Annotation(listed, place, {"the name": line})
             name = entry.get_unique("the name", videos)
-            if name not in said:
+            if name not in descriptions:
                 raise entry.make_error(f"{name!r} has no description in {file.name}")
-            videos[name] = self.make_video(name, [" ".join(said[name])], end=SECONDS)
+            videos[name] = self.make_video(name, [" ".join(descriptions[name])], end=SECONDS)
         return list(videos.values())

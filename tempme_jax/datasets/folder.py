@@ -8,7 +8,7 @@ import pathlib
 from tempme_jax.checks import suggest
 from tempme_jax.datasets.annotations import Annotation, hash_name, make_error, read_csv, read_jsonl
 from tempme_jax.datasets.base import Video
-from tempme_jax.datasets.builder import VideoText
+from tempme_jax.datasets.prepare import VideoText
 
 FIELDS = ("file", "video", "caption", "split", "start", "end", "id", "group")
 READERS = {"captions.csv": read_csv, "captions.jsonl": read_jsonl}

@@ -2,7 +2,7 @@
 
 from tempme_jax.datasets.annotations import AnnotatedSet, Annotation, read_lines
 from tempme_jax.datasets.base import Video
-from tempme_jax.datasets.builder import VideoText
+from tempme_jax.datasets.prepare import VideoText
 
 FILES = {
     "train": "LSMDC16_annos_training.csv",

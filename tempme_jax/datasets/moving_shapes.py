@@ -11,7 +11,7 @@ import numpy as np
 from tempme_jax import screen
 from tempme_jax.datasets import shapes
 from tempme_jax.datasets.base import Video
-from tempme_jax.datasets.builder import VideoText
+from tempme_jax.datasets.prepare import VideoText
 from tempme_jax.files import write_text
 from tempme_jax.video.writing import write_video
 

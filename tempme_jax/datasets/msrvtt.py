@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from tempme_jax import screen
 from tempme_jax.datasets.annotations import AnnotatedSet, make_error, read_csv, read_json_list
 from tempme_jax.datasets.base import Video
-from tempme_jax.datasets.builder import VideoText
+from tempme_jax.datasets.prepare import VideoText
 from tempme_jax.files import write_whole
 
 URLS = {
@@ -54,16 +54,16 @@ class Msrvtt(AnnotatedSet, VideoText):
         return captions
 
     def _read_training_captions(self) -> dict[str, list[str]]:
-        said, file = collections.defaultdict(list), self.find_annotations("MSRVTT_data.json")
+        texts, file = collections.defaultdict(list), self.find_annotations("MSRVTT_data.json")
         for entry in read_json_list(file, ["caption", "video_id"], key="sentences"):
-            said[entry.get_text("video_id")].append(entry.get_text("caption"))
+            texts[entry.get_text("video_id")].append(entry.get_text("caption"))
         captions = {}
         listed = self.find_annotations(f"MSRVTT_train.{self.storage.variant}.csv")
         for row in read_csv(listed, ["video_id"]):
             name = row.get_unique("video_id", captions)
-            if name not in said:
+            if name not in texts:
                 raise row.make_error(f"{name!r} has no caption in {file.name}")
-            captions[name] = said[name]
+            captions[name] = texts[name]
         return captions
 
 

@@ -14,8 +14,8 @@ from tempme_jax.datasets.annotations import (
     read_jsonl,
 )
 from tempme_jax.datasets.base import Video
-from tempme_jax.datasets.builder import VideoText
 from tempme_jax.datasets.msrvtt import URLS
+from tempme_jax.datasets.prepare import VideoText
 from tempme_jax.video.suffixes import DATASET_SUFFIXES
 
 FILES = {"train": "train", "validation": "val", "test": "test"}
@@ -60,7 +60,7 @@ class MsrvttQa(AnnotatedSet, VideoText):
     HOMEPAGE = "https://github.com/jayleicn/ClipBERT or https://github.com/klauscc/VindLU"
 
     def list_videos(self, split: str) -> list[Video]:
-        """The videos that have questions in a split; see `VideoText.list_videos`."""
+        """Return the videos that have questions in a split; see `VideoSet.list_videos`."""
         asked = collections.defaultdict(list)
         for question in self.read_questions(split):
             asked[question.video_id].append(question.question)

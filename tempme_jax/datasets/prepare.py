@@ -257,3 +257,11 @@ def _show_progress(
                 report(total - left, bad, total)
 
         yield advance
+
+
+class VideoText(VideoSet, skip_registration=True):
+    """The base class of every data set; see `VideoSet`."""
+
+    def download_and_prepare(self, **options: Any) -> None:
+        """Decode the videos and store their frames; the options are those of `prepare`."""
+        prepare(self, **options)

@@ -188,7 +188,8 @@ class RecordShard:
                     record = serializer.get_tf_example(example)
                     # Otherwise the order of the fields differs from process to process.
                     writer.write(record.SerializeToString(deterministic=True))
-                    records.append(_make_line(video, result))
+                    line = {"id": video.id, "captions": video.captions, "group": video.group}
+                    records.append(line | {"frames": len(result.frames)})
                 advance(isinstance(result, VideoError))
             writer.close()
         side = {"signature": self.signature, "limits": limits, "bad": bad, "records": records}
@@ -258,15 +259,6 @@ def remove_leftovers(folder: Path) -> None:
             shutil.rmtree(path)
         elif path.name != HOLDER:
             path.unlink()
-
-
-def _make_line(video: Video, decoded: Decoded) -> dict[str, Any]:
-    return {
-        "id": video.id,
-        "captions": video.captions,
-        "group": video.group,
-        "frames": len(decoded.frames),
-    }
 
 
 def _read_lines(path: Path) -> list[dict[str, Any]]:

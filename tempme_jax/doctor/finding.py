@@ -2,7 +2,6 @@
 
 import dataclasses
 import enum
-from collections.abc import Callable, Iterable
 from typing import Any
 
 GIB = 2**30
@@ -35,6 +34,3 @@ class Finding:
     text: str
     cure: str = ""
     values: dict[str, Any] = dataclasses.field(default_factory=dict)
-
-
-Probe = Callable[[], Iterable[Finding]]

@@ -4,14 +4,15 @@ import dataclasses
 import json
 import platform
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from tempme_jax.doctor import hardware, software, storage
-from tempme_jax.doctor.finding import Finding, Probe, State
+from tempme_jax.doctor.finding import Finding, State
 from tempme_jax.version import __version__
 
 # Columns and lines of a screen. Commands are never broken into lines.
 WIDTH, HEIGHT = 100, 30
+Probe = Callable[[], Iterable[Finding]]
 # The checks, by topic.
 PROBES: dict[str, Probe] = {
     "libraries": software.check_libraries,
@@ -69,11 +70,10 @@ def run_probe(topic: str, probe: Probe) -> Iterator[Finding]:
         yield from probe()
     # An installation can be broken in any way, and the report has to say so.
     except Exception as error:
-        needed = topic in NEEDED
+        state = State.MISSING if topic in NEEDED else State.UNKNOWN
         reason = textwrap.shorten(f"{type(error).__name__}: {error}", 180)
-        absent = needed and isinstance(error, ModuleNotFoundError)
+        absent = state == State.MISSING and isinstance(error, ModuleNotFoundError)
         cure = software.make_install_command() if absent else ""
-        state = State.MISSING if needed else State.UNKNOWN
         yield Finding(topic, state, f"the check failed: {reason}", cure)
 
 
@@ -100,13 +100,9 @@ def format_finding(finding: Finding) -> list[str]:
     if finding.cure and len(whole) <= WIDTH:
         return [whole]
     lines = textwrap.wrap(
-        finding.text,
-        WIDTH,
-        initial_indent=start,
-        subsequent_indent=indent,
-        break_long_words=False,
-        break_on_hyphens=False,
-    )
+        finding.text, WIDTH, initial_indent=start, subsequent_indent=indent,
+        break_long_words=False, break_on_hyphens=False,
+    )  # fmt: skip
     return [*lines, f"{indent}  {finding.cure}"] if finding.cure else lines
 
 

@@ -1,7 +1,7 @@
 """The transformer block, written once for every tower, backbone and method.
 
-What a method changes is asked of two values at named sites: an adapter (what is learned) and a
-reducer (what happens to the tokens).
+A method changes it at named sites, by two values: an adapter, which says what is learned, and a
+reducer, which merges or drops tokens.
 """
 
 from typing import Any
@@ -40,7 +40,7 @@ class Block(nn.Module):
         tower: "video" or "text".
         layer: number of the block, from 0.
         heads: heads of the attention.
-        activation: of the MLP, a name of `ACTIVATIONS`.
+        activation: name of the activation of the MLP, see `ACTIVATIONS`.
         causal: whether a token sees only itself and those before it.
         dtype: dtype of the activations; None = that of the parameters.
     """

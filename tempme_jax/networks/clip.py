@@ -121,10 +121,7 @@ class TextTower(nn.Module):
 
     @nn.compact
     def __call__(
-        self,
-        ids: Int[Array, "b n"],
-        mask: Bool[Array, "b n"] | None = None,
-        shared: Any = None,
+        self, ids: Int[Array, "b n"], mask: Bool[Array, "b n"] | None = None, shared: Any = None
     ) -> Float[Array, "b e"]:
         """Return the projected token at the end of each text, float32 [b, e].
 

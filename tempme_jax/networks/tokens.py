@@ -69,7 +69,7 @@ class Tokens:
     n_cls: int = 1
 
     def replace(self, **changes) -> "Tokens":
-        """A copy with some fields changed."""
+        """Return a copy with some fields changed."""
         return dataclasses.replace(self, **changes)
 
     def add(self, x: jax.Array, summary: jax.Array | None) -> "Tokens":

@@ -1,1 +1,1 @@
-"""What happens to the tokens: one file per method, and the pure merging functions."""
+"""The reducers, which merge or drop tokens: one file for each, and the pure merging functions."""

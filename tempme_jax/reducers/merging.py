@@ -20,11 +20,7 @@ HIGHEST = jax.lax.Precision.HIGHEST
 
 
 def match(
-    metric: Float[Array, "n d"],
-    r: int,
-    *,
-    n_cls: int = 0,
-    size: Float[Array, " n"] | None = None,
+    metric: Float[Array, "n d"], r: int, *, n_cls: int = 0, size: Float[Array, " n"] | None = None
 ) -> Int[Array, " n"]:
     """Choose `r` tokens of a clip that merge into others, by the cosine of their `metric`.
 

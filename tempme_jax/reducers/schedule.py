@@ -16,9 +16,6 @@ def make_schedule(reducer: Reducer, *, frames: int, tokens: int, depth: int) -> 
         tokens: tokens of a frame that enter the first block: patches and class token.
         depth: number of blocks.
 
-    Returns:
-        `depth` stages, in order.
-
     Raises:
         ValueError: if the reducer cannot work on these numbers; it names the block and the numbers.
 

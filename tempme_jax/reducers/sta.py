@@ -103,13 +103,9 @@ class STA(Reducer):
 def drop_repeated(
     tokens: Tokens, keys: Float[Array, "b t n k"], n_out: int, *, backwards: bool
 ) -> Tokens:
-    """Drop the patches of each frame that repeat the frames before it most.
+    """Drop the patches of each frame that repeat the frames before it most, by their `keys`.
 
-    Args:
-        tokens: the tokens of single frames.
-        keys: float32 [b, t, n, k], the features by which patches are compared.
-        n_out: number of tokens of a frame afterwards, class tokens included.
-        backwards: True to process the frames from the last to the first.
+    The frames are processed from the last to the first if `backwards`.
 
     Returns:
         The tokens [b, t, n_out, d]: class tokens, then patches, the least repeated one first.

@@ -114,13 +114,7 @@ class TESTA(ToMe):
 
 
 class AcrossFrames(nn.Module):
-    """Each token attends to those of its index in all frames; then frames merge.
-
-    Attributes:
-        n_out: number of frames afterwards.
-        gate: see `TESTA`.
-        vote: see `TESTA`.
-    """
+    """Attention of each token to those of its index in all frames; then frames merge to `n_out`."""
 
     n_out: int
     gate: bool
@@ -165,12 +159,8 @@ def match_frames(
     the odd frame whose token of the same index is most similar; the target is the frame with most
     votes.
 
-    Args:
-        keys: float [n, t, k], the features that are compared.
-        real: bool [t], False for padded frames. They merge away first, and others merge into them
-            only if there is no real odd frame.
-        r: number of frames to merge away.
-        vote: similarity of two frames from those of their tokens, see `TESTA`.
+    Padded frames, where `real` is False, merge away first, and others merge into them only if
+    there is no real odd frame. `keys` are the features that are compared; `vote`: see `TESTA`.
 
     Returns:
         int32 [t]: the new index of every frame, in 0 .. t-r-1.

@@ -30,16 +30,13 @@ PREPROCESSING = {
 def make_header(model: Model, source: Mapping[str, Any], sampling: Sampling) -> dict[str, Any]:
     """Make the header of an index, of JSON's types.
 
-    Args:
-        model: the model that embeds.
-        source: the arguments of `load` that open this model again; empty if a Model was passed.
-        sampling: the way in which videos are cut into windows.
+    `source` holds the arguments of `load` that open the model again; empty if a Model was passed.
     """
     return {
         "version": __version__,
         "source": dict(source),
         "model": describe_model(model),
-        "sampling": {"frames": sampling.frames, "fps": sampling.fps, "overlap": sampling.overlap},
+        "sampling": dataclasses.asdict(sampling),
     }
 
 
@@ -78,9 +75,7 @@ def hash_parameters(model: Model) -> str:
 def describe_source(model: str | os.PathLike, **options: Any) -> dict[str, Any]:
     """Return the arguments of `load` that open a model again, from any current folder.
 
-    Args:
-        model: the first argument of `load`.
-        **options: other arguments of `load`; those that are None are left out.
+    `options` are other arguments of `load`; those that are None are left out.
     """
     path = Path(model).expanduser()
     # A name could be that of a repository and of a folder; load() prefers the folder too.
@@ -132,8 +127,8 @@ def list_differences(made: Mapping[str, Any], given: Mapping[str, Any]) -> list[
         if isinstance(made[name], dict):
             found += list_differences(made[name], given[name])
         elif made[name] != given[name]:
-            long = name == "weights"
-            found.append("other weights" if long else f"{name} {made[name]}, not {given[name]}")
+            hashed = name == "weights"  # hashes tell nothing
+            found.append("other weights" if hashed else f"{name} {made[name]}, not {given[name]}")
     return sorted(found)
 
 

@@ -34,16 +34,7 @@ Header = Mapping[str, Any]
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class IndexRequest:
-    """The model and the windows that a user asks for; None where any will do.
-
-    Attributes:
-        model: a model, or the first argument of `load`.
-        method: method of the model, as for `load`.
-        num_frames: frames per window, as for `load`.
-        fps: frames per second of video.
-        overlap: share of a window that the next one repeats.
-        anew: whether an existing index is replaced.
-    """
+    """The arguments of `VideoIndex`: the model and windows that a user asks for; None for any."""
 
     model: Model | str | os.PathLike | None
     method: str | None
@@ -103,13 +94,7 @@ class IndexRequest:
 
 
 def make_index(uri: str, request: IndexRequest, model: Model) -> Store:
-    """Create an index without videos, or open the one that another process has just created.
-
-    Args:
-        uri: address of the index.
-        request: the model and windows that it should have.
-        model: the model that will embed.
-    """
+    """Create an index without videos, or open the one that another process has just created."""
     header = make_header(model, request.source, request.make_sampling(model))
     texts = unrelated.read_texts()
     with warnings.catch_warnings():  # it matters little if one of these is cut
@@ -152,6 +137,6 @@ def prepare_store(
 
 def make_searcher(store: Store) -> Searcher:
     """Make a searcher of what the store holds now."""
-    rows = [row for row in store.read_files() if not row.reason]
+    rows = store.read_files()
     paths = {row.id: decode_root(store.uri, row.root) / os.fsdecode(row.path) for row in rows}
     return Searcher(store, rows, paths)

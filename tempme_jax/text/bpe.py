@@ -63,11 +63,7 @@ class Tokenizer:
     """
 
     def __init__(
-        self,
-        max_words: int = 32,
-        context_length: int = 77,
-        *,
-        vocab_size: int = VOCAB_SIZE,
+        self, max_words: int = 32, context_length: int = 77, *, vocab_size: int = VOCAB_SIZE
     ):
         if not 3 <= max_words <= context_length:
             raise ValueError(
@@ -187,8 +183,10 @@ def read_packaged(
     return {token: number for number, token in enumerate(tokens)}, merges
 
 
-def build_bpe(vocabulary: dict[str, int], merges: list[tuple[str, str]]) -> tokenizers.Tokenizer:
-    """Make the encoder of cleaned text from `(token -> id, merges in order)`."""
+@functools.cache
+def load_packaged_bpe(vocab_size: int = VOCAB_SIZE) -> tokenizers.Tokenizer:
+    """Return the encoder of cleaned text by the packaged vocabulary, built once a process."""
+    vocabulary, merges = read_packaged(vocab_size=vocab_size)
     bpe = tokenizers.Tokenizer(
         models.BPE(vocab=vocabulary, merges=merges, end_of_word_suffix=_WORD_END)
     )
@@ -200,12 +198,6 @@ def build_bpe(vocabulary: dict[str, int], merges: list[tuple[str, str]]) -> toke
     )
     bpe.decoder = decoders.Sequence([decoders.ByteLevel(), decoders.Replace(_WORD_END, " ")])
     return bpe
-
-
-@functools.cache
-def load_packaged_bpe(vocab_size: int = VOCAB_SIZE) -> tokenizers.Tokenizer:
-    """Return the encoder of the packaged vocabulary, built once for each process."""
-    return build_bpe(*read_packaged(vocab_size=vocab_size))
 
 
 def _list_byte_tokens() -> list[str]:

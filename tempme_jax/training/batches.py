@@ -162,7 +162,8 @@ def read_batches(
         workers: worker processes that read; 0 = threads of this process.
         process, processes: this process reads the `process`-th of `processes` blocks of a batch.
     """
-    allow_workers()
+    if not flags.FLAGS.is_parsed():  # Grain wants absl's flags parsed, even without workers
+        flags.FLAGS.mark_as_parsed()
     rows = grain.MapDataset.source(source).batch(batch_size // processes)
     mine = rows[first * processes + process :: processes]
     if not len(mine):
@@ -177,9 +178,3 @@ def read_batches(
         yield reader
     finally:
         reader.close()
-
-
-def allow_workers() -> None:
-    """Mark absl's flags as parsed, which Grain's worker processes want also if there are none."""
-    if not flags.FLAGS.is_parsed():
-        flags.FLAGS.mark_as_parsed()

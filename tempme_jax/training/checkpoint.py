@@ -76,11 +76,6 @@ class Checkpoints:
         step = place(like.step.sharding, np.asarray(progress.step, np.int32))
         return TrainState(step, arrays["trainable"], arrays["optimizer"]), progress
 
-    def restore_trainable(self, like: dict) -> tuple[dict, Progress] | None:
-        """Return only the trained parameters of the newest checkpoint; None if there is none."""
-        newest = self.read_newest(trainable=like)
-        return newest and (newest[0]["trainable"], newest[1])
-
     def read_newest(self, **like: Any) -> tuple[dict[str, Any], Progress] | None:
         """Return the named trees of the newest checkpoint, and its progress.
 
@@ -133,8 +128,8 @@ def restore_selected(workdir: str | os.PathLike, like: dict) -> tuple[dict, Prog
     """
     for kind in ("best", "last"):
         with open_checkpoints(workdir, kind) as checkpoints:
-            if checkpoints and (found := checkpoints.restore_trainable(like)):
-                return found
+            if checkpoints and (newest := checkpoints.read_newest(trainable=like)):
+                return newest[0]["trainable"], newest[1]
     return None
 
 

@@ -176,7 +176,7 @@ class Config:
     Attributes:
         data, model, train, evaluate, mesh: the parts, see their classes.
         seed: seed of the order of the data, the augmentation and the initial learned weights.
-        profile: steps that a profiler trace is written of, from the tenth on; 0 = no trace.
+        profile: number of steps in the profiler trace, from the tenth on; 0 = no trace.
     """
 
     data: DataSettings = DataSettings()

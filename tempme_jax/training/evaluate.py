@@ -16,7 +16,7 @@ from tempme_jax.training.batches import FrameReader, VideoRows, read_batches
 from tempme_jax.training.config import Config
 from tempme_jax.training.metrics import Bootstrap, QueryBank, measure_retrieval
 from tempme_jax.training.order import Pairs, make_pairs
-from tempme_jax.training.sharding import place_batch, replicate
+from tempme_jax.training.sharding import place, place_batch, replicate, split_rows
 from tempme_jax.vectors import normalize
 
 # At most so many training texts, and as many videos, make the query bank of QB-Norm.
@@ -105,17 +105,13 @@ def embed_texts(model: Model, params: dict, texts: list[str], mesh: Mesh) -> np.
     for start in range(0, len(texts), size):
         part = slice(start, start + size)
         fill = size - len(ids[part])
-        filled = (np.pad(a[part], ((0, fill), (0, 0)))[slice_own_rows(size)] for a in (ids, mask))
-        rows = place_batch(mesh, dict(zip(("ids", "text_mask"), filled, strict=True)))
+        rows = {
+            name: place(split_rows(mesh), np.pad(array[part], ((0, fill), (0, 0))))
+            for name, array in (("ids", ids), ("text_mask", mask))
+        }
         found = np.asarray(encode_texts(model.network, mesh, params, rows))
         vectors.append(found[: size - fill])
     return np.concatenate(vectors)
-
-
-def slice_own_rows(size: int) -> slice:
-    """Return which rows of a batch that all processes hold belong to this process."""
-    share = size // jax.process_count()
-    return slice(jax.process_index() * share, (jax.process_index() + 1) * share)
 
 
 def round_up(size: int, multiple: int) -> int:
@@ -127,10 +123,9 @@ def round_up(size: int, multiple: int) -> int:
 def encode_videos(network: Clip, mesh: Mesh, params: dict, batch: dict[str, jax.Array]):
     """Return the numbers of the videos and their unit vectors [b, e], on every device."""
     adapter, params = network.adapter.fold(params)
+    encode = functools.partial(network.copy(adapter=adapter).apply, {"params": params})
     pixels = convert_to_pixels(batch["frames"], network.arch.image_size)
-    folded = network.copy(adapter=adapter)
-    variables, mask = {"params": params}, batch["frame_mask"]
-    vectors, _ = folded.apply(variables, pixels, mask, method="encode_video")
+    vectors, _ = encode(pixels, batch["frame_mask"], method="encode_video")
     result = batch["video"], normalize(vectors)
     return jax.lax.with_sharding_constraint(result, replicate(mesh))
 
@@ -139,7 +134,6 @@ def encode_videos(network: Clip, mesh: Mesh, params: dict, batch: dict[str, jax.
 def encode_texts(network: Clip, mesh: Mesh, params: dict, batch: dict[str, jax.Array]):
     """Return unit vectors of texts, [b, e], on every device."""
     adapter, params = network.adapter.fold(params)
-    folded = network.copy(adapter=adapter)
-    variables, mask = {"params": params}, batch["text_mask"]
-    vectors = cast(jax.Array, folded.apply(variables, batch["ids"], mask, method="encode_text"))
+    encode = functools.partial(network.copy(adapter=adapter).apply, {"params": params})
+    vectors = cast(jax.Array, encode(batch["ids"], batch["text_mask"], method="encode_text"))
     return jax.lax.with_sharding_constraint(normalize(vectors), replicate(mesh))

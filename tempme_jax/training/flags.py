@@ -22,7 +22,7 @@ from ml_collections import config_dict, config_flags
 from tempme_jax.building import DTYPES
 from tempme_jax.checks import require_one_of, require_whole, suggest
 from tempme_jax.methods import replace_options, split_method
-from tempme_jax.networks.architecture import ARCHITECTURES, Architecture
+from tempme_jax.networks.architecture import Architecture
 from tempme_jax.training.config import PARTS, Config, TrainSettings
 
 # A flag that gives a single setting.
@@ -222,9 +222,8 @@ def check_config(config: Config) -> None:
         raise ValueError("evaluate.dual_softmax and evaluate.qb_norm are both on; choose one")
     if not model.weights and not model.architecture:
         raise ValueError(
-            "config.model.weights is empty: name pretrained weights "
-            f"(such as 'openai/clip-vit-base-patch32'), or give the sizes of "
-            f"config.model.architecture (a field or more of {sorted(ARCHITECTURES)[0]}'s)"
+            "config.model.weights is empty: name pretrained weights, such as "
+            "'openai/clip-vit-base-patch32', or give sizes in config.model.architecture"
         )
 
 
@@ -239,14 +238,11 @@ def check_training(train: TrainSettings) -> None:
     if not 0 <= train.final_rate <= 1:
         raise ValueError(f"train.final_rate={train.final_rate} must be a share of the peak, 0 to 1")
     if train.final_rate and train.schedule == "constant":
-        raise ValueError(
-            f"train.final_rate={train.final_rate} is where a cosine ends; set it to 0, or choose "
-            "train.schedule='cosine'"
-        )
+        given = f"train.final_rate={train.final_rate} is where a cosine ends"
+        raise ValueError(f"{given}; set it to 0, or choose train.schedule='cosine'")
     if not 0 <= train.temperature < math.inf:
-        raise ValueError(
-            f"train.temperature={train.temperature} must be a positive number, or 0 for CLIP's own"
-        )
+        given = f"train.temperature={train.temperature}"
+        raise ValueError(f"{given} must be a positive number, or 0 for CLIP's own")
     if train.gradient_cache and train.batch_size % train.gradient_cache:
         raise ValueError(
             f"train.batch_size={train.batch_size} cannot be cut into parts of "
@@ -264,14 +260,12 @@ def format_config(config: Config) -> str:
         "",
         f"config = make_defaults({config.model.method!r})",
     ]
-    for field in dataclasses.fields(config):
-        value = getattr(config, field.name)
-        if field.name not in PARTS:
-            lines.append(f"config.{field.name} = {value!r}")
+    for name, value in vars(config).items():
+        if name not in PARTS:
+            lines.append(f"config.{name} = {value!r}")
             continue
-        lines.append("")
-        lines += list_assignments(f"config.{field.name}", vars(value))
-        if field.name == "model" and None in value.options.values():
+        lines += ["", *list_assignments(f"config.{name}", vars(value))]
+        if name == "model" and None in value.options.values():
             lines.append("# An option that is None follows the backbone and the number of frames.")
     return "\n".join(lines) + "\n"
 

@@ -21,8 +21,7 @@ class Log:
 
     Args:
         folder: the workdir.
-        step: steps made before; lines that an earlier attempt has written of later steps are
-            dropped.
+        step: steps made before; lines of later steps, left by an earlier attempt, are dropped.
         steps: steps of the whole training.
         writes: whether this process writes; among many only the first does.
     """

@@ -85,7 +85,14 @@ def train(plan: Plan, state: TrainState) -> tuple[TrainState, Progress, bool]:
 def make_steps(plan: Plan, state: TrainState, meter: "Meter") -> tuple[TrainState, Progress, bool]:
     """Make all steps that are left; arguments and result as for `train`."""
     settings, steps, done = plan.config.train, plan.source.steps, meter.start.step
-    reader = open_batches(plan, done)
+    reader = read_batches(
+        plan.source,
+        settings.batch_size,
+        first=done,
+        workers=plan.config.data.workers,
+        process=jax.process_index(),
+        processes=jax.process_count(),
+    )
     with watch_for_stop() as must_stop, reader as rows, trace_steps(plan) as trace:
         for step in range(done + 1, steps + 1):
             trace(step - done)
@@ -208,20 +215,6 @@ def describe_divergence(step: int, problem: str) -> str:
 def is_due(step: int, every: int, steps: int) -> bool:
     """Return whether something done `every` so many steps, and at the end, is due after a step."""
     return step == steps or (every > 0 and step % every == 0)
-
-
-def open_batches(
-    plan: Plan, first: int
-) -> contextlib.AbstractContextManager[Iterator[dict[str, np.ndarray]]]:
-    """Open the batches of this process, from a step on."""
-    return read_batches(
-        plan.source,
-        plan.config.train.batch_size,
-        first=first,
-        workers=plan.config.data.workers,
-        process=jax.process_index(),
-        processes=jax.process_count(),
-    )
 
 
 @contextlib.contextmanager

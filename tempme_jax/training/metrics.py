@@ -87,8 +87,9 @@ def measure_retrieval(
     scores = check_scores(similarity, ("text", "video"))
     owner = check_owners(video_of_text, scores.shape)
     protocol = check_protocol(ties, dual_softmax, bank)
-    to_video = count_rivals_of_texts(reweight(scores, "video", dual_softmax, bank), owner)
-    to_text = count_rivals_of_videos(reweight(scores, "text", dual_softmax, bank), owner)
+    to_video = count_rivals_of_texts(reweight(scores, dual_softmax, bank and bank.texts), owner)
+    for_videos = reweight(scores.T, dual_softmax, bank and bank.videos)
+    to_text = count_rivals_of_videos(for_videos.T, owner)
     return {
         "protocol": protocol,
         "text_to_video": measure_ranks(*compute_ranks(*to_video, ties), intervals),
@@ -152,9 +153,8 @@ def measure_ranks(
     # Queries with the same ranks are interchangeable: it is enough to draw how many of each kind.
     kinds, counts = np.unique(np.stack([first, size], axis=1), axis=0, return_counts=True)
     first, size = kinds.T
-    point = {
-        name: float(value[0]) for name, value in compute_measures(counts[None], first, size).items()
-    }
+    measured = compute_measures(counts[None], first, size)
+    point = {name: float(value[0]) for name, value in measured.items()}
     if intervals is None:
         return point | {"intervals": {}}
     draws = require_whole("draws", intervals.draws, least=1)

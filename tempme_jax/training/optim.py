@@ -84,7 +84,7 @@ def make_optimizer(
 
 
 def descend(settings: TrainSettings, rate: optax.Schedule) -> list[optax.GradientTransformation]:
-    """Return what turns the output of Adam into the change of the weights: the decay, the rate."""
+    """Return the pieces after Adam: weight decay, if there is any, and the learning rate."""
     pieces = []
     if decay := settings.weight_decay:
         # (p - rate u)(1 - rate decay) = p - rate ((1 - rate decay) u + decay p).

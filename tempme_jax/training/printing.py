@@ -12,11 +12,9 @@ from tempme_jax.training.results import DIRECTIONS
 
 def print_results(results: list[dict[str, Any]]) -> None:
     """Print one table of runs, and below it the protocol of their numbers."""
-    table = make_table("Text-video retrieval")
-    for name in ("Method", "Seed", "Trains (M)", "GFLOPs", "Tokens", "Seconds", "Direction"):
-        table.add_column(name, justify="left" if name in ("Method", "Direction") else "right")
-    for name in ("R@1 (95 %)", *MEASURES[1:]):
-        table.add_column(name, justify="right")
+    run = ("Method", "Seed", "Trains (M)", "GFLOPs", "Tokens", "Seconds", "Direction")
+    columns = (*run, "R@1 (95 %)", *MEASURES[1:])
+    table = make_table("Text-video retrieval", columns, left=("Method", "Direction"))
     for result in results:
         for row in format_rows(result):
             table.add_row(*row)
@@ -93,10 +91,8 @@ def print_parameters(model: Model, trainable: dict) -> None:
         row[0] += 1
         row[1] += array.size
         row[2] += array.size * (path in trains)
-    table = make_table(f"{model.method}: what trains")
-    table.add_column("Parameters")
-    for name in ("Arrays", "Numbers", "of which train"):
-        table.add_column(name, justify="right")
+    columns = ("Parameters", "Arrays", "Numbers", "of which train")
+    table = make_table(f"{model.method}: what trains", columns, left=("Parameters",))
     for name, (arrays, numbers, training) in counts.items():
         if training:
             name = name.removesuffix(" (trains)")

@@ -125,15 +125,18 @@ def summarize(results: list[dict[str, Any]]) -> list[dict[str, Any]]:
     for name, group in groups.items():
         costs, training = group[0]["costs"], [result["training"] for result in group]
         memory = [one["peak_memory_bytes"] for one in training if one["peak_memory_bytes"]]
-        rows.append({"name": name, "method": group[0]["method"]})
-        rows[-1].update({"seeds": [result["seed"] for result in group], **costs})
-        rows[-1]["seconds"] = measure_spread([one["seconds"] for one in training])
-        rows[-1]["peak_memory_bytes"] = max(memory, default=None)
+        row = {
+            "name": name,
+            "method": group[0]["method"],
+            "seeds": [result["seed"] for result in group],
+            **costs,
+            "seconds": measure_spread([one["seconds"] for one in training]),
+            "peak_memory_bytes": max(memory, default=None),
+        }
         for direction in DIRECTIONS:
-            rows[-1][direction] = {
-                name: measure_spread([result[direction][name] for result in group])
-                for name in MEASURES
-            }
+            values = {name: [result[direction][name] for result in group] for name in MEASURES}
+            row[direction] = {name: measure_spread(listed) for name, listed in values.items()}
+        rows.append(row)
     return rows
 
 

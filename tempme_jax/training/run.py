@@ -161,14 +161,13 @@ class Run:
         """Return the costs of a video, and those of the training so far."""
         cost = costs.count_costs(self.model.network, self.model.num_frames)
         training = read_progress(self.folder)
+        memory = measure_peak_memory()
         return {
             "costs": {name: getattr(cost, name) for name in results.PARTS["costs"]},
             "training": {
-                "seconds": training.seconds,
-                "steps": training.step,
-                "peak_memory_bytes": measure_peak_memory(),
+                "seconds": training.seconds, "steps": training.step, "peak_memory_bytes": memory,
             },
-        }
+        }  # fmt: skip
 
 
 def open_training_rows(config: Config, model: Model) -> TrainingRows:
@@ -191,7 +190,7 @@ def assign_rates(adapter: Adapter, trainable: dict) -> dict:
 
 
 def describe_split(config: Config, prepared: Prepared) -> dict[str, Any]:
-    """Return what results.json says of the data, the method and the settings."""
+    """Return the fields of results.json for the data, the method and the settings."""
     texts = sum(map(len, prepared.captions))
     return {
         "dataset": config.data.name,

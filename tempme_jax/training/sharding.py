@@ -56,9 +56,8 @@ def make_mesh(data: int, model: int) -> Mesh:
         given[given.index(-1)] = len(devices) // max(*given, 1)
     if min(given) < 1 or math.prod(given) != len(devices):
         raise ValueError(
-            f"a mesh of data={data} x model={model} does not use the {len(devices)} devices; "
-            f"set mesh.data and mesh.model to numbers whose product is {len(devices)}, one of "
-            "them may be -1"
+            f"a mesh of data={data} x model={model} does not use the {len(devices)} devices; set "
+            f"mesh.data and mesh.model to a product of {len(devices)}, or one of them to -1"
         )
     if given[0] % jax.process_count():
         raise ValueError(

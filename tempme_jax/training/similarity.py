@@ -24,24 +24,17 @@ class QueryBank:
     videos: np.ndarray
 
 
-def reweight(scores: np.ndarray, to: str, softmax: bool, bank: QueryBank | None) -> np.ndarray:
-    """Return the scores, [texts, videos], re-weighted for searching each "video" or "text".
+def reweight(scores: np.ndarray, softmax: bool, bank: np.ndarray | None) -> np.ndarray:
+    """Return the scores, [queries, gallery], re-weighted for search.
 
     Args:
-        scores: float [texts, videos].
-        to: what is searched, "video" or "text".
+        scores: float [queries, gallery].
         softmax: whether to apply the dual softmax.
-        bank: the query bank of QB-Norm; None: it is not applied.
+        bank: float [training queries, gallery], the query bank of QB-Norm; None: not applied.
     """
     if softmax:
-        return apply_dual_softmax(scores) if to == "video" else apply_dual_softmax(scores.T).T
-    if bank is not None:
-        return (
-            apply_qb_norm(scores, bank.texts)
-            if to == "video"
-            else apply_qb_norm(scores.T, bank.videos).T
-        )
-    return scores
+        return apply_dual_softmax(scores)
+    return scores if bank is None else apply_qb_norm(scores, bank)
 
 
 def apply_dual_softmax(similarity: np.ndarray, *, inverse_temperature: float = 1.0) -> np.ndarray:

@@ -9,7 +9,7 @@ from jax.experimental import multihost_utils
 from tempme_jax.checks import require_one_of
 from tempme_jax.datasets import DATASETS
 from tempme_jax.datasets.base import Storage
-from tempme_jax.datasets.builder import VideoText
+from tempme_jax.datasets.prepare import VideoText
 from tempme_jax.datasets.prepared import PreparationError, Prepared
 from tempme_jax.training.config import DataSettings
 

@@ -70,7 +70,7 @@ class Objective:
     def compute_cached_gradients(
         self, trainable: dict, frozen: dict, batch: Batch
     ) -> tuple[jax.Array, dict]:
-        """Return the same with the activations of only one part of the batch in memory.
+        """Return loss and gradients with the activations of only one part of the batch in memory.
 
         "Scaling Deep Contrastive Learning Batch Size under Memory Limited Setup" (Gao et al.,
         2021): first embed everything without keeping activations; then differentiate the loss by

@@ -60,16 +60,14 @@ def check_workdir(folder: pathlib.Path, config: Config) -> None:
             )
     elif folder.exists() and not folder.is_dir():
         raise WorkdirError(f"{folder} is not a folder; choose another --workdir")
-    elif folder.exists() and (others := list_other_files(folder)):
-        raise WorkdirError(
-            f"{folder} holds other files ({min(others)}) and no {CONFIG} of a run; choose "
-            "another --workdir"
-        )
-
-
-def list_other_files(folder: pathlib.Path) -> list[str]:
-    """Return the names in a folder, without settings that were not written to their end."""
-    return [file.name for file in folder.iterdir() if not file.name.startswith(f".{CONFIG}.")]
+    elif folder.exists():
+        # An interrupted attempt may have left settings that were not written to their end.
+        others = {file.name for file in folder.iterdir() if not file.match(f".{CONFIG}.*")}
+        if others:
+            raise WorkdirError(
+                f"{folder} holds other files ({min(others)}) and no {CONFIG} of a run; choose "
+                "another --workdir"
+            )
 
 
 def is_begun(folder: pathlib.Path) -> bool:

@@ -66,9 +66,10 @@ def read_frames(
         raise ValueError(f"num_frames={num_frames} and image_size={image_size} must be at least 1")
     path = os.fsdecode(path)
     with convert_errors(path):
-        times, keyframes = _plan_times(path, num_frames)
+        index = scan(path)
+        times = index.find_shown(find_middles(Fraction(0), index.length, num_frames))
         keep, whole = _make_crop(path, image_size), image_size is None
-        frames = _decode_all(path, sorted(set(times)), keyframes, keep, whole=whole)
+        frames = _decode_all(path, sorted(set(times)), index.keyframes, keep, whole=whole)
         return np.stack([frames[time] for time in times])
 
 
@@ -115,7 +116,7 @@ def read_timestamps(
 
     Args:
         path: the file, as for `read_frames`.
-        times: the timestamps, ascending, as `container.Index.shown` gives them.
+        times: the timestamps, ascending, as `FrameIndex.find_shown` returns them.
         keyframes: the timestamps of all keyframes, or those that `select_keyframes` returns.
         image_size: side of the frames in pixels.
         pictured: those of `times` for which a thumbnail is made.
@@ -210,12 +211,6 @@ def _decode_frames(
         except (FFmpegError, ValueError):  # ValueError: an unknown codec
             continue
         yield from ((frame.pts, frame) for frame in frames if frame.pts is not None)
-
-
-def _plan_times(path: str, num_frames: int) -> tuple[list[int], list[int]]:
-    """Return the timestamps of evenly spread frames, and of all keyframes."""
-    index = scan(path)
-    return index.find_shown(find_middles(Fraction(0), index.length, num_frames)), index.keyframes
 
 
 def _decode_all(

@@ -13,7 +13,7 @@ def find_middles(start: Fraction, end: Fraction, count: int) -> list[Fraction]:
 
 
 def pick_evenly(stored: int, count: int) -> list[int]:
-    """Return the indices of `count` of `stored` frames, evenly spread; of all if there are no more.
+    """Return the indices of at most `count` of `stored` frames, evenly spread.
 
     >>> pick_evenly(10, 5), pick_evenly(3, 5)
     ([1, 3, 5, 7, 9], [0, 1, 2])

@@ -51,7 +51,7 @@ def draw_picture(shown: Sequence[MergedTokens], *, columns: int = MOST_COLUMNS) 
     scale = choose_scale(shown[0], FRAME)
     pictures = [enlarge(shown[0].frames, scale), *(paint_tokens(one, scale) for one in shown)]
     side = pictures[0].shape[1]
-    labels = [draw_label("original", f"{pluralize(count, 'frame')}")]
+    labels = [draw_label("original", pluralize(count, "frame"))]
     labels += [draw_label(one.method, *one.tally) for one in shown]
     indent = max(image.width for image in labels) + 2 * GAP
     width = indent + columns * (side + GAP) - GAP
@@ -59,11 +59,8 @@ def draw_picture(shown: Sequence[MergedTokens], *, columns: int = MOST_COLUMNS) 
 
     head = 24
     block = head + len(pictures) * (side + GAP) + 2 * GAP
-    sheet = Image.new(
-        "RGB",
-        (max(width, notes.width) + 2 * MARGIN, rows * block + notes.height + 2 * MARGIN),
-        PAPER,
-    )
+    size = max(width, notes.width) + 2 * MARGIN, rows * block + notes.height + 2 * MARGIN
+    sheet = Image.new("RGB", size, PAPER)
     draw = ImageDraw.Draw(sheet)
     for row in range(rows):
         top = MARGIN + row * block
@@ -126,10 +123,8 @@ def paint_tokens(merged: MergedTokens, scale: int) -> UInt8[np.ndarray, "f s s 3
     thickness = max(1, round(patch * BORDER))
     stroked = np.tile(make_diagonal(patch, thickness), merged.source.shape[1:])[None] & ~held
     alone = np.append(merged.counts == 1, False)[number]
-    edge = (
-        np.where(alone, find_borders(number, -(-thickness // 2)), find_borders(number, thickness))
-        & held
-    )
+    thin, thick = find_borders(number, -(-thickness // 2)), find_borders(number, thickness)
+    edge = np.where(alone, thin, thick) & held
     pixels[held] = merged.means[number[held]]
     pixels[edge] = choose_edge_colours(merged.counts)[number[edge]]
     pixels[stroked] = STROKE

@@ -74,16 +74,12 @@ def check_backbone(params: dict[Path, np.ndarray], arch: Architecture) -> None:
 def check_configs(configs: list[pathlib.Path], arch: Architecture, activation: str | None) -> None:
     """Raise a WeightsError if a config.json of transformers' CLIP asks for something else.
 
-    Args:
-        configs: the config files beside the weights.
-        arch: the architecture that was read from the weights and these files.
-        activation: the activation that the user gave, which replaces the config's.
+    An `activation` that the user gave replaces the config's.
     """
-    contents = [json.loads(config.read_text(encoding="utf-8")) for config in configs]
-    for content in (content for content in contents if "vision_config" in content):
-        differing = list_differences(content, arch, activation)
-        if differing:
-            raise WeightsError(f"config.json sets {'; '.join(differing)}")
+    for config in configs:
+        content = json.loads(config.read_text(encoding="utf-8"))
+        if "vision_config" in content and (found := list_differences(content, arch, activation)):
+            raise WeightsError(f"config.json sets {'; '.join(found)}")
 
 
 def list_differences(

@@ -87,11 +87,10 @@ def interpret(
     """Return the layout of a file's arrays, the parameters, and their architecture.
 
     Args:
-        file: the file, for errors and for activations known by name.
+        file: path of the file, for errors and for activations known by name.
         arrays: its arrays by name.
         ours: the description of the model in a file of tempme_jax; empty for others.
-        configs: the config files beside it.
-        activation: replaces the activation that these name; None = theirs.
+        configs: the config files beside it, which name the activation if `activation` is None.
     """
     if activation is not None:
         require_one_of(activation, ACTIVATIONS, "activation")

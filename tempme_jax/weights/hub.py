@@ -92,7 +92,7 @@ def download(repository: str) -> tuple[pathlib.Path, list[pathlib.Path]]:
 
 
 def is_absent(repository: str, name: str) -> bool:
-    """Tell whether the cache knows that the repository has no such file."""
+    """Return whether the cache knows that the repository has no such file."""
     cached = huggingface_hub.try_to_load_from_cache(repository, name)
     return cached is not None and not isinstance(cached, str)
 

@@ -261,10 +261,7 @@ def check_params(
 ) -> None:
     """Raise a WeightsError unless the parameters have the paths and shapes of a model.
 
-    Args:
-        params: parameters by path.
-        expected: the shapes of the model's parameters by path.
-        may_lack: paths that may be missing, if all of them are.
+    The paths in `may_lack` may be missing, but only all together.
     """
     missing = expected.keys() - params.keys()
     if missing >= may_lack:

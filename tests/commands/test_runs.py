@@ -9,7 +9,7 @@ import toy_run
 
 import tempme_jax
 from tempme_jax.bench import printing
-from tempme_jax.bench.encode import DataSpeed
+from tempme_jax.bench.data import DataSpeed
 from tempme_jax.cli import main
 
 # ml_collections reads config files in a way that Python means to drop.

@@ -255,7 +255,7 @@ def test_budgets_that_are_none(folder, budget):
     ("text", "seconds"), [("45", 45), ("45s", 45), ("1h30m", 5400), (".5h", 1800), (" 2m ", 120)]
 )
 def test_budgets(text, seconds):
-    assert cli_search.DurationOption().convert(text, None, None) == seconds
+    assert cli_search.parse_duration(text) == seconds
 
 
 @pytest.mark.parametrize("shard", ["", "1", "2/2", "-1/2", "0/0", "1/2/3", "a/b"])

@@ -116,7 +116,7 @@ def start(home, workdir, *flags, devices=1):
         "JAX_COMPILATION_CACHE_DIR": str(home / "compiled"),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
         "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
-        "XLA_FLAGS": f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count={devices}",
+        "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices} {os.environ['XLA_FLAGS']}".strip(),
     }
     command = [sys.executable, "-m", "tempme_jax.main", *given, f"--workdir={workdir}", *flags]
     return subprocess.Popen(

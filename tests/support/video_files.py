@@ -11,7 +11,7 @@ from av.stream import Disposition
 from PIL import Image
 
 from tempme_jax.datasets.base import Storage, Video
-from tempme_jax.datasets.builder import VideoText
+from tempme_jax.datasets.prepare import VideoText
 from tempme_jax.video import workers
 
 WIDTH, HEIGHT = 64, 48

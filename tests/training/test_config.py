@@ -135,7 +135,7 @@ def test_recipes_are_those_of_methods(common, table):
 
 def test_recipes_set_what_there_is(common):
     own = [*common.RECIPES.values(), *common.RECIPES_LONG.values()]
-    for recipe in (common.SHARED, common.SHARED_LONG, *own):
+    for recipe in (common.SHARED_LONG, *own):
         config = make_defaults()
         config.update(recipe)
         build_config(config)

@@ -87,8 +87,8 @@ def steps_of(folder, kind):
 def weights_of(folder, kind):
     like = place_params(make_mesh(-1, 1), {"w": np.zeros(3, np.float32)}, split=False)
     with contextlib.closing(Checkpoints(folder, kind)) as checkpoints:
-        params, progress = checkpoints.restore_trainable(like)
-    return np.asarray(params["w"]), progress
+        arrays, progress = checkpoints.read_newest(trainable=like)
+    return np.asarray(arrays["trainable"]["w"]), progress
 
 
 def test_the_last_two_and_the_best_are_kept(tmp_path):

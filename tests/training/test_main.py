@@ -10,7 +10,12 @@ from absl import flags
 from absl.testing import flagsaver
 
 from tempme_jax import main
+from tempme_jax.parameters import split
+from tempme_jax.training import run as runs
+from tempme_jax.training.model import build_model
 from tempme_jax.training.run import run
+from tempme_jax.training.sharding import make_mesh
+from tempme_jax.training.step import Objective
 
 # ml_collections reads config files in a way that Python means to drop.
 pytestmark = pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")
@@ -163,6 +168,18 @@ def test_a_method_that_trains_nothing_is_evaluated(home, workdir):
     found = run(toy_run.make_config(home, method="clip"), workdir)
     assert found["step"] == found["costs"]["trainable"] == 0
     assert not (workdir / "last").exists()
+
+
+def test_the_objective_has_the_settings_of_the_run(home, tmp_path, monkeypatch):
+    settings = {"train.gradient_cache": 4, "train.temperature": 0.5, "evaluate.select_on": "last"}
+    config = toy_run.make_config(home, settings)
+    model = build_model(config.model, config.seed)
+    trainable, frozen = split(model.network, model.params)
+    objectives = []
+    monkeypatch.setattr(runs, "train_step", lambda objective, *rest: objectives.append(objective))
+    monkeypatch.setattr(runs, "train", lambda plan, state: (plan.step(state, {}), None, True))
+    assert runs.Run(config, tmp_path, make_mesh(-1, 1), model, frozen).train(trainable)
+    assert objectives == [Objective(model.network, gradient_cache=4, temperature=0.5)]
 
 
 def test_a_huge_learning_rate_ends_with_the_step(home, workdir):

@@ -223,7 +223,7 @@ def test_what_augmentation_makes_of_a_row_depends_on_its_place_alone():
 def test_eight_devices_train_as_one():
     """The same losses over ten steps, in parts, too, and with kernels split over two devices."""
     environment = os.environ | {
-        "XLA_FLAGS": f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count=8",
+        "XLA_FLAGS": f"--xla_force_host_platform_device_count=8 {os.environ['XLA_FLAGS']}".strip(),
         "PYTHONPATH": os.pathsep.join(map(str, (ROOT, SUPPORT, ROOT / "tests"))),
     }
     done = subprocess.run(

@@ -77,8 +77,9 @@ def test_seeks_over_groups_of_pictures_and_only_there(make_video, monkeypatch):
 def test_falls_back_to_decoding_from_the_start(make_video, monkeypatch):
     path = make_video("gop10.mp4", g="10")
     # Keyframes announced where there are none: seeking lands elsewhere, as in some old files.
-    times, _ = video._plan_times(str(path), 5)
-    monkeypatch.setattr(video, "_plan_times", lambda path, count: (times, [0, times[0], 10**9]))
+    index = video.scan(str(path))
+    index = index._replace(keyframes=[0, index.times[5], 10**9])
+    monkeypatch.setattr(video, "scan", lambda path: index)
     assert [find_shown_index(frame) for frame in read_frames(path, 5)] == [5, 15, 25, 35, 45]
 
 

@@ -51,11 +51,7 @@ def import_ray() -> Any:
 def join_cluster(ray, address: str, actors: int | None) -> Iterator[None]:
     """Join a cluster while the context is open; if the program has joined one, use that.
 
-    Args:
-        ray: the module.
-        address: address of the cluster, or "local" to start one on this machine.
-        actors: number of actors that a cluster on this machine must have room for; None for one
-            per core.
+    The address "local" starts one on this machine, with room for `actors` or one per core.
 
     Raises:
         VideoIndexError: there is no cluster at the address.

@@ -40,21 +40,13 @@ SUPPOSED_SECONDS = 60.0
 
 @dataclasses.dataclass(frozen=True)
 class ActorInputs:
-    """The inputs that all actors share.
+    """The inputs that all actors share."""
 
-    Attributes:
-        model: the model, with its parameters in main memory.
-        sampling: the way in which videos are cut into windows.
-        decoders: number of decoding processes per actor.
-        parts: the videos, in the parts that actors take.
-        folder: the folder that all of them are below.
-    """
-
-    model: Model
+    model: Model  # with its parameters in main memory
     sampling: Sampling
-    decoders: int
-    parts: list[list[Source]]
-    folder: str
+    decoders: int  # number of decoding processes per actor
+    parts: list[list[Source]]  # the videos, in the parts that actors take
+    folder: str  # the folder that all videos are below
 
 
 def embed_on_cluster(
@@ -63,7 +55,7 @@ def embed_on_cluster(
     """Embed the videos of `work` on a cluster.
 
     Args:
-        work: the work; its files lie under the same paths on all machines.
+        work: the videos; they lie under the same paths on all machines.
         model: the model, which is sent to every actor.
         sampling: the way in which videos are cut into windows.
         address: address of the cluster, or "local". If the program has joined a cluster, that one
@@ -105,12 +97,9 @@ class Relay:
     """
 
     def __init__(self, given: tuple[Any], parts: int, pool: ActorPool):
-        """Start the actors.
+        """Start the actors of a pool on a number of parts of the work.
 
-        Args:
-            given: a reference to `ActorInputs`, in a tuple, since Ray would resolve it otherwise.
-            parts: number of parts of the work.
-            pool: the actors to start.
+        `given` is a reference to `ActorInputs`, in a tuple, since Ray would resolve it otherwise.
         """
         import ray.data  # pyright: ignore[reportMissingImports]  # an extra of the package
 
@@ -166,7 +155,7 @@ class Actor:
         part, size = self.given.parts[row["item"]], self.given.model.arch.image_size
         check_folder(self.given.folder)
         options = {"image_size": size, "workers": self.given.decoders}
-        # A new one: the last part may have been broken off.
+        # A new embedder, since the last part may have been interrupted.
         embedder = Embedder(self.embedder.encode, self.embedder.batch)
         with contextlib.closing(read_windows(part, self.given.sampling, **options)) as items:
             for done in sort_videos(embedder(items), [source.key for source in part]):
@@ -185,7 +174,7 @@ def check_folder(folder: str) -> None:
 def sort_videos(
     videos: Iterable[EmbeddedVideo | FailedVideo], keys: Iterable[str]
 ) -> Iterator[EmbeddedVideo | FailedVideo]:
-    """Yield videos in the order of `keys`, each as soon as it can come."""
+    """Yield videos in the order of `keys`, each as soon as all before it are done."""
     keys, early = collections.deque(keys), {}
     for video in videos:
         early[video.key] = video

@@ -3,10 +3,10 @@
 import dataclasses
 import os
 from pathlib import Path
-from typing import NamedTuple, NoReturn
+from typing import NamedTuple, NoReturn, TypeVar
 
 from tempme_jax.search.errors import VideoIndexError
-from tempme_jax.search.indexing.probe import ProbedFile, Source, probe_files
+from tempme_jax.search.indexing.probe import Source, probe_files
 from tempme_jax.search.indexing.progress import IndexProgress
 from tempme_jax.search.indexing.walk import (
     Difference,
@@ -20,6 +20,8 @@ from tempme_jax.search.paths import encode_root
 from tempme_jax.search.store.rows import FileRow
 from tempme_jax.search.store.store import Store
 from tempme_jax.video.container import VideoError
+
+T = TypeVar("T", FileRow, FoundFile)
 
 
 class VideoFolder(NamedTuple):
@@ -63,13 +65,7 @@ class Work:
 def survey_folder(
     store: Store, place: VideoFolder, *, retry_failed: bool, shard: tuple[int, int] | None
 ) -> Survey:
-    """Find the videos of a folder, and compare them with the index.
-
-    Args:
-        store: store of the index.
-        place: the folder.
-        retry_failed: whether files that failed before are tried again.
-        shard: (i, n) takes only the i-th of n parts of the files; None takes all.
+    """Find the videos of a folder, or of a shard of it, and compare them with the index.
 
     Raises:
         VideoIndexError: the folder is missing, or has no video.
@@ -82,16 +78,14 @@ def survey_folder(
         found, rows, root=place.root, retry_failed=retry_failed, skipped=skipped
     )
     if shard:
-        found = [file for file in found if belongs_to_shard(file.size, shard)]
+        found = select_shard(found, shard)
         skipped = [file for number, file in enumerate(skipped) if number % shard[1] == shard[0]]
         difference = Difference(
-            unchanged=[row for row in difference.unchanged if belongs_to_shard(row.size, shard)],
-            look_at=[file for file in difference.look_at if belongs_to_shard(file.size, shard)],
-            failed_before=[
-                row for row in difference.failed_before if belongs_to_shard(row.size, shard)
-            ],
-            gone=[row for row in difference.gone if belongs_to_shard(row.size, shard)],
-            unseen=[row for row in difference.unseen if belongs_to_shard(row.size, shard)],
+            unchanged=select_shard(difference.unchanged, shard),
+            look_at=select_shard(difference.look_at, shard),
+            failed_before=select_shard(difference.failed_before, shard),
+            gone=select_shard(difference.gone, shard),
+            unseen=select_shard(difference.unseen, shard),
         )
     return Survey(len(found), difference, skipped)
 
@@ -109,10 +103,11 @@ def refuse_empty_folder(folder: Path, *, indexed: int) -> NoReturn:
     )
 
 
-def belongs_to_shard(size: int, shard: tuple[int, int]) -> bool:
-    """Return whether a file belongs to a shard: by its size, so copies are in the same one."""
+def select_shard(files: list[T], shard: tuple[int, int]) -> list[T]:
+    """Return the files of a shard. Sizes decide, so copies of a file are in the same shard."""
     number, shards = shard
-    return int(make_file_id("", str(size).encode()), 16) % shards == number
+    hashes = [int(make_file_id("", str(file.size).encode()), 16) for file in files]
+    return [file for file, value in zip(files, hashes, strict=True) if value % shards == number]
 
 
 def plan_work(
@@ -123,28 +118,24 @@ def plan_work(
     workers: int | None,
     progress: IndexProgress,
 ) -> Work:
-    """Open the files in child processes, and sort them into the work of a run.
-
-    Args:
-        store: store of the index.
-        place: the folder.
-        files: the files of it to open.
-        workers: number of child processes.
-        progress: counts the opened files.
-    """
+    """Open files of a folder in child processes, and sort them into the work of a run."""
     work, stored = Work(), store.read_contents()
     by_key = {make_file_id(place.root, file.path): file for file in files}
-    sources = [Source(key=key, file=join_path(place, file.path)) for key, file in by_key.items()]
+    sources = [
+        Source(key=key, file=os.path.join(place.folder, os.fsdecode(file.path)))
+        for key, file in by_key.items()
+    ]
     for source, probed in progress.track_opening(
         probe_files(sources, workers=workers), len(sources)
     ):
-        path = by_key[source.key].path
+        file = by_key[source.key]
         if isinstance(probed, VideoError):
-            work.rows.append(
-                make_failed_row(source.key, place.root, by_key[source.key], probed.reason, "open")
-            )
+            row = FileRow(source.key, place.root, *file, reason=probed.reason, stage="open")
+            work.rows.append(row)
             continue
-        row = make_row(source.key, place.root, path, probed)
+        row = FileRow(
+            source.key, place.root, file.path, probed.size, probed.mtime_ns, probed.content
+        )
         if probed.content in stored:
             windows, seconds = stored[probed.content]
             work.rows.append(row._replace(windows=windows, seconds=seconds))
@@ -155,24 +146,3 @@ def plan_work(
             work.seconds[probed.content] = probed.seconds
             work.sources.append(Source(key=probed.content, file=source.file))
     return work
-
-
-def join_path(place: VideoFolder, path: bytes) -> str:
-    """Return the whole path of a file of a folder."""
-    return os.path.join(place.folder, os.fsdecode(path))
-
-
-def make_row(key: str, root: str, path: bytes, probed: ProbedFile) -> FileRow:
-    """Make the row of a file that has no windows yet."""
-    return FileRow(
-        id=key, root=root, path=path, size=probed.size, mtime_ns=probed.mtime_ns,
-        content=probed.content, seconds=0.0, windows=0, reason="", stage="",
-    )  # fmt: skip
-
-
-def make_failed_row(key: str, root: str, file: FoundFile, reason: str, stage: str) -> FileRow:
-    """Make the row of a file that cannot be indexed."""
-    return FileRow(
-        id=key, root=root, path=file.path, size=file.size, mtime_ns=file.mtime_ns,
-        content="", seconds=0.0, windows=0, reason=reason, stage=stage,
-    )  # fmt: skip

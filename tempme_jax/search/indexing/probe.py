@@ -61,19 +61,13 @@ def probe_file(source: Source) -> ProbedFile:
 
 
 def probe_files(
-    sources: Iterable[Source],
-    *,
-    workers: int | None = None,
-    seconds: float = 60.0,
-    memory: int = 4 * 2**30,
+    sources: Iterable[Source], *, workers: int | None = None
 ) -> Generator[tuple[Source, ProbedFile | VideoError], None, None]:
     """Probe files in child processes.
 
     Args:
         sources: the files; they are taken as they are needed.
         workers: number of processes; None for one per CPU.
-        seconds: longest time that one file may take.
-        memory: most bytes that a process may ask for, beyond what it starts with.
 
     Yields:
         Each source, in the given order, with its properties or the reason why it is not a video.
@@ -81,7 +75,7 @@ def probe_files(
     Raises:
         RuntimeError: the child processes do not run at all.
     """
-    return decode_all(sources, workers=workers, seconds=seconds, memory=memory, decode=probe_file)
+    return decode_all(sources, workers=workers, decode=probe_file)
 
 
 def _read_stated_seconds(path: str) -> float | None:

@@ -99,13 +99,8 @@ def read_chunk(chunk: Chunk) -> tuple[np.ndarray, dict[int, bytes]]:
     Raises:
         VideoError: the frames cannot be decoded.
     """
-    return read_timestamps(
-        chunk.file,
-        chunk.times,
-        chunk.keyframes,
-        image_size=chunk.image_size,
-        pictured=chunk.pictured,
-    )
+    options = {"image_size": chunk.image_size, "pictured": chunk.pictured}
+    return read_timestamps(chunk.file, chunk.times, chunk.keyframes, **options)
 
 
 def read_windows(
@@ -114,7 +109,6 @@ def read_windows(
     *,
     image_size: int,
     workers: int | None = None,
-    memory: int = 4 * 2**30,
 ) -> Generator[Piece | FailedVideo, None, None]:
     """Read all windows of videos of any length, in child processes.
 
@@ -125,7 +119,6 @@ def read_windows(
         sampling: the way in which they are cut into windows.
         image_size: side of the frames in pixels, resized and cropped as CLIP does.
         workers: number of processes that decode; None for one per CPU. A few more scan the files.
-        memory: most bytes that a process may ask for, beyond what it starts with.
 
     Yields:
         The pieces of each video, in the order of `sources`. A video that fails ends with one
@@ -137,15 +130,12 @@ def read_windows(
     workers = workers or os.cpu_count() or 1
     queue = _PieceQueue(sampling, image_size)
     scanners = -(-workers // DECODING_PER_SCANNING)
-    scans = decode_all(
-        sources, workers=scanners, seconds=_limit_scan_seconds, memory=memory, decode=scan_file
-    )
+    scans = decode_all(sources, workers=scanners, seconds=_limit_scan_seconds, decode=scan_file)
     chunks = decode_all(
         queue.plan_chunks(scans),
         workers=workers,
         ahead=2 * workers,
         seconds=lambda chunk: 60 + 4 * chunk.seconds,
-        memory=memory,
         decode=read_chunk,
     )
     with contextlib.closing(scans), contextlib.closing(chunks):

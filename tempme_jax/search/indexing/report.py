@@ -64,11 +64,7 @@ class IndexReport:
             f"{pluralize(self.windows, 'window')}) in {format_duration(self.seconds)}, "
             f"{self.unchanged} unchanged"
         ]
-        others = {
-            "moved": self.moved,
-            "copied or touched": self.known,
-            "gone": self.gone,
-        }
+        others = {"moved": self.moved, "copied or touched": self.known, "gone": self.gone}
         lines[0] += "".join(f", {number} {what}" for what, number in others.items() if number)
         if self.failures:
             lines.append(f"{pluralize(len(self.failures), 'file')} could not be indexed:")

@@ -10,7 +10,7 @@ import dataclasses
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from pathlib import Path
 
 from tempme_jax.model import Model
@@ -20,8 +20,8 @@ from tempme_jax.search.indexing.plan import (
     Survey,
     VideoFolder,
     Work,
-    belongs_to_shard,
     plan_work,
+    select_shard,
     survey_folder,
 )
 from tempme_jax.search.indexing.progress import IndexProgress
@@ -41,16 +41,7 @@ COMMITS_BETWEEN_TIDYING = 50
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class IndexOptions:
-    """Options of a run.
-
-    Attributes:
-        workers: number of processes that decode; None for one per core but one. With `ray`, the
-            number of actors that decode and embed.
-        retry_failed: whether files that failed before are tried again.
-        shard: (i, n) takes only the i-th of n parts of the files, from 0; None takes all.
-        budget: seconds after which the run stops; None for no limit.
-        ray: address of a Ray cluster that embeds, or "local"; None to embed in this process.
-    """
+    """Options of a run, the arguments of `VideoIndex.add`."""
 
     workers: int | None = None
     retry_failed: bool = False
@@ -142,31 +133,25 @@ def embed_new_videos(
         return
     progress.begin(list(work.seconds.values()))
     left = dict(work.waiting)
-    with contextlib.closing(embed(work)) as videos, catch_interrupt(report):
-        for video in videos:
-            files = left.pop(video.key)
-            if isinstance(video, FailedVideo):
-                writer.add_failure(files, video)
-            else:
-                writer.add(files, video)
-                report.embedded += len(files)
-                report.windows += len(video.spans)
-                report.hours += video.seconds / 3600
-            stated = work.seconds[video.key] or 0.0
-            progress.count_video(stated, bad=isinstance(video, FailedVideo))
-            if deadline and time.monotonic() > deadline and left:
-                report.stopped = "The time is up"
-                break
-    report.left = sum(map(len, left.values()))
-
-
-@contextlib.contextmanager
-def catch_interrupt(report: IndexReport) -> Iterator[None]:
-    """Treat Ctrl-C like the end of the budget: finished work is stored."""
     try:
-        yield
-    except KeyboardInterrupt:
+        with contextlib.closing(embed(work)) as videos:
+            for video in videos:
+                files = left.pop(video.key)
+                if isinstance(video, FailedVideo):
+                    writer.add_failure(files, video)
+                else:
+                    writer.add(files, video)
+                    report.embedded += len(files)
+                    report.windows += len(video.spans)
+                    report.hours += video.seconds / 3600
+                stated = work.seconds[video.key] or 0.0
+                progress.count_video(stated, bad=isinstance(video, FailedVideo))
+                if deadline and time.monotonic() > deadline and left:
+                    report.stopped = "The time is up"
+                    break
+    except KeyboardInterrupt:  # as if the time were up: finished work is stored
         report.stopped = "Interrupted"
+    report.left = sum(map(len, left.values()))
 
 
 class Writer:
@@ -188,8 +173,8 @@ class Writer:
         ):
             window_id = make_window_id(content, number)
             self.windows.append(WindowRow(window_id, content, start, end, vector, thumbnail))
-        windows = len(video.spans)
-        self.files += [row._replace(windows=windows, seconds=video.seconds) for row in files]
+        counts = {"windows": len(video.spans), "seconds": video.seconds}
+        self.files += [row._replace(**counts) for row in files]
         self._flush_in_time()
 
     def add_failure(self, files: list[FileRow], video: FailedVideo) -> None:
@@ -230,7 +215,7 @@ def list_failures(
     """List all files of a folder that could not be indexed, by this run or earlier ones."""
     rows = [row for row in store.read_files() if row.root == place.root and row.reason]
     if shard:
-        rows = [row for row in rows if belongs_to_shard(row.size, shard)]
+        rows = select_shard(rows, shard)
     failures = [Failure(row.path, row.reason, row.stage) for row in rows]
     failures += [Failure(skipped.path, skipped.reason, "walk") for skipped in survey.skipped]
     return sorted(failures)

@@ -15,7 +15,6 @@ from tempme_jax.words import printable_name
 if TYPE_CHECKING:  # importing the database takes long, and finding videos does without it
     from tempme_jax.search.store.store import FileRow
 
-# Suffixes of videos, in lower case, for the containers that `video.container` opens.
 _VIDEO_SUFFIXES = frozenset(map(os.fsencode, VIDEO_SUFFIXES))
 
 # Start of the reason if files may be there, but cannot be seen now.
@@ -113,12 +112,7 @@ def find_videos(root: str | os.PathLike[str]) -> tuple[list[FoundFile], list[Ski
 
 
 def make_file_id(root: str, path: bytes) -> str:
-    """Make the id of a file from its place: 24 hexadecimal digits.
-
-    Args:
-        root: the indexed folder, as the index names it.
-        path: path of the file from there, as in `FoundFile`.
-    """
+    """Make the id of a file, 24 hexadecimal digits, from its root and its path below the root."""
     # No path holds a zero byte, so the pairs ("a", "b/c") and ("a/b", "c") differ.
     place = root.encode(errors="surrogateescape") + b"\0" + path
     return hashlib.blake2b(place, digest_size=12).hexdigest()
@@ -132,15 +126,10 @@ def compare_with_index(
     retry_failed: bool,
     skipped: Iterable[SkippedPath] = (),
 ) -> Difference:
-    """Compare the files of a folder with the rows of an index.
+    """Compare the result of `find_videos` with the rows of an index that have the given root.
 
-    Args:
-        found: the files that are there, from `find_videos`.
-        known: rows of the index; those of other roots are ignored.
-        root: the name of the folder in the index.
-        retry_failed: whether files that failed before are tried again though unchanged.
-        skipped: the skipped paths, from `find_videos`: rows of files in unreadable places are not
-            gone.
+    Files below a skipped path that could not be read count as unseen, not as gone. `retry_failed`
+    says whether to try files again that failed before and have not changed.
     """
     rows = {row.path: row for row in known if row.root == root}
     difference = Difference([], [], [], [], [])
@@ -148,12 +137,10 @@ def compare_with_index(
         row = rows.pop(file.path, None)
         if row is None or (row.size, row.mtime_ns) != (file.size, file.mtime_ns):
             difference.look_at.append(file)
-        elif not row.reason:
-            difference.unchanged.append(row)
-        elif retry_failed:
+        elif row.reason and retry_failed:
             difference.look_at.append(file)
         else:
-            difference.failed_before.append(row)
+            (difference.failed_before if row.reason else difference.unchanged).append(row)
     unreadable = {path for path, reason in skipped if reason.startswith(UNREADABLE)}
     for row in rows.values():
         is_unseen = not unreadable.isdisjoint(_list_parents(row.path))

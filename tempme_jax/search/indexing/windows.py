@@ -62,16 +62,12 @@ class Window(NamedTuple):
 
 
 def cut_into_windows(length: Fraction, sampling: Sampling) -> list[Window]:
-    """Cut a video into windows that together cover it.
+    """Cut a video of `length` seconds into windows that together cover it.
 
     Frames are taken at the middles of spans of 1 / fps seconds. Each window has `sampling.frames`
     of them and starts `sampling.stride` frames after the one before; only the last one is moved
     to an earlier start, to end with the video. A video with no more frames than that is one
     window, whose frames are taken at the middles of equal spans of its length.
-
-    Args:
-        length: length of the video in seconds.
-        sampling: the way to cut it.
 
     Returns:
         At least one window, in ascending order.

@@ -13,16 +13,16 @@ import numpy as np
 from tempme_jax.search.query.catalogue import Catalogue
 from tempme_jax.search.query.moments import Spans
 from tempme_jax.search.query.scoring import ExactSearch, find_best_scores
-from tempme_jax.search.store.rows import Near, make_window_id
+from tempme_jax.search.store.rows import Near, WindowRow, make_window_id
 
 if TYPE_CHECKING:  # it imports the database
     from tempme_jax.search.store.store import Store
 
 # Number of windows of the index that are searched for, to measure what unrelated windows score.
 SAMPLES = 256
-# Each of these is compared with so many nearest windows before other contents are asked for.
+# Nearest windows that each of these is compared with, before other contents are asked for.
 NEIGHBOURS = 100
-# Most windows that are fetched to see whole the contents with several hits.
+# Most windows that are fetched to complete the contents with several hits.
 WINDOWS_AT_MOST = 20_000
 
 
@@ -43,32 +43,13 @@ class ScoredWindows:
     complete: bool
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class WindowVector:
-    """A window of the index with its vector.
-
-    Attributes:
-        vector: float32 [d], of unit length.
-        content: the content that it is a window of.
-        start, end: seconds from the first frame.
-    """
-
-    vector: np.ndarray
-    content: str
-    start: float
-    end: float
-
-
 class Candidates(Protocol):
     """A way to find the windows of an index that are most similar to a query."""
 
     def score_windows(self, query: np.ndarray, allowed: np.ndarray, count: int) -> ScoredWindows:
         """Return at least the `count` best windows of the allowed contents, if there are as many.
 
-        Args:
-            query: unit vector, float32 [d].
-            allowed: bool [contents].
-            count: number of windows that are needed.
+        `query` is a unit vector, float32 [d]; `allowed` is bool [contents].
         """
         ...
 
@@ -80,8 +61,8 @@ class Candidates(Protocol):
         """Return the best scores of sampled windows among the windows of other contents."""
         ...
 
-    def find_window(self, window: str) -> WindowVector | None:
-        """Return the window of an id; None if there is none."""
+    def find_window(self, window: str) -> WindowRow | None:
+        """Return the window of an id, perhaps without its thumbnail; None if there is none."""
         ...
 
 
@@ -125,19 +106,16 @@ class InMemoryCandidates:
         best = find_best_scores(queries, self.exact.vectors, self.contents, own)
         return best[np.isfinite(best)]
 
-    def find_window(self, window: str) -> WindowVector | None:
+    def find_window(self, window: str) -> WindowRow | None:
         """Look a window up in memory."""
         if not self.rows:
             self.rows = {name: row for row, name in enumerate(self.vectors.ids)}
         row = self.rows.get(window)
         if row is None:
             return None
-        return WindowVector(
-            vector=self.vectors.matrix[row],
-            content=self.vectors.names[self.vectors.contents[row]],
-            start=float(self.vectors.starts[row]),
-            end=float(self.vectors.ends[row]),
-        )
+        content = self.vectors.names[self.vectors.contents[row]]
+        start, end = float(self.vectors.starts[row]), float(self.vectors.ends[row])
+        return WindowRow(window, content, start, end, self.vectors.matrix[row], b"")
 
 
 class DatabaseCandidates:
@@ -166,10 +144,8 @@ class DatabaseCandidates:
             np.array([hit.end for hit in rows], np.float64),
         )
         scores = np.array([hit.score for hit in rows], np.float64)
-        complete = len(nearest) < count
-        return ScoredWindows(
-            ids=[hit.id for hit in rows], spans=spans, scores=scores, complete=complete
-        )
+        ids, complete = [hit.id for hit in rows], len(nearest) < count
+        return ScoredWindows(ids=ids, spans=spans, scores=scores, complete=complete)
 
     def measure_texts(self, texts: np.ndarray) -> np.ndarray:
         """Ask for the nearest window of every text."""
@@ -181,19 +157,15 @@ class DatabaseCandidates:
         if not samples:
             return np.zeros(0, np.float32)
         own: list[str | None] = [window.content for window in samples]
-        return self._find_best_scores(
-            np.stack([window.vector for window in samples]), own, NEIGHBOURS
-        )
+        queries = np.stack([window.vector for window in samples])
+        return self._find_best_scores(queries, own, NEIGHBOURS)
 
-    def find_window(self, window: str) -> WindowVector | None:
+    def find_window(self, window: str) -> WindowRow | None:
         """Look a window up in the database."""
         content, _, number = window.rpartition("-")
         if content not in self.catalogue.number or not (number.isascii() and number.isdigit()):
             return None
-        row = self.store.read_window(window)
-        if row is None:
-            return None
-        return WindowVector(vector=row.vector, content=row.content, start=row.start, end=row.end)
+        return self.store.read_window(window)
 
     def _find_best_scores(
         self, queries: np.ndarray, own: list[str | None], count: int
@@ -203,12 +175,10 @@ class DatabaseCandidates:
         The `count` nearest windows are looked at first; if all are of the query's own content, the
         database is asked again without it.
         """
-        best = []
+        best, known = [], self.catalogue.number
         nearest = self.store.find_nearest_many(queries, count)
         for query, hits, content in zip(queries, nearest, own, strict=True):
-            others = [
-                h for h in hits if h.content != content and h.content in self.catalogue.number
-            ]
+            others = [hit for hit in hits if hit.content != content and hit.content in known]
             if not others:
                 allowed = np.array([name != content for name in self.catalogue.names], bool)
                 others = self._find_nearest(query, 1, allowed)

@@ -25,17 +25,12 @@ class Catalogue:
     """
 
     def __init__(self, rows: Iterable[FileRow], paths: Mapping[str, Path]):
-        """Sort files by path and leave out those that could not be indexed.
-
-        Args:
-            rows: the files.
-            paths: the path of each file, by its id.
-        """
+        """Sort files by path, which `paths` holds by id, and leave out those that failed."""
         indexed = ((os.fsencode(paths[row.id]), row) for row in rows if not row.reason)
         indexed = sorted(indexed, key=lambda pair: (pair[0], pair[1].id))
         self._keys = [key for key, _ in indexed]
         self.rows = [row for _, row in indexed]
-        self.paths = [Path(paths[row.id]) for row in self.rows]
+        self.paths = [paths[row.id] for row in self.rows]
         self.names = list(dict.fromkeys(row.content for row in self.rows))
         self.number = {name: number for number, name in enumerate(self.names)}
         self.contents = np.array([self.number[row.content] for row in self.rows], np.int64)
@@ -52,12 +47,8 @@ class Catalogue:
     ) -> np.ndarray:
         """Return the first file of each content that passes all filters.
 
-        Args:
-            folder: only files in this folder or in folders below it.
-            min_seconds, max_seconds: only videos of such a length, limits included.
-
-        Returns:
-            int [contents], numbers of files; -1 where no file passes.
+        Filters are those of `VideoIndex.search`. The result, int [contents], holds numbers of
+        files; -1 where no file passes.
         """
         passes = np.ones(len(self.rows), bool)
         if folder is not None:

@@ -26,9 +26,7 @@ EXPLANATIONS = {
 def print_results(results: Results, kind: str = "text") -> None:
     """Print a table of moments, what its percentiles mean, and the message.
 
-    Args:
-        results: results of a search.
-        kind: kind of the query, "text" or "video", as for `Searcher.search`.
+    `kind` is the kind of the query, "text" or "video".
     """
     out = make_console()
     if results.moments:

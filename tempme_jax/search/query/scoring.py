@@ -90,11 +90,7 @@ class ExactSearch:
 def select_top(scores: np.ndarray, count: int) -> np.ndarray:
     """Return the rows of the largest scores, best first; of equal scores the lower row first.
 
-    Rows with a score of -inf are never returned.
-
-    Args:
-        scores: float [n].
-        count: number of rows.
+    Rows with a score of -inf are never returned, so there may be fewer than `count`.
 
     >>> select_top(np.array([0.1, 0.5, -np.inf, 0.5]), 3).tolist()
     [1, 3, 0]

@@ -1,7 +1,6 @@
 """Find the moments of an index that are most similar to the vector of a query."""
 
 import dataclasses
-import functools
 import os
 import threading
 from collections.abc import Iterable, Mapping
@@ -96,24 +95,17 @@ class Searcher:
         files: the files that can be found, by their ids.
     """
 
-    def __init__(
-        self,
-        store: "Store",
-        rows: Iterable[FileRow],
-        paths: Mapping[str, Path],
-    ):
+    def __init__(self, store: "Store", rows: Iterable[FileRow], paths: Mapping[str, Path]):
         """Read the vectors into memory, unless the store is large: then its own index is asked.
 
-        Args:
-            store: the tables of the index.
-            rows: the files; those that could not be indexed are left out.
-            paths: the path of each file, by its id.
+        `paths` holds the path of each file by its id. Files that could not be indexed are left out.
         """
         self._catalogue = Catalogue(rows, paths)
         self.files = {row.id: row for row in self._catalogue.rows}
         candidates = DatabaseCandidates if store.is_large else InMemoryCandidates
         self._candidates: Candidates = candidates(store, self._catalogue)
         self._texts = np.asarray(store.unrelated[1], np.float32)
+        self._unrelated: dict[str, UnrelatedScores] = {}
         self._lock = threading.Lock()
 
     def search(
@@ -136,9 +128,7 @@ class Searcher:
             vector: unit vector of the query, float32 [d].
             kind: "text" or "video": the kind of unrelated queries that it is ranked against.
             query: the query in words, for the results.
-            k: most moments to return.
-            folder: only videos in this folder or in folders below it.
-            min_seconds, max_seconds: only videos of such a length, limits included.
+            k, folder, min_seconds, max_seconds: as for `VideoIndex.search`.
             exclude_content: a content to leave out.
 
         Raises:
@@ -187,16 +177,13 @@ class Searcher:
 
     def measure_unrelated(self, kind: str) -> UnrelatedScores:
         """Return the scores of unrelated queries of a kind; the first call computes them."""
+        find = self._candidates
         with self._lock:
-            return self._unrelated_texts if kind == "text" else self._unrelated_windows
-
-    @functools.cached_property
-    def _unrelated_texts(self) -> UnrelatedScores:
-        return UnrelatedScores(self._candidates.measure_texts(self._texts))
-
-    @functools.cached_property
-    def _unrelated_windows(self) -> UnrelatedScores:
-        return UnrelatedScores(self._candidates.measure_windows())
+            if kind not in self._unrelated:
+                is_text = kind == "text"
+                best = find.measure_texts(self._texts) if is_text else find.measure_windows()
+                self._unrelated[kind] = UnrelatedScores(best)
+            return self._unrelated[kind]
 
     def _match(
         self, vector: np.ndarray, first: np.ndarray, k: int, kind: str

@@ -77,8 +77,7 @@ class Guard:
             if message["type"] == "http.response.start":
                 started = True
                 headers = MutableHeaders(scope=message)
-                for name, value in HEADERS.items():
-                    headers[name] = value
+                headers.update(HEADERS)
                 headers.setdefault("Cache-Control", "no-store")
             await send(message)
 
@@ -103,7 +102,9 @@ class Guard:
             )
         if scope["method"] not in ALLOWED_METHODS:
             return make_refusal(
-                405, "the service only shows: GET and HEAD", Allow=", ".join(ALLOWED_METHODS)
+                405,
+                "the service is read-only: it answers GET and HEAD",
+                Allow=", ".join(ALLOWED_METHODS),
             )
         if is_foreign(headers, hosts[0], scope["path"]):
             return make_refusal(403, "a page of another site may not ask this service")
@@ -123,13 +124,12 @@ class Guard:
         scheme, _, shown = headers.get("authorization", "").partition(" ")
         if scheme.lower() == "bearer" and is_same_secret(shown.strip(), token):
             return None
-        if is_same_secret(
-            cookie_parser(headers.get("cookie", "")).get(COOKIE, ""), self.sign_cookie(token)
-        ):
+        cookie = cookie_parser(headers.get("cookie", "")).get(COOKIE, "")
+        if is_same_secret(cookie, self.sign_cookie(token)):
             return None
         return make_refusal(
             401,
-            "the service wants its token: open /?token=... once, or send it as a bearer",
+            "the service needs its token: open /?token=... once, or send it as a bearer",
             **{"WWW-Authenticate": "Bearer"},
         )
 

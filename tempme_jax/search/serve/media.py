@@ -71,8 +71,7 @@ class Media(Response):
         opened = await run_sync(open_media, self.find, self.file_id, limiter=self.readers)
         if opened is None:
             missing = JSONResponse({"error": "there is no such video (any more)"}, 404)
-            await missing(scope, receive, send)
-            return
+            return await missing(scope, receive, send)
         try:
             request = Request(scope, receive)
             answer, span = build_answer(opened, request.headers)
@@ -119,9 +118,8 @@ def open_media(find: FindFile, file_id: str) -> OpenFile | None:
             descriptor = os.open(path, flags)
             stack.callback(os.close, descriptor)
             status = os.fstat(descriptor)
-            if not stat.S_ISREG(status.st_mode):
-                return None
-            if not is_at(descriptor, status, path, find, file_id):
+            is_regular = stat.S_ISREG(status.st_mode)
+            if not (is_regular and is_at(descriptor, status, path, find, file_id)):
                 return None
         except (OSError, RuntimeError):
             return None
@@ -143,12 +141,12 @@ def is_at(
 
 def build_answer(opened: OpenFile, headers: Headers) -> tuple[Response, range]:
     """Make the head of the answer and the range of bytes to send, empty for 304 and 416."""
-    size = opened.status.st_size
+    name, size = quote(os.fsencode(opened.path.name), safe=""), opened.status.st_size
     tag = f'"{size:x}-{opened.status.st_mtime_ns:x}"'
     fields = {
         "Accept-Ranges": "bytes",
         "Cache-Control": "private, no-cache",
-        "Content-Disposition": f"inline; filename*=UTF-8''{escape_name(opened.path)}",
+        "Content-Disposition": f"inline; filename*=UTF-8''{name}",
         "ETag": tag,
         "Last-Modified": formatdate(opened.status.st_mtime, usegmt=True),
     }
@@ -159,11 +157,10 @@ def build_answer(opened: OpenFile, headers: Headers) -> tuple[Response, range]:
     except RangeError as error:
         fields["Content-Range"] = f"bytes */{size}"
         return JSONResponse({"error": str(error)}, 416, fields), range(0)
-    status = 200
+    status = 200 if span is None else 206
     if span is None:
         span = range(size)
     else:
-        status = 206
         fields["Content-Range"] = f"bytes {span.start}-{span.stop - 1}/{size}"
     fields["Content-Length"] = str(len(span))
     media_type = MEDIA_TYPES[opened.path.suffix.lower()]
@@ -173,10 +170,7 @@ def build_answer(opened: OpenFile, headers: Headers) -> tuple[Response, range]:
 def parse_range(headers: Headers, size: int, current: set[str]) -> range | None:
     """Return the range of bytes that a request names; None for the whole file.
 
-    Args:
-        headers: headers of the request.
-        size: size of the file in bytes.
-        current: values of If-Range that stand for the file as it is now.
+    `current` holds the values of If-Range that stand for the file as it is now.
 
     Raises:
         RangeError: for several ranges, a malformed one, or one beyond the end of the file.
@@ -198,8 +192,3 @@ def parse_range(headers: Headers, size: int, current: set[str]) -> range | None:
     if not span:
         raise RangeError(f"the file has no such bytes: it has {size}")
     return span
-
-
-def escape_name(path: Path) -> str:
-    """Return the name of a file, percent-encoded for a header."""
-    return quote(os.fsencode(path.name), safe="")

@@ -28,7 +28,7 @@ if TYPE_CHECKING:  # the module imports the database
 
 # Most threads for each kind of work.
 SEARCHES, MERGES, READERS, THUMBNAILS = 4, 2, 32, 16
-# Least seconds between two looks at whether another process changed the index.
+# Fewest seconds between two checks for changes of the index by other processes.
 REFRESH = 3.0
 PICTURES_KEPT = 32
 NOTHING_INDEXED = "Nothing is indexed yet: tempme index FOLDER finds the videos in a folder."
@@ -88,13 +88,9 @@ class Service:
                 query=text, moments=[], confident=False, compared="unrelated texts", searched=0,
                 message=NOTHING_INDEXED,
             )  # fmt: skip
-        results = self.index.search(
-            text,
-            count,
-            folder=self.find_folder(folder) if folder else None,
-            min_seconds=min_seconds,
-            max_seconds=max_seconds,
-        )
+        path = self.find_folder(folder) if folder else None
+        limits = {"min_seconds": min_seconds, "max_seconds": max_seconds}
+        results = self.index.search(text, count, folder=path, **limits)
         note = explain_cut(self.open_model().tokenizer, text)
         return make_search_answer(results, "unrelated texts", note)
 
@@ -123,16 +119,11 @@ class Service:
 
     def read_stats(self) -> StatsAnswer:
         """Count what is indexed."""
+        if not self.index.exists:
+            return StatsAnswer(videos=0, failed=0, windows=0, hours=0, model="", method="")
         cache = self.cache
         if cache.stats is None:
-            if self.index.exists:
-                stats = self.index.stats()
-                fields = {name: getattr(stats, name) for name in StatsAnswer.model_fields}
-                cache.stats = StatsAnswer(**fields)
-            else:
-                cache.stats = StatsAnswer(
-                    videos=0, failed=0, windows=0, hours=0, model="", method=""
-                )
+            cache.stats = StatsAnswer.model_validate(self.index.stats(), from_attributes=True)
         return cache.stats
 
     def find_file(self, file_id: str) -> Path | None:
@@ -185,7 +176,7 @@ class Service:
             raise HTTPException(404, NOTHING_INDEXED)
 
     def look_for_changes(self) -> None:
-        """Start to look whether another process changed the index; the caller does not wait."""
+        """Start a check for changes by other processes; the caller does not wait."""
         under_way = self.looking is not None and not self.looking.done()
         if not under_way and time.monotonic() - self.looked >= REFRESH:
             self.looked = time.monotonic()

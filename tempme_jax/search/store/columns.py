@@ -2,12 +2,13 @@
 
 import zlib
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tempme_jax.search.store.rows import Content, FileRow, ScannedRow, Vectors, WindowRow
+from tempme_jax.search.store.rows import Content, FileRow, Vectors, WindowRow
 
 # Roots and paths may hold bytes that are not text. A reason is for people and may lose them.
 FILES = pa.schema(
@@ -48,8 +49,7 @@ def compute_checksum(vector: np.ndarray, thumbnail: bytes) -> int:
 
 def make_files_table(rows: Sequence[FileRow]) -> pa.Table:
     """Convert files to Arrow."""
-    columns = [list(column) for column in zip(*rows, strict=True)] or [[] for _ in FILES]
-    table = dict(zip(FILES.names, columns, strict=True))
+    table = {name: [getattr(row, name) for row in rows] for name in FILES.names}
     table["root"] = [root.encode("utf-8", "surrogateescape") for root in table["root"]]
     table["reason"] = [text.encode("utf-8", "replace").decode() for text in table["reason"]]
     return pa.table(table, schema=FILES)
@@ -76,17 +76,11 @@ def make_windows_table(rows: Sequence[WindowRow], dimensions: int) -> pa.Table:
                 f"vectors have {dimensions} values"
             )
     matrix = np.array([row.vector for row in rows], np.float32).reshape(len(rows), dimensions)
-    columns = {
-        "id": [row.id for row in rows],
-        "content": [row.content for row in rows],
-        "start": [float(row.start) for row in rows],
-        "end": [float(row.end) for row in rows],
-        "vector": make_vector_column(matrix),
-        "thumbnail": [row.thumbnail for row in rows],
-        "checksum": [
-            compute_checksum(v, row.thumbnail) for v, row in zip(matrix, rows, strict=True)
-        ],
+    columns: dict[str, Any] = {
+        name: [getattr(row, name) for row in rows] for name in WindowRow._fields[:6]
     }
+    columns["vector"] = make_vector_column(matrix)
+    columns["checksum"] = list(map(compute_checksum, matrix, columns["thumbnail"]))
     return pa.table(columns, schema=make_windows_schema(dimensions))
 
 
@@ -100,12 +94,10 @@ def read_windows(batch: pa.RecordBatch | pa.Table) -> list[WindowRow]:
     ]
 
 
-def read_scanned_rows(batch: pa.RecordBatch) -> list[ScannedRow]:
-    """Convert windows back from Arrow, with the stored checksum and the one they have now."""
-    return [
-        ScannedRow(*row, stored, compute_checksum(row.vector, row.thumbnail))
-        for row, stored in zip(read_windows(batch), batch["checksum"].to_pylist(), strict=True)
-    ]
+def read_checked_windows(batch: pa.RecordBatch) -> Iterator[WindowRow]:
+    """Convert windows back from Arrow, and compare them with their checksums."""
+    for row, stored in zip(read_windows(batch), batch["checksum"].to_pylist(), strict=True):
+        yield row._replace(is_whole=compute_checksum(row.vector, row.thumbnail) == stored)
 
 
 def read_contents(table: pa.Table) -> dict[str, Content]:

@@ -46,12 +46,7 @@ def explain_read_errors(uri: str | os.PathLike[str]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def explain_write_errors(uri: str | os.PathLike[str], intact: str) -> Iterator[None]:
-    """Turn errors while an index is written into a VideoIndexError.
-
-    Args:
-        uri: address of the index.
-        intact: end of the message: what is intact nevertheless.
-    """
+    """Turn errors while an index is written into a VideoIndexError that ends with `intact`."""
     try:
         yield
     except VideoIndexError:

@@ -15,7 +15,6 @@ from lancedb.index import IvfSq  # noqa: E402
 from lancedb.query import LanceVectorQueryBuilder  # noqa: E402
 from lancedb.table import Table  # noqa: E402
 
-from tempme_jax.search.store.failures import explain_read_errors, explain_write_errors  # noqa: E402
 from tempme_jax.search.store.locking import find_local_folder  # noqa: E402
 from tempme_jax.search.store.rows import Near  # noqa: E402
 
@@ -28,8 +27,9 @@ FEW_PARTS, MANY_PARTS = 20, 200
 
 # A search looks into at least so many partitions of the vector index (one for each 8,192 windows).
 PARTITIONS = 48
-# The index rounds vectors to bytes, which orders the best ones wrongly. So the exact vectors of
-# REFINEMENT times as many windows as asked for are compared; from PLENTY windows on, of as many.
+# The index rounds vectors to bytes, so the best ones may come in the wrong order. Then the exact
+# vectors of REFINEMENT times as many windows as asked for are compared; of just as many from PLENTY
+# windows on.
 REFINEMENT, PLENTY = 2, 100
 # The vector index is rebuilt once more than this share of the windows is missing from it.
 UNINDEXED = 0.2
@@ -44,31 +44,13 @@ def connect(uri: str | os.PathLike[str]) -> lancedb.DBConnection:
 
 def make_address(uri: str | os.PathLike[str]) -> str:
     """Return an absolute path for a folder, and the address of an object store as it is."""
+    return str(find_local_folder(uri) or uri)
+
+
+def is_missing_folder(uri: str | os.PathLike[str]) -> bool:
+    """Return True for a folder that does not exist; `connect` would create it."""
     folder = find_local_folder(uri)
-    return str(uri if folder is None else folder)
-
-
-def exists(uri: str | os.PathLike[str]) -> bool:
-    """Implement `Store.exists`."""
-    with explain_read_errors(uri):
-        folder = find_local_folder(uri)
-        # Connecting creates the folder, which merely looking must not do.
-        if folder is not None and not folder.is_dir():
-            return False
-        try:
-            connect(uri).open_table("header")
-        except (ValueError, RuntimeError) as error:
-            return "was not found" not in str(error)
-    return True
-
-
-def remove(uri: str | os.PathLike[str]) -> None:
-    """Implement `Store.remove`."""
-    folder = find_local_folder(uri)
-    if folder is not None and not folder.is_dir():
-        return
-    with explain_write_errors(uri, "some of it may be gone; try again"):
-        drop_tables(connect(uri))
+    return folder is not None and not folder.is_dir()
 
 
 def drop_tables(connection: lancedb.DBConnection) -> None:

@@ -27,9 +27,9 @@ class FileRow(NamedTuple):
     path: bytes
     size: int
     mtime_ns: int
-    content: str
-    seconds: float
-    windows: int
+    content: str = ""
+    seconds: float = 0.0
+    windows: int = 0
     reason: str = ""
     stage: str = ""
 
@@ -43,7 +43,9 @@ class WindowRow(NamedTuple):
         start: where it begins, in seconds from the first frame.
         end: where it ends, in seconds from the first frame.
         vector: unit vector, float32 [d].
-        thumbnail: a JPEG file.
+        thumbnail: a JPEG file; empty if it was not read.
+        is_whole: False if vector or thumbnail have changed since they were stored. Only
+            `Store.scan` checks it.
     """
 
     id: str
@@ -52,24 +54,7 @@ class WindowRow(NamedTuple):
     end: float
     vector: np.ndarray
     thumbnail: bytes
-
-
-class ScannedRow(NamedTuple):
-    """A window as read from the store, with its stored checksum and the one computed now."""
-
-    id: str
-    content: str
-    start: float
-    end: float
-    vector: np.ndarray
-    thumbnail: bytes
-    stored: int
-    computed: int
-
-    @property
-    def is_whole(self) -> bool:
-        """True if vector and thumbnail are as they were stored."""
-        return self.stored == self.computed
+    is_whole: bool = True
 
 
 class Content(NamedTuple):

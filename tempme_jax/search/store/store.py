@@ -26,7 +26,7 @@ from tempme_jax.search.store.failures import (
     ignore_conflicts,
     retry_conflicts,
 )
-from tempme_jax.search.store.rows import Content, FileRow, Near, ScannedRow, Vectors, WindowRow
+from tempme_jax.search.store.rows import Content, FileRow, Near, Vectors, WindowRow
 
 if TYPE_CHECKING:
     from lancedb import DBConnection
@@ -39,7 +39,6 @@ FORMAT = 1
 EXACT_LIMIT = 200_000
 IDS_AT_ONCE = 1000
 SCANNED_AT_ONCE = 256
-SPAN = ["id", "content", "start", "end"]
 
 
 class Store:
@@ -55,8 +54,7 @@ class Store:
 
     def __init__(self, uri: str, connection: "DBConnection", exact_limit: int):
         """Open the tables; call `open` or `create` instead."""
-        self.uri, self.exact_limit = uri, exact_limit
-        self._connection = connection
+        self.uri, self.exact_limit, self._connection = uri, exact_limit, connection
         self._open_tables()
 
     @classmethod
@@ -76,7 +74,6 @@ class Store:
             header: description of the index, of JSON's types; "format" is added.
             texts: m texts that describe none of the videos.
             text_vectors: their vectors, float32 [m, d]; vectors of windows have the same length.
-            exact_limit: see the attributes.
 
         Raises:
             VideoIndexError: an index is there already, or nothing can be written there.
@@ -120,7 +117,14 @@ class Store:
         Raises:
             VideoIndexError: the folder cannot be read.
         """
-        return lance.exists(uri)
+        with explain_read_errors(uri):
+            if lance.is_missing_folder(uri):
+                return False
+            try:
+                lance.connect(uri).open_table("header")
+            except (ValueError, RuntimeError) as error:
+                return "was not found" not in str(error)
+        return True
 
     @staticmethod
     def remove(uri: str | os.PathLike[str]) -> None:
@@ -129,7 +133,9 @@ class Store:
         Raises:
             VideoIndexError: it cannot be removed.
         """
-        lance.remove(uri)
+        if not lance.is_missing_folder(uri):
+            with explain_write_errors(uri, "some of it may be gone; try again"):
+                lance.drop_tables(lance.connect(uri))
 
     @property
     def version(self) -> tuple[str, int, int]:
@@ -167,14 +173,14 @@ class Store:
     def read_contents(self) -> dict[str, Content]:
         """Read all contents that have windows, including those that no file refers to."""
         with explain_read_errors(self.uri):
-            return columns.read_contents(
-                self._windows.search().select(["content", "end"]).to_arrow()
-            )
+            table = self._windows.search().select(["content", "end"]).to_arrow()
+            return columns.read_contents(table)
 
     def read_vectors(self) -> Vectors:
         """Read all windows without their thumbnails, in the order of their ids."""
         with explain_read_errors(self.uri):
-            return columns.read_vectors(self._windows.search().select([*SPAN, "vector"]).to_arrow())
+            names = ["id", "content", "start", "end", "vector"]
+            return columns.read_vectors(self._windows.search().select(names).to_arrow())
 
     def read_window(self, window_id: str) -> WindowRow | None:
         """Read a window; None if the id is not known."""
@@ -185,16 +191,14 @@ class Store:
 
     def read_thumbnail(self, window_id: str) -> bytes | None:
         """Read the JPEG thumbnail of a window; None if the id is not known."""
-        where = lance.make_condition("id", [window_id])
-        with explain_read_errors(self.uri):
-            found = self._windows.search().where(where).select(["thumbnail"]).limit(1).to_arrow()
-        return found["thumbnail"][0].as_py() if len(found) else None
+        row = self.read_window(window_id)
+        return row.thumbnail if row else None
 
-    def scan(self) -> Iterator[ScannedRow]:
-        """Iterate over all windows with their checksums, in no order and in little memory."""
+    def scan(self) -> Iterator[WindowRow]:
+        """Yield all windows, checked, in no order and in little memory."""
         with explain_read_errors(self.uri):
             for batch in self._windows.search().to_batches(SCANNED_AT_ONCE):
-                yield from columns.read_scanned_rows(batch)
+                yield from columns.read_checked_windows(batch)
 
     def find_nearest(
         self, vector: np.ndarray, count: int, contents: Collection[str] | None = None
@@ -234,10 +238,8 @@ class Store:
             VideoIndexError: they cannot be written. Everything stored before is intact. The new
                 windows may have been stored, but never the files without them.
         """
-        new, changed = (
-            columns.make_windows_table(windows, self._dimensions),
-            columns.make_files_table(files),
-        )
+        new = columns.make_windows_table(windows, self._dimensions)
+        changed = columns.make_files_table(files)
         with explain_write_errors(self.uri, "what was stored before is intact"):
             if windows:
                 retry_conflicts(lambda: self._windows.add(new))
@@ -273,8 +275,7 @@ class Store:
         with explain_read_errors(self.uri):
             tables = [self._connection.open_table(name) for name in lance.TABLES]
             self.header = json.loads(tables[0].search().to_arrow()["json"][0].as_py())
-            version = self.header["format"]
-            if version > FORMAT:
+            if (version := self.header["format"]) > FORMAT:
                 raise VideoIndexError(
                     f"{self.uri} has format {version}, of a newer version of tempme_jax; this one "
                     f"reads formats up to {FORMAT}. Update tempme_jax, or rebuild the index with "

@@ -315,7 +315,7 @@ def test_with_a_token_every_path_wants_it(index):
                  f"/thumbnail/{BEACH}-1", "/nothing", "/?token=", "/?token=wrong",
                  "/api/stats?token=sesame%20open")  # fmt: skip
         for path in paths:
-            assert "wants its token" in error(client.get(path), 401)
+            assert "needs its token" in error(client.get(path), 401)
         for header in ("Bearer wrong", "Bearer", "Basic sesame open", "sesame open", "Bearer \xe9"):
             headers = {"Authorization": header.encode("latin-1")}
             error(client.get("/api/stats", headers=headers), 401)
