@@ -23,7 +23,8 @@ _HOMES = {
 }
 _MODULES = {"merging": "tempme_jax.reducers.merging"}
 
-__all__ = ["__version__", *_HOMES, *_MODULES]
+# The names stand once, in the tables above.
+__all__ = ["__version__", *_HOMES, *_MODULES]  # pyright: ignore[reportUnsupportedDunderAll]
 
 
 def __getattr__(name: str):

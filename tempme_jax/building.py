@@ -68,20 +68,23 @@ def create(
 
 
 def open_weights(
-    source: str | os.PathLike, *, activation: str | None, dtype: str, seed: int, **settings: Any
+    source: str | os.PathLike,
+    *,
+    method: str | None,
+    num_frames: int | None,
+    max_words: int | None,
+    method_options: dict[str, Any] | None,
+    activation: str | None,
+    dtype: str,
+    seed: int,
 ) -> Model:
-    """Open the weights in a file, a folder or a repository.
-
-    The arguments are those of `load`; `settings` holds the method, num_frames, max_words and
-    method_options, of which each may be None.
-    """
+    """Open the weights in a file, a folder or a repository. The arguments are those of `load`."""
     weights = load_weights(source, activation=activation)
     saved = weights.settings
-    method = settings["method"] or str(saved.get("method", "tempme"))
-    frames, words = settings["num_frames"], settings["max_words"]
-    frames = saved.get("num_frames", 12) if frames is None else frames
-    words = saved.get("max_words") if words is None else words
-    asked = settings["method_options"] or {}
+    method = method or str(saved.get("method", "tempme"))
+    frames = saved.get("num_frames", 12) if num_frames is None else num_frames
+    words = saved.get("max_words") if max_words is None else max_words
+    asked = method_options or {}
     is_same_method = method == saved.get("method")
     given, settled = asked, asked
     if is_same_method:

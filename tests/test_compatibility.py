@@ -15,7 +15,7 @@ from repository import FIXTURES
 
 import tempme_jax
 from tempme_jax.training.flags import build_config
-from tempme_jax.training.printing import print_results
+from tempme_jax.training.result_tables import print_results
 from tempme_jax.training.results import read_results
 from tempme_jax.training.workdir import open_workdir, read_config
 from tempme_jax.weights.files import load_weights

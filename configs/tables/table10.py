@@ -8,7 +8,7 @@ with 12 clips, which block 9 joins to 6.
 """
 
 from tempme_jax.compare.paper import select_rows
-from tempme_jax.compare.tables import Table
+from tempme_jax.compare.paper_tables import Table
 
 # The counterparts for 8 frames and six blocks: as many joins, into one clip or more.
 SMALL = {

@@ -7,7 +7,7 @@ LaCLIP's weights are made by `tempme convert laion400m_laclip_vitb16.pt ...`, se
 """
 
 from tempme_jax.compare.paper import select_rows
-from tempme_jax.compare.tables import Table
+from tempme_jax.compare.paper_tables import Table
 
 TABLE = Table(
     title="Table 14: CLIP, LaCLIP and MetaCLIP, ViT-B/16",

@@ -8,6 +8,6 @@ numbers for these sets are not included.
 """
 
 from tempme_jax.compare.paper import select_rows
-from tempme_jax.compare.tables import Table
+from tempme_jax.compare.paper_tables import Table
 
 TABLE = Table("Table 3: ActivityNet, DiDeMo and LSMDC, ViT-B/32", select_rows([3]))

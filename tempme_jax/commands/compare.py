@@ -42,10 +42,10 @@ def compare(config, methods, seeds, data, recipe, workdir, speeds, settings):
     --config.train.steps=100 apply to all runs. Each run is a process of its own. Run the command
     again to continue: finished runs are kept, interrupted ones resume.
     """
+    from tempme_jax.compare import paper_tables
     from tempme_jax.compare import runs as comparison
-    from tempme_jax.compare import tables
 
-    config, contenders, name = tables.choose_contenders(config, methods, data, recipe)
+    config, contenders, name = paper_tables.choose_contenders(config, methods, data, recipe)
     workdir = workdir or f"workdir/compare-{name}"
     code = comparison.run(
         config, contenders, seeds, workdir=workdir, overrides=settings, speeds=speeds
@@ -57,7 +57,7 @@ def compare(config, methods, seeds, data, recipe, workdir, speeds, settings):
 @click.argument("workdirs", nargs=-1, required=True, type=click.Path())
 def show_results(workdirs):
     """Print the results of finished runs in one table."""
-    from tempme_jax.training.printing import print_results
+    from tempme_jax.training.result_tables import print_results
     from tempme_jax.training.results import read_results
 
     print_results([read_results(workdir) for workdir in workdirs])

@@ -10,7 +10,7 @@ from typing import Any
 
 from tempme_jax.files import write_text
 from tempme_jax.screen import format_number, make_console, make_table
-from tempme_jax.training.printing import describe_protocols
+from tempme_jax.training.result_tables import describe_protocols
 
 COLUMNS = (
     *("Method", "Runs", "Trains (M)", "GFLOPs", "Tokens"),

@@ -110,17 +110,16 @@ def run(
     Raises:
         ValueError, OSError: before any run, if a method, a seed, the file or a flag is wrong.
     """
-    launch = launch or launch_process
+    launch, results, failed = launch or launch_process, [], []
     planned = plan_runs(config_file, contenders, seeds, overrides, workdir)
-    results, failed = [], []
     for number, one in enumerate(planned, start=1):
         label = f"{one.contender.name}, seed {one.seed} (run {number} of {len(planned)})"
         found, problem, lines = finish_run(one, label, launch)
         if found:
             results.append({"name": one.contender.name, "folder": str(one.folder), **found})
         else:
-            again = shlex.join(["python", *one.command])
-            failed.append({"run": label, "problem": problem, "last_lines": lines, "command": again})
+            failed.append({"run": label, "problem": problem, "last_lines": lines})
+            failed[-1]["command"] = shlex.join(["python", *one.command])
     rows = summarize_contenders(results, planned)
     measured = measure_speeds(results, workdir, launch) if speeds and results else {}
     rows = [{**row, "videos_per_second": measured.get(row["name"])} for row in rows]

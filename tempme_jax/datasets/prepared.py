@@ -12,6 +12,7 @@ import contextlib
 import dataclasses
 import functools
 import hashlib
+import io
 import itertools
 import json
 import os
@@ -25,6 +26,7 @@ import filelock
 import numpy as np
 import tensorflow_datasets as tfds
 from array_record.python.array_record_module import ArrayRecordWriter
+from PIL import Image
 from tensorflow_datasets.core.example_serializer import ExampleSerializer
 
 from tempme_jax.datasets.base import Video, VideoSet
@@ -264,3 +266,9 @@ def remove_leftovers(folder: Path) -> None:
 def _read_lines(path: Path) -> list[dict[str, Any]]:
     with path.open(encoding="utf-8") as file:
         return [json.loads(line) for line in file]
+
+
+def decode_jpeg(jpeg: bytes) -> np.ndarray:
+    """Decode a JPEG file to uint8 [h, w, 3], RGB."""
+    with Image.open(io.BytesIO(jpeg), formats=["JPEG"]) as image:
+        return np.asarray(image.convert("RGB"))

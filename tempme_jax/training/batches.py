@@ -6,7 +6,6 @@ only on the seed and the place, not on the number of threads or workers.
 
 import contextlib
 import dataclasses
-import io
 import operator
 from collections.abc import Iterator
 from typing import SupportsIndex
@@ -14,9 +13,8 @@ from typing import SupportsIndex
 import grain
 import numpy as np
 from absl import flags
-from PIL import Image
 
-from tempme_jax.datasets.prepared import Prepared
+from tempme_jax.datasets.prepared import Prepared, decode_jpeg
 from tempme_jax.text.bpe import Tokenizer
 from tempme_jax.training.order import Order
 from tempme_jax.video.positions import pick_evenly
@@ -76,12 +74,6 @@ class FrameReader:
         frames = np.zeros((self.num_frames, *real.shape[1:]), np.uint8)
         frames[: len(real)] = real
         return frames, np.arange(self.num_frames) < len(real)
-
-
-def decode_jpeg(jpeg: bytes) -> np.ndarray:
-    """Decode a JPEG file to uint8 [h, w, 3], RGB."""
-    with Image.open(io.BytesIO(jpeg), formats=["JPEG"]) as image:
-        return np.asarray(image.convert("RGB"))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -18,7 +18,8 @@ from tempme_jax.adapters.base import Adapter
 from tempme_jax.datasets.prepared import Prepared
 from tempme_jax.model import Model
 from tempme_jax.parameters import flatten, join, split
-from tempme_jax.training import printing, results
+from tempme_jax.training import result_tables as printing
+from tempme_jax.training import results
 from tempme_jax.training.batches import FrameReader, TrainingRows
 from tempme_jax.training.checkpoint import Progress, read_progress, restore_selected
 from tempme_jax.training.config import Config

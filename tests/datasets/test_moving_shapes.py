@@ -11,8 +11,8 @@ from tempme_jax import create
 from tempme_jax.datasets import moving_shapes, shapes
 from tempme_jax.datasets.base import Storage
 from tempme_jax.datasets.moving_shapes import EDITION, SIZES, MovingShapes, save_frames
+from tempme_jax.datasets.prepared import decode_jpeg
 from tempme_jax.networks.architecture import Architecture
-from tempme_jax.training.batches import decode_jpeg
 from tempme_jax.training.order import make_distinct_batches, make_pairs
 from tempme_jax.video.frames import read_frames
 from tempme_jax.video.workers import Request, decode_file

@@ -28,7 +28,8 @@ from tempme_jax.reducers.diffrate_search import (
     make_initial_logits,
     prune_and_merge_in_place,
 )
-from tempme_jax.training import optim, printing
+from tempme_jax.training import optim
+from tempme_jax.training import result_tables as printing
 from tempme_jax.training.config import TrainSettings
 from tempme_jax.training.flags import parse_flags
 

@@ -111,12 +111,13 @@ def start(home, workdir, *flags, devices=1):
         f"--config={FILE}",
         *(f"--config.{name}={at}" for name, at in list_places(home).items()),
     ]
+    count = f"--xla_force_host_platform_device_count={devices}"
     environment = os.environ | {
         "JAX_ENABLE_COMPILATION_CACHE": "1",
         "JAX_COMPILATION_CACHE_DIR": str(home / "compiled"),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
         "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
-        "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices} {os.environ['XLA_FLAGS']}".strip(),
+        "XLA_FLAGS": f"{count} {os.environ['XLA_FLAGS']}".strip(),
     }
     command = [sys.executable, "-m", "tempme_jax.main", *given, f"--workdir={workdir}", *flags]
     return subprocess.Popen(

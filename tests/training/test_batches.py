@@ -9,12 +9,12 @@ import pytest
 from PIL import Image
 from small_set import STORED, make_small_set
 
+from tempme_jax.datasets.prepared import decode_jpeg
 from tempme_jax.text.bpe import Tokenizer
 from tempme_jax.training.batches import (
     FrameReader,
     TrainingRows,
     VideoRows,
-    decode_jpeg,
     read_batches,
     sample_frames,
 )

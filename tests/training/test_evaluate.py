@@ -9,9 +9,9 @@ from small_set import make_small_set
 from toy_clip import FRAMES, make_params
 
 from tempme_jax import create
+from tempme_jax.datasets.prepared import decode_jpeg
 from tempme_jax.encoding import TEXT_BATCH
 from tempme_jax.networks.architecture import Architecture
-from tempme_jax.training.batches import decode_jpeg
 from tempme_jax.training.evaluate import embed_split, embed_texts, embed_videos, evaluate_split
 from tempme_jax.training.flags import build_config
 from tempme_jax.training.sharding import make_mesh

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tempme_jax.training.metrics import Bootstrap, measure_retrieval
-from tempme_jax.training.printing import describe_protocols, print_results
+from tempme_jax.training.result_tables import describe_protocols, print_results
 from tempme_jax.training.results import (
     FIELDS,
     ResultsError,

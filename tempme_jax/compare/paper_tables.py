@@ -51,7 +51,9 @@ def read_table(file: str | os.PathLike) -> Table | None:
     make_importable([f"--config={file}"])
     table = runpy.run_path(file).get("TABLE")
     if not isinstance(table, Table | None):
-        raise ValueError(f"TABLE in {file} is not a tempme_jax.compare.tables.Table: {table!r:.60}")
+        raise ValueError(
+            f"TABLE in {file} is not a tempme_jax.compare.paper_tables.Table: {table!r:.60}"
+        )
     return table
 
 
