@@ -24,7 +24,7 @@ KEEP = {"last": 2, "best": 1}
 
 @dataclasses.dataclass(frozen=True)
 class Progress:
-    """How far a training is; each checkpoint holds one.
+    """The progress of a training; each checkpoint holds one.
 
     Attributes:
         step: steps made, which is also the place in the data.

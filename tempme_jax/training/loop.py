@@ -31,7 +31,7 @@ class TrainingError(RuntimeError):
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """What the loop needs beside the state that it begins with.
+    """The settings and functions that the training loop works with.
 
     Attributes:
         config: the settings of the run.
