@@ -3,6 +3,7 @@
 import gc
 import importlib.metadata
 import os
+import signal
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -21,6 +22,10 @@ FASTER = FASTER if KNOWN else ""
 os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {FASTER}".strip()
 
 import jax  # noqa: E402
+
+# A shell starts what runs in the background with SIGINT ignored, and processes that tests start and
+# interrupt would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # What JAX has traced and compiled stays, and is no garbage: to look through it often takes a tenth
 # of the time.
