@@ -7,8 +7,8 @@ Each row changes one thing of TempMe's first row, on MSR-VTT with B/32. The pape
 without printing their values.
 """
 
+from tempme_jax.compare.contenders import Table
 from tempme_jax.compare.paper import PaperRow
-from tempme_jax.compare.paper_tables import Table
 
 SHARES = (0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 BASE = "Blocks 9, 10, 11; R_C 70 %, R_I 90 %"

@@ -7,8 +7,8 @@ A name lists numbers of clips and, between them, the block (from 1) that joins t
 with 12 clips, which block 9 joins to 6.
 """
 
+from tempme_jax.compare.contenders import Table
 from tempme_jax.compare.paper import select_rows
-from tempme_jax.compare.paper_tables import Table
 
 # The counterparts for 8 frames and six blocks: as many joins, into one clip or more.
 SMALL = {

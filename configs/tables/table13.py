@@ -4,7 +4,7 @@ tempme compare configs/tables/table13.py
 tempme compare configs/tables/table13.py --data configs/msrvtt.py
 """
 
+from tempme_jax.compare.contenders import Table
 from tempme_jax.compare.paper import select_rows
-from tempme_jax.compare.paper_tables import Table
 
 TABLE = Table("Table 13: with Prompt, Adapter and LoRA", select_rows([13]))

@@ -6,8 +6,8 @@
 LaCLIP's weights are made by `tempme convert laion400m_laclip_vitb16.pt ...`, see README.
 """
 
+from tempme_jax.compare.contenders import Table
 from tempme_jax.compare.paper import select_rows
-from tempme_jax.compare.paper_tables import Table
 
 TABLE = Table(
     title="Table 14: CLIP, LaCLIP and MetaCLIP, ViT-B/16",

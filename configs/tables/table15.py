@@ -4,8 +4,8 @@ tempme compare configs/tables/table15.py
 tempme compare configs/tables/table15.py --data configs/msrvtt.py
 """
 
+from tempme_jax.compare.contenders import Table
 from tempme_jax.compare.paper import select_rows
-from tempme_jax.compare.paper_tables import Table
 
 TABLE = Table(
     title="Table 15: positions of clips",

@@ -4,8 +4,8 @@ tempme compare configs/tables/table16.py
 tempme compare configs/tables/table16.py --data configs/msrvtt.py
 """
 
+from tempme_jax.compare.contenders import Table
 from tempme_jax.compare.paper import select_rows
-from tempme_jax.compare.paper_tables import Table
 
 # The built-in videos are stored with 8 frames: rows use half of them, and all.
 SMALL = {

@@ -4,8 +4,8 @@ tempme compare configs/tables/table2.py
 tempme compare configs/tables/table2.py --data configs/msrvtt.py
 """
 
+from tempme_jax.compare.contenders import Table
 from tempme_jax.compare.paper import select_rows
-from tempme_jax.compare.paper_tables import Table
 
 TABLE = Table(
     title="Table 2: MSR-VTT, ViT-B/32, 12 frames",

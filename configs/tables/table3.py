@@ -7,7 +7,7 @@ The rows are those of the chosen data set; on the built-in set every method runs
 numbers for these sets are not included.
 """
 
+from tempme_jax.compare.contenders import Table
 from tempme_jax.compare.paper import select_rows
-from tempme_jax.compare.paper_tables import Table
 
 TABLE = Table("Table 3: ActivityNet, DiDeMo and LSMDC, ViT-B/32", select_rows([3]))

@@ -4,8 +4,8 @@ tempme compare configs/tables/table9.py
 tempme compare configs/tables/table9.py --data configs/msrvtt.py
 """
 
+from tempme_jax.compare.contenders import Table
 from tempme_jax.compare.paper import select_rows
-from tempme_jax.compare.paper_tables import Table
 
 # They change the last three of six blocks, as in configs/moving_shapes.py.
 SMALL = {

@@ -52,7 +52,7 @@ def read_table(file: str | os.PathLike) -> Table | None:
     table = runpy.run_path(file).get("TABLE")
     if not isinstance(table, Table | None):
         raise ValueError(
-            f"TABLE in {file} is not a tempme_jax.compare.paper_tables.Table: {table!r:.60}"
+            f"TABLE in {file} is not a tempme_jax.compare.contenders.Table: {table!r:.60}"
         )
     return table
 

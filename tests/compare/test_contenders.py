@@ -4,7 +4,8 @@ import pathlib
 
 import pytest
 
-from tempme_jax.compare import paper, paper_tables, runs
+from tempme_jax.compare import paper, runs
+from tempme_jax.compare.contenders import choose_contenders, read_table
 from tempme_jax.loading import load
 from tempme_jax.methods import METHODS, build
 from tempme_jax.networks.architecture import ARCHITECTURES
@@ -32,9 +33,9 @@ def test_every_row_runs_on_the_built_in_set(file, tiny):
     """Its settings are accepted, and its method fits the tiny model; no two rows are the same."""
     if file.stem == "table14":
         with pytest.raises(ValueError, match="Table 14.*224 pixels; give --data"):
-            paper_tables.choose_contenders(str(file), None, None, None)
+            choose_contenders(str(file), None, None, None)
         return
-    config, contenders, name = paper_tables.choose_contenders(str(file), None, None, None)
+    config, contenders, name = choose_contenders(str(file), None, None, None)
     assert (config, name) == ("configs/moving_shapes.py", file.stem)
     settings = [parse_flags(runs.make_flags(config, one, 0, [])) for one in contenders]
     for one in settings:
@@ -49,7 +50,7 @@ def test_every_row_runs_on_the_built_in_set(file, tiny):
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 def test_every_row_runs_with_the_paper_s_backbone(file):
     data = "configs/lsmdc.py" if file.stem == "table3" else "configs/msrvtt.py"
-    config, contenders, name = paper_tables.choose_contenders(str(file), None, data, "shared")
+    config, contenders, name = choose_contenders(str(file), None, data, "shared")
     assert (config, name) == (data, f"{file.stem}-{pathlib.Path(data).stem}")
     for one in contenders:
         settings = parse_flags(runs.make_flags(config, one, 0, []))
@@ -60,7 +61,7 @@ def test_every_row_runs_with_the_paper_s_backbone(file):
 
 
 def test_the_paper_s_figures_stand_beside():
-    contenders = paper_tables.choose_contenders("configs/tables/table2.py", None, None, None)[1]
+    contenders = choose_contenders("configs/tables/table2.py", None, None, None)[1]
     printed = {one.name: one.printed for one in contenders}
     assert printed["TempMe"] == {
         "trainable": 0.50, "gflops": 34.8, "tokens": None, "R@1": 46.1, "R-Sum": 198.6,
@@ -71,23 +72,21 @@ def test_the_paper_s_figures_stand_beside():
 def test_rows_of_the_right_data_set():
     """The long sets have 64 frames; on the built-in set every method of Table 3 runs once."""
     file = "configs/tables/table3.py"
-    of_activitynet = paper_tables.choose_contenders(file, None, "configs/activitynet.py", None)[1]
-    of_lsmdc = paper_tables.choose_contenders(file, None, "configs/lsmdc.py", None)[1]
+    of_activitynet = choose_contenders(file, None, "configs/activitynet.py", None)[1]
+    of_lsmdc = choose_contenders(file, None, "configs/lsmdc.py", None)[1]
     assert "--config.model.num_frames=64" in of_activitynet[0].flags
     assert "--config.model.num_frames=12" in of_lsmdc[0].flags
-    built_in = paper_tables.choose_contenders(file, None, None, None)[1]
+    built_in = choose_contenders(file, None, None, None)[1]
     assert [one.name for one in built_in] == [one.name for one in of_lsmdc]
     with pytest.raises(ValueError, match="rows for activitynet, didemo, lsmdc, not for"):
-        paper_tables.choose_contenders(file, None, "configs/msrvtt.py", None)
+        choose_contenders(file, None, "configs/msrvtt.py", None)
 
 
 def test_all_methods_and_both_recipes():
-    config, contenders, _ = paper_tables.choose_contenders(
-        "configs/moving_shapes.py", "all", None, "own"
-    )
+    config, contenders, _ = choose_contenders("configs/moving_shapes.py", "all", None, "own")
     assert [one.name for one in contenders] == list(METHODS)
     assert contenders[1].words == "full,own"
-    names = [e.name for e in paper_tables.choose_contenders(config, None, None, None)[1]]
+    names = [e.name for e in choose_contenders(config, None, None, None)[1]]
     assert names == ["lora", "tome", "tempme"]
 
 
@@ -100,16 +99,16 @@ def test_all_methods_and_both_recipes():
 )
 def test_what_does_not_go_together(arguments, message):
     with pytest.raises(ValueError, match=message):
-        paper_tables.choose_contenders(*arguments)
+        choose_contenders(*arguments)
 
 
 def test_no_such_file_and_no_table(tmp_path):
     with pytest.raises(FileNotFoundError, match="no config file .*table99.py .did you mean"):
-        paper_tables.read_table(FOLDER / "table99.py")
+        read_table(FOLDER / "table99.py")
     file = tmp_path / "table.py"
     file.write_text("TABLE = 3\n")
-    with pytest.raises(ValueError, match="is not a tempme_jax.compare.paper_tables.Table: 3"):
-        paper_tables.read_table(file)
+    with pytest.raises(ValueError, match="is not a tempme_jax.compare.contenders.Table: 3"):
+        read_table(file)
 
 
 def test_every_row_of_the_paper_has_a_known_method():
