@@ -105,7 +105,7 @@ def test_ten_kills_at_random_moments(home, whole, tmp_path):
     print("seed:", rng.bit_generator.seed_seq.entropy)
     codes = []
     for number in range(10):
-        moment = soon_after_start(workdir, rng.uniform(0, 6))
+        moment = soon_after_start(workdir, rng.uniform(0, 2))  # a run trains for about 2 s
         process = start(home, workdir)
         if number % 3 == 0:
             moment = functools.partial(during_save, workdir, rng.choice(["last", "best"]), 0)
