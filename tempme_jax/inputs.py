@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, UInt8
 
-from tempme_jax.video.frames import resize_and_crop
+from tempme_jax.video.pixels import resize_and_crop
 from tempme_jax.video.positions import pick_evenly
 
 # CLIP's mean and standard deviation of red, green and blue, in 0 .. 1.

@@ -14,7 +14,7 @@ import pytest
 import tempme_jax
 from tempme_jax import building, encoding
 from tempme_jax.compile_cache import use_persistent_cache
-from tempme_jax.video.frames import resize_and_crop
+from tempme_jax.video.pixels import resize_and_crop
 
 TOY = dict(width=64, heads=1, depth=4, image_size=64, patch=16, embed_dim=16)
 ARCH = tempme_jax.Architecture(text_width=64, text_depth=1, text_heads=1, **TOY)

@@ -19,7 +19,7 @@ from tempme_jax.search.errors import VideoIndexError
 from tempme_jax.search.indexing.windows import Sampling
 from tempme_jax.version import __version__
 
-# The way from frames to pixels: `video.frames.resize_and_crop`, then mean and deviation.
+# The way from frames to pixels: `video.pixels.resize_and_crop`, then mean and deviation.
 PREPROCESSING = {
     "resize": "short side, bicubic, centre crop",
     "mean": [round(float(value), 8) for value in MEAN],

@@ -1,6 +1,5 @@
 """Read frames of a video file, evenly spread or at given times, and crop them as CLIP does."""
 
-import io
 import os
 from bisect import bisect_right
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
@@ -14,7 +13,6 @@ from av.error import FFmpegError
 from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
-from PIL import Image
 
 from tempme_jax.video.container import (
     NO_FRAME,
@@ -24,13 +22,15 @@ from tempme_jax.video.container import (
     convert_errors,
     find_video_stream,
     open_video,
-    read_packets,
-    scan,
+)
+from tempme_jax.video.pixels import (
+    convert_to_rgb,
+    encode_thumbnail,
+    find_resized_shape,
+    resize_and_crop,
 )
 from tempme_jax.video.positions import find_middles
-
-THUMBNAIL_SIDE = 320
-THUMBNAIL_QUALITY = 80
+from tempme_jax.video.timeline import read_packets, scan
 
 # Reduces a decoded frame to what the caller needs, so at most one large frame is in memory. Takes
 # the timestamp and the upright frame, uint8 [height, width, 3].
@@ -151,51 +151,6 @@ def select_keyframes(times: Sequence[int], keyframes: Sequence[int]) -> list[int
     return list(keyframes[max(0, first - 2) : bisect_right(keyframes, times[-1])])
 
 
-def encode_jpeg(pixels: np.ndarray, quality: int) -> bytes:
-    """Encode uint8 pixels [height, width, 3], RGB, as a JPEG file of a quality of 1 to 100."""
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, "JPEG", quality=quality)
-    return file.getvalue()
-
-
-def encode_thumbnail(pixels: np.ndarray) -> bytes:
-    """Encode uint8 pixels [height, width, 3], RGB, as a JPEG of at most 320 pixels a side."""
-    image = Image.fromarray(pixels)
-    image.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE))
-    return encode_jpeg(np.asarray(image), THUMBNAIL_QUALITY)
-
-
-def resize_and_crop(frames: np.ndarray, image_size: int) -> np.ndarray:
-    """Resize the short side to `image_size` (bicubic) and crop the centre, as CLIP does.
-
-    The pixels equal those of torchvision's Resize and CenterCrop on PIL images, the `preprocess`
-    of https://github.com/openai/CLIP (clip/clip.py, `_transform`).
-
-    Args:
-        frames: uint8 array [t, height, width, 3].
-        image_size: side of the square in pixels.
-
-    Returns:
-        uint8 array [t, image_size, image_size, 3].
-    """
-    _, height, width, _ = frames.shape
-    height, width = _resize_shape(height, width, image_size)
-    top = int(round((height - image_size) / 2.0))
-    left = int(round((width - image_size) / 2.0))
-    box = (left, top, left + image_size, top + image_size)
-    cropped = np.empty((len(frames), image_size, image_size, 3), np.uint8)
-    for frame, target in zip(frames, cropped, strict=True):
-        image = Image.fromarray(frame).resize((width, height), Image.Resampling.BICUBIC)
-        target[:] = np.asarray(image.crop(box))
-    return cropped
-
-
-def _resize_shape(height: int, width: int, image_size: int) -> tuple[int, int]:
-    if width <= height:
-        return int(image_size * height / width), image_size
-    return image_size, int(image_size * width / height)
-
-
 def _decode_frames(
     container: InputContainer, stream: VideoStream, *, from_keyframe: bool = False
 ) -> Iterator[tuple[int, VideoFrame]]:
@@ -263,21 +218,9 @@ def _decode(
             nearest = shown if keyframes else shown or ahead
             if nearest is not None:
                 pts, frame = nearest
-                rgb = _turn_upright(frame, reformatter.reformat(frame, *size, "rgb24", threads=1))
-                kept[time] = keep(time, rgb)
+                kept[time] = keep(time, convert_to_rgb(frame, reformatter, size))
                 group = bisect_right(keyframes, pts) - 1
     return kept
-
-
-def _turn_upright(frame: VideoFrame, rgb: VideoFrame) -> np.ndarray:
-    """Apply the turn and flips of the display matrix: x' = ax + cy, y' = bx + dy."""
-    pixels, matrix = rgb.to_ndarray(), frame.side_data.get("DISPLAYMATRIX")
-    if matrix is None:
-        return pixels
-    a, b, _, c, d = np.frombuffer(matrix, np.int32)[:5].tolist()
-    if abs(b) > abs(a):
-        pixels, a, d = pixels.swapaxes(0, 1), c, b
-    return pixels[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1]
 
 
 def _make_crop(path: str, image_size: int | None) -> Keep:
@@ -288,7 +231,7 @@ def _make_crop(path: str, image_size: int | None) -> Keep:
             return pixels
         height, width, _ = pixels.shape
         # A frame of 65535 x 1 is small, and takes gigabytes once its short side is resized.
-        check_pixels(path, *_resize_shape(height, width, image_size))
+        check_pixels(path, *find_resized_shape(height, width, image_size))
         return resize_and_crop(pixels[None], image_size)[0]
 
     return crop

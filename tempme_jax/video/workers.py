@@ -25,7 +25,8 @@ from typing import Any, NamedTuple
 from pebble import ProcessExpired, ProcessFuture, ProcessPool
 
 from tempme_jax.video.container import VideoError
-from tempme_jax.video.frames import encode_jpeg, read_at
+from tempme_jax.video.frames import read_at
+from tempme_jax.video.pixels import encode_jpeg
 from tempme_jax.video.positions import find_middles
 
 # A process is replaced after this many videos, so memory that libraries leak does not add up.

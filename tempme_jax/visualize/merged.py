@@ -23,9 +23,10 @@ from tempme_jax.model import Model
 from tempme_jax.networks.clip import Clip
 from tempme_jax.networks.tokens import Tokens
 from tempme_jax.training.workdir import is_workdir
-from tempme_jax.video.container import check_regular_file, find_video_stream, open_video, scan
+from tempme_jax.video.container import check_regular_file, find_video_stream, open_video
 from tempme_jax.video.frames import read_frames
 from tempme_jax.video.positions import find_middles
+from tempme_jax.video.timeline import scan
 from tempme_jax.words import pluralize
 
 # Colour of the border of a patch that was not merged.

@@ -11,7 +11,8 @@ from PIL import Image
 from video_files import HEIGHT, WIDTH, compute_brightness, encode, encode_sound, find_shown_index
 
 from tempme_jax.video import frames as video
-from tempme_jax.video.frames import VideoError, read_frames, resize_and_crop
+from tempme_jax.video.frames import VideoError, read_frames
+from tempme_jax.video.pixels import resize_and_crop
 
 
 @pytest.fixture(scope="session")

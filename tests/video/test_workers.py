@@ -14,7 +14,8 @@ from repository import ROOT
 from video_files import decode_or_worse, find_shown_indices, write_grey_video
 
 from tempme_jax.video import workers
-from tempme_jax.video.frames import VideoError, encode_jpeg, read_frames
+from tempme_jax.video.frames import VideoError, read_frames
+from tempme_jax.video.pixels import encode_jpeg
 from tempme_jax.video.workers import Request, decode_all, decode_file
 
 

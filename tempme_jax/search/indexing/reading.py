@@ -18,6 +18,7 @@ from tempme_jax.search.indexing.windows import Sampling, Window, cut_into_window
 from tempme_jax.video import container
 from tempme_jax.video.container import VideoError
 from tempme_jax.video.frames import read_timestamps, select_keyframes
+from tempme_jax.video.timeline import FrameIndex, scan
 from tempme_jax.video.workers import decode_all
 
 # 32 windows of 12 frames of 224 pixels take 58 MB, and half of that on the way from a child.
@@ -79,14 +80,14 @@ class Chunk:
     seconds: float
 
 
-def scan_file(source: Source) -> container.FrameIndex:
+def scan_file(source: Source) -> FrameIndex:
     """Find when the frames of a video come on screen.
 
     Raises:
         VideoError: the file is not a video, or is longer than MAX_HOURS.
     """
     with container.convert_errors(source.file):
-        index = container.scan(source.file)
+        index = scan(source.file)
     if index.length > MAX_HOURS * 3600:
         hours = f"{float(index.length / 3600):.0f} hours long (at most {MAX_HOURS}; damaged?)"
         raise VideoError(source.file, hours)
@@ -149,7 +150,7 @@ class _ScannedVideo:
     """A video whose timestamps and windows are known."""
 
     source: Source
-    index: container.FrameIndex
+    index: FrameIndex
     windows: list[Window]
 
 
@@ -172,7 +173,7 @@ class _PieceQueue:
         self._failed_video: _ScannedVideo | None = None  # the last video whose decoding failed
 
     def plan_chunks(
-        self, scans: Iterable[tuple[Source, container.FrameIndex | VideoError]]
+        self, scans: Iterable[tuple[Source, FrameIndex | VideoError]]
     ) -> Iterator[Chunk]:
         """Yield the chunks to decode, from the scans of the sources."""
         for source, index in scans:

@@ -14,7 +14,8 @@ from PIL import Image, ImageOps
 
 from tempme_jax.video import workers
 from tempme_jax.video.container import MAX_PIXELS, VideoError, check_regular_file
-from tempme_jax.video.frames import read_at, resize_and_crop
+from tempme_jax.video.frames import read_at
+from tempme_jax.video.pixels import resize_and_crop
 from tempme_jax.video.positions import find_middles
 
 if TYPE_CHECKING:  # child processes import this file and must not import JAX

@@ -20,8 +20,9 @@ from tempme_jax.search.indexing.probe import BLOCK, EDGE, WHOLE, Source, probe_f
 from tempme_jax.search.indexing.reading import FailedVideo, Piece, read_windows
 from tempme_jax.search.indexing.windows import Sampling
 from tempme_jax.video import frames as video
-from tempme_jax.video.container import VideoError, scan
+from tempme_jax.video.container import VideoError
 from tempme_jax.video.frames import read_frames, read_timestamps, select_keyframes
+from tempme_jax.video.timeline import scan
 
 SIDE = 16
 
