@@ -21,6 +21,7 @@ from ml_collections import config_dict, config_flags
 
 from tempme_jax.building import DTYPES
 from tempme_jax.checks import require_one_of, require_whole, suggest
+from tempme_jax.fields import check_type
 from tempme_jax.methods import replace_options, split_method
 from tempme_jax.networks.architecture import Architecture
 from tempme_jax.training.config import PARTS, Config, TrainSettings
@@ -186,23 +187,6 @@ def build_part(name: str, kind: type, given: dict[str, Any]) -> Any:
         require_one_of(key, fields, f"setting of {name}")
         values[key] = check_type(f"{name}.{key}", value, fields[key].type)
     return kind(**values)
-
-
-def check_type(name: str, value: Any, kind: Any) -> Any:
-    """Return a value of the type of its setting; a whole number may stand for a float.
-
-    Raises:
-        ValueError: if it has another type, or is not one of the choices of a `Literal`.
-    """
-    if typing.get_origin(kind) is typing.Literal:
-        return require_one_of(value, typing.get_args(kind), name)
-    if typing.get_origin(kind) is dict:
-        kind = dict
-    if type(value) is int and not isinstance(value, kind) and isinstance(float(value), kind):
-        return float(value)
-    if not isinstance(value, kind) or (type(value) is bool and kind is not bool):
-        raise ValueError(f"{name}={value!r} must be of type {getattr(kind, '__name__', kind)}")
-    return value
 
 
 def check_config(config: Config) -> None:
