@@ -44,12 +44,13 @@ def parse_json(data: str | bytes, place: str) -> Any:
     except FieldError:
         raise
     except UnicodeDecodeError as error:
-        raise FieldError(f"{place} is not UTF-8 text (at byte {error.start})") from error
+        raise FieldError(f"{place}: is not UTF-8 text (at byte {error.start})") from error
     except json.JSONDecodeError as error:
-        where = f"line {error.lineno}, column {error.colno}"
-        raise FieldError(f"{place} is not JSON ({error.msg}, {where})") from error
+        line = f"line {error.lineno}, " if error.lineno > 1 else ""
+        where = f"{line}column {error.colno}"
+        raise FieldError(f"{place}: is not JSON ({error.msg}, {where})") from error
     except (ValueError, RecursionError) as error:  # a huge number, or nested too deeply
-        raise FieldError(f"{place} is not JSON that can be read") from error
+        raise FieldError(f"{place}: is not JSON that can be read") from error
 
 
 def parse_fields(data: str | bytes, kind: Any, place: str) -> Any:

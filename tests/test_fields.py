@@ -26,11 +26,11 @@ class Point:
     ("data", "message"),
     [
         ('{"a": 1, "a": 2}', "f.json: 'a' is there twice"),
-        ("[" * 100_000, "f.json is not JSON that can be read"),
-        ("1" * 5000, "f.json is not JSON that can be read"),
-        ("{'a': 1}", "f.json is not JSON .*line 1, column 2"),
-        (b"\xff\xfe{}", "f.json is not UTF-8 text .at byte 0"),
-        ("", "f.json is not JSON"),
+        ("[" * 100_000, "f.json: is not JSON that can be read"),
+        ("1" * 5000, "f.json: is not JSON that can be read"),
+        ("{'a': 1}", "f.json: is not JSON .*column 2"),
+        (b"\xff\xfe{}", "f.json: is not UTF-8 text .at byte 0"),
+        ("", "f.json: is not JSON"),
     ],
 )
 def test_what_is_no_json(data, message):

@@ -2,9 +2,10 @@
 
 import pathlib
 
-from tempme_jax.datasets.annotations import AnnotatedSet, Annotation, make_annotation, read_json
-from tempme_jax.datasets.base import Video
+from tempme_jax.datasets.annotated import AnnotatedSet
+from tempme_jax.datasets.annotations import Annotation
 from tempme_jax.datasets.prepare import VideoText
+from tempme_jax.datasets.readers import make_annotation, read_json
 
 
 class ActivityNet(AnnotatedSet, VideoText):
@@ -22,24 +23,25 @@ class ActivityNet(AnnotatedSet, VideoText):
         ("default", "validation"): 500,
         ("default", "test"): 4917,
     }
+    HELD_OUT = 500
+    OWN = {"train": "train.json", "test": "val_1.json"}
+    LISTS = {"train": "anet_ret_train.json", "test": "anet_ret_val_1.json"}
+    JOINED = True
     HOMEPAGE = "http://activity-net.org/download.html"
 
-    def list_videos(self, split: str) -> list[Video]:
-        """Return the videos of a split; see `VideoSet.list_videos`."""
-        file = self.find_annotations("val_1.json" if split == "test" else "train.json")
-        captions = {
-            Annotation(file, repr(key), {"the id": key}).get_text("the id"): join_sentences(
-                file, key, value
-            )
+    def read_captions(self, split: str) -> dict[str, list[str]]:
+        """Read the captions of a split; see `AnnotatedSet.read_captions`."""
+        file = self.find_annotations(self.OWN[split])
+        return {
+            Annotation(file, repr(key), {"the id": key}).get_text("the id"): [
+                join_sentences(file, key, value)
+            ]
             for key, value in read_json(file, dict).items()
         }
-        held_out = set() if split == "test" else self.choose_held_out(captions, 500)
-        return [
-            # Files are named v_<id>, like the keys, or <id>.
-            self.make_video(key, [caption], key, key.removeprefix("v_"))
-            for key, caption in captions.items()
-            if (key in held_out) == (split == "validation")
-        ]
+
+    def list_other_names(self, name: str) -> list[str]:
+        """Return the id alone: files are named v_<id>, like the keys, or <id>."""
+        return [name.removeprefix("v_")]
 
 
 def join_sentences(file: pathlib.Path, key: str, value: object) -> str:

@@ -32,6 +32,7 @@ class Video:
         group: name of its group; videos of one group are hard negatives of one another, and ""
             stands for no group.
         looked_for: name of the file, or names, that were looked for if `file` is None.
+        listed: name of the file as the annotations give it, if `file` has another suffix.
     """
 
     id: str
@@ -41,6 +42,7 @@ class Video:
     end: float | None = None
     group: str = ""
     looked_for: str = ""
+    listed: str = ""
 
 
 @dataclasses.dataclass(kw_only=True)

@@ -15,6 +15,7 @@ from tempme_jax.datasets.base import AnnotationError, Storage, Video
 from tempme_jax.datasets.prepare import VideoText
 from tempme_jax.video import workers as decoding
 from tempme_jax.video.frames import VideoError
+from tempme_jax.words import pluralize
 
 # Most faults of each kind that are printed for a split.
 PRINTED = 10
@@ -47,6 +48,7 @@ class SplitReport:
         found: number of videos with a file.
         missing: videos without a file.
         corrupt: videos with a file that cannot be decoded.
+        renamed: for each video whose file has another suffix than listed, both names.
         problem: why the annotation files cannot be used; empty if they can.
     """
 
@@ -57,6 +59,7 @@ class SplitReport:
     found: int = 0
     missing: tuple[Fault, ...] = ()
     corrupt: tuple[Fault, ...] = ()
+    renamed: tuple[tuple[str, str], ...] = ()
     problem: str = ""
 
 
@@ -137,8 +140,16 @@ def list_split(builder: VideoText, split: str) -> tuple[SplitReport, list[Video]
         Fault(video.id, video.looked_for, "not found") for video in videos if video.file is None
     )
     captions = sum(len(video.captions) for video in videos)
-    found = len(videos) - len(missing)
-    return SplitReport(split, expected, len(videos), captions, found, missing), videos
+    report = SplitReport(
+        name=split,
+        expected=expected,
+        listed=len(videos),
+        captions=captions,
+        found=len(videos) - len(missing),
+        missing=missing,
+        renamed=tuple((v.listed, v.file.name) for v in videos if v.file and v.listed),
+    )
+    return report, videos
 
 
 def make_probe_request(builder: VideoText, video: Video) -> decoding.Request:
@@ -218,5 +229,10 @@ def print_report(report: SetReport) -> None:
                 out.print(line, markup=False)
             if len(faults) > PRINTED:
                 out.print(f"{split.name}, {kind}: and {len(faults) - PRINTED} more", markup=False)
+        if split.renamed:
+            listed, name = split.renamed[0]
+            files = pluralize(len(split.renamed), "file")
+            line = f"{split.name}: {files} with another suffix than listed ({listed} is {name})"
+            out.print(line, markup=False)
     for line in report.advice or ("All is there.",):
         out.print(line, markup=False)

@@ -2,13 +2,12 @@
 
 import collections
 
-from tempme_jax.datasets.annotations import AnnotatedSet, Annotation, read_json_list, read_lines
-from tempme_jax.datasets.base import Video
+from tempme_jax.datasets.annotated import AnnotatedSet
+from tempme_jax.datasets.annotations import Annotation
 from tempme_jax.datasets.prepare import VideoText
+from tempme_jax.datasets.readers import read_json_list, read_lines
 
 FILES = {"train": "train", "validation": "val", "test": "test"}
-# The annotators saw the first 30 seconds of a video.
-SECONDS = 31.0
 
 
 class Didemo(AnnotatedSet, VideoText):
@@ -23,19 +22,23 @@ class Didemo(AnnotatedSet, VideoText):
         ("default", "validation"): 1065,
         ("default", "test"): 1004,
     }
+    OWN = {split: f"{name}_list.txt" for split, name in FILES.items()}
+    LISTS = {split: f"didemo_ret_{name}.json" for split, name in FILES.items()}
+    JOINED = True
+    SECONDS = 31.0  # the annotators saw the first 30
     HOMEPAGE = "https://github.com/LisaAnne/LocalizingMoments"
 
-    def list_videos(self, split: str) -> list[Video]:
-        """Return the videos of a split; see `VideoSet.list_videos`."""
+    def read_captions(self, split: str) -> dict[str, list[str]]:
+        """Read the captions of a split; see `AnnotatedSet.read_captions`."""
         file = self.find_annotations(f"{FILES[split]}_data.json")
         descriptions = collections.defaultdict(list)
         for entry in read_json_list(file, ["video", "description"]):
             descriptions[entry.get_text("video")].append(entry.get_text("description"))
-        listed, videos = self.find_annotations(f"{FILES[split]}_list.txt"), {}
+        listed, videos = self.find_annotations(self.OWN[split]), {}
         for place, line in read_lines(listed):
             entry = Annotation(listed, place, {"the name": line})
             name = entry.get_unique("the name", videos)
             if name not in descriptions:
                 raise entry.make_error(f"{name!r} has no description in {file.name}")
-            videos[name] = self.make_video(name, [" ".join(descriptions[name])], end=SECONDS)
-        return list(videos.values())
+            videos[name] = descriptions[name]
+        return videos

@@ -1,14 +1,10 @@
 """LSMDC: scenes of films with audio descriptions for the blind (Rohrbach et al., IJCV 2017)."""
 
-from tempme_jax.datasets.annotations import AnnotatedSet, Annotation, read_lines
-from tempme_jax.datasets.base import Video
+from tempme_jax.datasets.annotated import AnnotatedSet
+from tempme_jax.datasets.annotations import Annotation
 from tempme_jax.datasets.prepare import VideoText
+from tempme_jax.datasets.readers import read_lines
 
-FILES = {
-    "train": "LSMDC16_annos_training.csv",
-    "validation": "LSMDC16_annos_val.csv",
-    "test": "LSMDC16_challenge_1000_publictect.csv",  # spelt so
-}
 FIELDS = ("clip_id", "start_aligned", "end_aligned", "start_extracted", "end_extracted", "sentence")
 
 
@@ -20,11 +16,21 @@ class Lsmdc(AnnotatedSet, VideoText):
     """
 
     EXPECTED = {("default", "test"): 1000}
+    OWN = {
+        "train": "LSMDC16_annos_training.csv",
+        "validation": "LSMDC16_annos_val.csv",
+        "test": "LSMDC16_challenge_1000_publictect.csv",  # spelt so
+    }
+    LISTS = {
+        "train": "lsmdc_ret_train.json",
+        "validation": "lsmdc_ret_val.json",
+        "test": "lsmdc_ret_test_1000.json",
+    }
     HOMEPAGE = "https://sites.google.com/site/describingmovies/download"
 
-    def list_videos(self, split: str) -> list[Video]:
-        """Return the videos of a split; see `VideoSet.list_videos`."""
-        captions, file = {}, self.find_annotations(FILES[split])
+    def read_captions(self, split: str) -> dict[str, list[str]]:
+        """Read the captions of a split; see `AnnotatedSet.read_captions`."""
+        captions, file = {}, self.find_annotations(self.OWN[split])
         for place, line in read_lines(file):
             # Not read by the csv module, since quotes are text here.
             values = line.strip().split("\t")
@@ -36,4 +42,4 @@ class Lsmdc(AnnotatedSet, VideoText):
                 )
             name = entry.get_unique("clip_id", captions if split == "test" else ())
             captions.setdefault(name, []).append(entry.get_text("sentence"))
-        return [self.make_video(name, texts, name) for name, texts in captions.items()]
+        return captions

@@ -8,9 +8,10 @@ import zipfile
 from collections.abc import Sequence
 
 from tempme_jax import screen
-from tempme_jax.datasets.annotations import AnnotatedSet, make_error, read_csv, read_json_list
-from tempme_jax.datasets.base import Video
+from tempme_jax.datasets.annotated import AnnotatedSet
+from tempme_jax.datasets.annotations import make_error
 from tempme_jax.datasets.prepare import VideoText
+from tempme_jax.datasets.readers import read_csv, read_json_list
 from tempme_jax.files import write_whole
 
 URLS = {
@@ -34,21 +35,18 @@ class Msrvtt(AnnotatedSet, VideoText):
         for split, count in {"train": trained_on, "validation": 500, "test": 1000}.items()
     }
     PUBLIC_URLS = URLS
+    HELD_OUT = 500
+    OWN = {"train": "MSRVTT_train.{variant}.csv", "test": "MSRVTT_JSFUSION_test.csv"}
+    LISTS = {"train": "msrvtt_ret_train{variant}.json", "test": "msrvtt_ret_test1k.json"}
     HOMEPAGE = "https://github.com/ArrowLuo/CLIP4Clip"
 
-    def list_videos(self, split: str) -> list[Video]:
-        """Return the videos of a split; see `VideoSet.list_videos`."""
-        captions = self._read_test_captions() if split == "test" else self._read_training_captions()
-        held_out = set() if split == "test" else self.choose_held_out(captions, 500)
-        return [
-            self.make_video(name, texts, name)
-            for name, texts in captions.items()
-            if (name in held_out) == (split == "validation")
-        ]
+    def read_captions(self, split: str) -> dict[str, list[str]]:
+        """Read the captions of a split; see `AnnotatedSet.read_captions`."""
+        return self._read_test_captions() if split == "test" else self._read_training_captions()
 
     def _read_test_captions(self) -> dict[str, list[str]]:
         captions = {}
-        file = self.find_annotations("MSRVTT_JSFUSION_test.csv")
+        file = self.find_annotations(self.OWN["test"])
         for row in read_csv(file, ["video_id", "sentence"]):
             captions[row.get_unique("video_id", captions)] = [row.get_text("sentence")]
         return captions
@@ -58,7 +56,7 @@ class Msrvtt(AnnotatedSet, VideoText):
         for entry in read_json_list(file, ["caption", "video_id"], key="sentences"):
             texts[entry.get_text("video_id")].append(entry.get_text("caption"))
         captions = {}
-        listed = self.find_annotations(f"MSRVTT_train.{self.storage.variant}.csv")
+        listed = self.find_annotations(self.OWN["train"].format(variant=self.storage.variant))
         for row in read_csv(listed, ["video_id"]):
             name = row.get_unique("video_id", captions)
             if name not in texts:

@@ -5,17 +5,12 @@ import dataclasses
 import pathlib
 from collections.abc import Iterator
 
-from tempme_jax.datasets.annotations import (
-    AnnotatedSet,
-    Annotation,
-    make_error,
-    read_json,
-    read_json_list,
-    read_jsonl,
-)
+from tempme_jax.datasets.annotated import AnnotatedSet
+from tempme_jax.datasets.annotations import Annotation, make_error
 from tempme_jax.datasets.base import Video
 from tempme_jax.datasets.msrvtt import URLS
 from tempme_jax.datasets.prepare import VideoText
+from tempme_jax.datasets.readers import read_json, read_json_list, read_jsonl
 from tempme_jax.video.suffixes import DATASET_SUFFIXES
 
 FILES = {"train": "train", "validation": "val", "test": "test"}
@@ -64,7 +59,7 @@ class MsrvttQa(AnnotatedSet, VideoText):
         asked = collections.defaultdict(list)
         for question in self.read_questions(split):
             asked[question.video_id].append(question.question)
-        return [self.make_video(name, texts, name) for name, texts in asked.items()]
+        return [self.make_video(name, texts) for name, texts in asked.items()]
 
     def read_questions(self, split: str) -> list[Question]:
         """Read the questions of a split, in the order of the file.

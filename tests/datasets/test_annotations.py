@@ -1,54 +1,15 @@
 """The data sets read files laid out as the published ones, and say what is wrong with others."""
 
-import json
 import zipfile
 
 import pytest
+from annotation_files import list_videos, make_msrvtt_files, write
 
 from tempme_jax.datasets import DATASETS, msrvtt
-from tempme_jax.datasets.annotations import VideoFiles
 from tempme_jax.datasets.base import AnnotationError, Storage
+from tempme_jax.datasets.video_files import VideoFiles
 
 SECOND = "10015567@N08_3655084291_d8b58466fa."  # of a DiDeMo list; it has no suffix
-
-
-def write(root, files):
-    """Write files of text or bytes, objects as JSON, and lists of objects as lines of JSON."""
-    for name, content in files.items():
-        file = root / name
-        file.parent.mkdir(parents=True, exist_ok=True)
-        if name.endswith("jsonl") and isinstance(content, list):
-            content = "\n".join(map(json.dumps, content))
-        elif not isinstance(content, str | bytes):
-            content = json.dumps(content)
-        file.write_bytes(content.encode() if isinstance(content, str) else content)
-    return root
-
-
-def list_videos(name, root, split, variant=None):
-    kind = DATASETS[name]
-    config = Storage(variant=variant or kind.VARIANTS[0])
-    return kind(data_dir=root / "prepared", root=root, config=config).list_videos(split)
-
-
-def make_msrvtt_files(trained_on=30):
-    said = [
-        {"caption": f" take {take} of {number} ", "video_id": f"video{number}", "sen_id": 0}
-        for take in range(2)
-        for number in range(trained_on + 5)
-    ]
-    ids = "".join(f"video{number}\r\n" for number in range(trained_on))
-    return {
-        "annotations/MSRVTT_train.9k.csv": "video_id\r\n" + ids,
-        "annotations/MSRVTT_train.7k.csv": "video_id\nvideo1\nvideo2\n",
-        "annotations/MSRVTT_data.json": {"videos": [], "sentences": said},
-        "annotations/MSRVTT_JSFUSION_test.csv": "key,vid_key,video_id,sentence\n"
-        'ret0,msr9770,video9770,a man is playing\nret1,msr7020,video7020,"a man, a dog"\n',
-        "videos/all/video9770.mp4": "",
-        "videos/all/video1.mp4": "",
-        "videos/.trash/video7020.mp4": "",
-        "videos/all/._video9770.mp4": "",
-    }
 
 
 ACTIVITYNET = {
@@ -147,7 +108,8 @@ def test_activitynet_joins_sentences_to_a_paragraph(tmp_path):
 def test_didemo_matches_full_names_and_reads_31_seconds(tmp_path):
     train, bare = list_videos("didemo", write(tmp_path, DIDEMO), "test")
     assert (train.captions, train.end) == (("a train",), 31.0)
-    assert train.file is None and train.looked_for == "1@N_1.mov"  # there is only an .mp4
+    assert train.file == tmp_path / "videos/1@N_1.mp4"  # which was recoded
+    assert train.listed == "1@N_1.mov" and not train.looked_for
     assert (bare.captions, bare.file) == (("first then",), tmp_path / "videos" / SECOND)
 
 
@@ -225,7 +187,9 @@ BAD_FOLDERS = {
     "file,captoin\na,b\n": r"csv, line 1: there is no field 'caption'; the fields are 'file', 'cap",
     "file,caption,splt\na,b,c\n": r"line 1: unknown field 'splt' \(did you mean 'split'.*file, vid",
     "file,caption,file\na,b,c\n": r"line 1: two columns have the same name",
-    "file;caption\na;b\n": r"line 1: there is no field 'caption'; the fields are 'file;caption'",
+    "file;captoin\na;b\n": r"line 1: there is no field 'caption'; the fields are 'file;captoin'",
+    "file;caption;end\na;b;1,5\n": r"line 2: end must be .* '1,5'; write a point, not a comma",
+    "file;caption\na;b;c\n": r"line 2: 3 fields, where the header has 2; .* what holds semicolons",
     "": r"captions.csv: is empty; expected the columns caption",
     FOLDER + "a.mp4,b\n\na.mp4,x,y\n": r"line 4: 3 fields, where the header has 2; put quotes",
     FOLDER + 'a.mp4,"b\n': r"line 2: is not CSV \(unexpected end of data\)",
@@ -259,7 +223,7 @@ def test_bad_folder_names_file_line_and_remedy(tmp_path, text, message):
 
 
 BAD_LINES = {
-    '{"file": "a", "caption": "b"}\n{"file": ': r"jsonl, line 2: is not JSON \(Expecting value\)",
+    '{"file": "a", "caption": "b"}\n{"file": ': r"jsonl, line 2: is not JSON \(Expecting val",
     '["a"]': r"line 1: must be an object with fields, not \['a'\]",
     '{"file": "a", "caption": 3}': r"line 1: caption must be text, not 3",
     '{"file": "a", "caption": "\\ud800"}': r"line 1: caption holds half a character",
@@ -278,10 +242,12 @@ def test_bad_lines_of_json_are_named(tmp_path, text, message):
 
 
 def test_a_folder_needs_one_file_of_captions(tmp_path):
-    with pytest.raises(AnnotationError, match="has none of captions.csv and captions.jsonl; see"):
+    with pytest.raises(
+        AnnotationError, match="has none of captions.csv and captions.jsonl and cap"
+    ):
         list_videos("folder", tmp_path, "train")
     write(tmp_path, {"captions.csv": "", "captions.jsonl": ""})
-    with pytest.raises(AnnotationError, match="has both captions.csv and captions.jsonl; remove"):
+    with pytest.raises(AnnotationError, match="has both captions.csv and captions.jsonl; keep"):
         list_videos("folder", tmp_path, "train")
 
 
@@ -291,7 +257,12 @@ BAD_FILES = [
     ("msrvtt", TEST_CSV, "video_id,sentence\na,b\na,c\n", "line 3: video_id 'a' is there twice"),
     ("msrvtt", TEST_CSV, "video_id,sentence\na,\n", "line 2: sentence is empty"),
     ("activitynet", "annotations/val_1.json", "[]", "val_1.json: must hold an object, not a list"),
-    ("activitynet", "annotations/val_1.json", "{\n  x", r"line 2: is not JSON \(Expecting prop"),
+    (
+        "activitynet",
+        "annotations/val_1.json",
+        "{\n  x",
+        r"\(Expecting prop.*, line 2, column 3",
+    ),
     ("activitynet", "annotations/val_1.json", '{"v": 1, "v": 2}', "json: 'v' is there twice"),
     ("activitynet", "annotations/val_1.json", {"v": {}}, "'v': there is no field 'sentences'"),
     ("activitynet", "annotations/val_1.json", {"v": {"sentences": [1]}}, "'v': sentences must be"),
@@ -368,9 +339,9 @@ def test_links_are_followed_once(tmp_path):
     (tmp_path / "videos/disk").symlink_to(tmp_path / "elsewhere")
     (tmp_path / "elsewhere/loop").symlink_to(tmp_path / "videos")
     files = VideoFiles(tmp_path / "videos")
-    assert files.find_stemmed("a") == tmp_path / "videos/disk/a.mp4"
-    assert files.find_stemmed("b") == files.find_named("b.mp4") == tmp_path / "videos/b.mp4"
-    assert files.find_stemmed("notes") is None and files.find_named("notes.txt") is not None
+    assert files.find("a") == tmp_path / "videos/disk/a.mp4"
+    assert files.find("b") == files.find("b.mp4") == tmp_path / "videos/b.mp4"
+    assert files.find("notes") is None and files.find("notes.txt") is not None
 
 
 def test_download_unpacks_side_by_side_and_nowhere_else(tmp_path):
