@@ -94,7 +94,7 @@ def check_type(name: str, value: Any, kind: Any) -> Any:
     if typing.is_typeddict(kind) or dataclasses.is_dataclass(kind):
         return _check_fields(name, value, kind)
     if origin in (list, tuple):
-        _require(name, value, isinstance(value, list | tuple), "a list")
+        _require(name, value, isinstance(value, list | tuple), _describe(kind))
         items = [check_type(f"{name}[{i}]", item, inner[0]) for i, item in enumerate(value)]
         return items if origin is list else tuple(items)
     if origin is dict:
@@ -113,6 +113,7 @@ _NAMES = {
     dict: "an object with fields",
     types.NoneType: "none",
 }
+_PLURALS = {int: "whole numbers", float: "numbers", str: "texts", dict: "objects"}
 
 
 def _check_plain(name: str, value: Any, kind: type) -> Any:
@@ -131,9 +132,10 @@ def _check_union(name: str, value: Any, kinds: tuple[Any, ...]) -> Any:
         except ValueError as error:
             if kind is not types.NoneType:
                 errors.append(error)
-    if len(errors) == 1 and not set(kinds) <= _NAMES.keys():
-        raise errors[0]
-    allowed = " or ".join(_NAMES.get(kind, str(kind)) for kind in kinds)
+    nested = isinstance(value, list | tuple | dict) and not set(kinds) <= _NAMES.keys()
+    if len(errors) == 1 and nested:
+        raise errors[0]  # which says where in it the fault is
+    allowed = " or ".join(map(_describe, kinds))
     raise ValueError(f"{_assign(name, value)} must be {allowed}")
 
 
@@ -163,6 +165,12 @@ def _check_fields(name: str, value: Any, kind: Any) -> Any:
         if key in hints
     }
     return value | known if typing.is_typeddict(kind) else kind(**known)
+
+
+def _describe(kind: Any) -> str:
+    if typing.get_origin(kind) in (list, tuple):
+        return "a list of " + _PLURALS.get(typing.get_args(kind)[0], "values")
+    return _NAMES.get(kind, str(kind))
 
 
 def _require(name: str, value: Any, fits: bool, allowed: str) -> None:
