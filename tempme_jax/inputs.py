@@ -8,31 +8,40 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, UInt8
 
+from tempme_jax.networks import architecture
 from tempme_jax.video.pixels import resize_and_crop
 from tempme_jax.video.positions import pick_evenly
 
-# CLIP's mean and standard deviation of red, green and blue, in 0 .. 1.
-MEAN = np.array([0.48145466, 0.4578275, 0.40821073], np.float32)
-STD = np.array([0.26862954, 0.26130258, 0.27577711], np.float32)
+# CLIP's mean and standard deviation, which a model may replace.
+MEAN = np.array(architecture.MEAN, np.float32)
+STD = np.array(architecture.STD, np.float32)
 # Normalised pixels lie in about -1.8 .. 2.7; pixels far outside were not normalised.
 LARGEST_PIXEL = 20.0
 
 
-def normalize_frames(frames: UInt8[Array, "*b 3"]) -> Float[jax.Array, "*b 3"]:
-    """Convert uint8 pixels, 0 .. 255, to CLIP's normalised float32 ones."""
-    scale, shift = (jnp.broadcast_to(a, frames.shape) for a in (1 / (255 * STD), -MEAN / STD))
+def normalize_frames(
+    frames: UInt8[Array, "*b 3"],
+    mean: Sequence[float] | np.ndarray = MEAN,
+    std: Sequence[float] | np.ndarray = STD,
+) -> Float[jax.Array, "*b 3"]:
+    """Convert uint8 pixels, 0 .. 255, to float32 ones, normalised by a model's mean and std."""
+    mean, std = np.array(mean, np.float32), np.array(std, np.float32)
+    scale, shift = (jnp.broadcast_to(a, frames.shape) for a in (1 / (255 * std), -mean / std))
     return frames.astype(jnp.float32) * scale + shift
 
 
 def convert_to_pixels(
-    frames: UInt8[Array, "b f h h 3"], image_size: int
+    frames: UInt8[Array, "b f h h 3"],
+    image_size: int,
+    mean: Sequence[float] | np.ndarray = MEAN,
+    std: Sequence[float] | np.ndarray = STD,
 ) -> Float[Array, "b f s s 3"]:
     """Resize square uint8 frames to `image_size` (bicubic), if need be, and normalise them."""
     if frames.shape[2] == image_size:
-        return normalize_frames(frames)
+        return normalize_frames(frames, mean, std)
     shape = (*frames.shape[:2], image_size, image_size, 3)
     resized = jax.image.resize(frames.astype(jnp.float32), shape, "cubic")
-    return normalize_frames(jnp.clip(jnp.round(resized), 0, 255).astype(jnp.uint8))
+    return normalize_frames(jnp.clip(jnp.round(resized), 0, 255).astype(jnp.uint8), mean, std)
 
 
 def list_paths(videos: str | os.PathLike | Sequence[str | os.PathLike]) -> list[str | os.PathLike]:
@@ -123,7 +132,7 @@ def check_pixels(
     real = pixels[frame_mask]
     if real.size and not np.abs([real.min(), real.max()]).max() <= LARGEST_PIXEL:  # or NaN
         raise ValueError(
-            f"pixels must be normalised by CLIP's mean and deviation, to about -2 .. 3, not "
+            f"pixels must be normalised by the model's mean and deviation, to about -2 .. 3, not "
             f"{real.min()} .. {real.max()}; uint8 frames go to embed_video as they are"
         )
     return pixels, frame_mask

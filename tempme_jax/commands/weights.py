@@ -9,7 +9,8 @@ import click
 @click.option(
     "--activation",
     type=click.Choice(["quick_gelu", "gelu"]),
-    help="Activation of the MLPs. Default: gelu if SOURCE is named like LaCLIP's, else quick_gelu.",
+    help="Activation of the MLPs. Default: what SOURCE or a config beside it tells; else "
+    "quick_gelu, with a line that says so.",
 )
 @click.option(
     "--layout",
@@ -17,7 +18,13 @@ import click
     help="Names and shapes of the arrays in TARGET. Default: as in SOURCE.",
 )
 @click.option("--overwrite", is_flag=True, help="Replace TARGET if it exists.")
-def convert(source, target, activation, layout, overwrite):
+@click.option(
+    "--leave-out",
+    multiple=True,
+    metavar="NAME",
+    help="Do not read the array NAME, or those that begin with NAME and a dot. Can be repeated.",
+)
+def convert(source, target, activation, layout, overwrite, leave_out):
     """Make a .safetensors file of CLIP weights.
 
     SOURCE is a .safetensors file or a .pt, .pth or .bin file of PyTorch, OpenAI's archives
@@ -26,7 +33,16 @@ def convert(source, target, activation, layout, overwrite):
     """
     from tempme_jax.weights.convert import convert_file
 
-    convert_file(source, target, activation=activation, layout=layout, overwrite=overwrite)
+    remarks = convert_file(
+        source,
+        target,
+        activation=activation,
+        layout=layout,
+        overwrite=overwrite,
+        leave_out=leave_out,
+    )
+    for remark in remarks:
+        click.echo(remark)
     click.echo(f"{target}: open it with tempme_jax.load({target!r})")
 
 

@@ -1,9 +1,8 @@
 """Convert files of PyTorch to safetensors files, without PyTorch."""
 
-import json
 import os
 import pathlib
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -11,10 +10,21 @@ from tempme_jax.adapters.base import Path
 from tempme_jax.networks.architecture import Architecture
 from tempme_jax.networks.clip import Clip
 from tempme_jax.parameters import find_shapes
-from tempme_jax.weights.files import interpret, read_safetensors, save_weights
+from tempme_jax.weights.errors import WeightsError
+from tempme_jax.weights.files import (
+    ASSUMED,
+    Interpretation,
+    interpret,
+    read_safetensors,
+    save_weights,
+)
 from tempme_jax.weights.hub import find_configs
-from tempme_jax.weights.layouts import WeightsError, check_params
-from tempme_jax.weights.torch_files import read_torch_file
+from tempme_jax.weights.layouts import check_params
+from tempme_jax.weights.saved import SavedModel
+from tempme_jax.weights.torch_files import TorchFile, TorchFileError, open_torch_file
+
+# What open_clip's training writes into a checkpoint.
+OF_OPEN_CLIP = {"epoch", "name", "state_dict"}
 
 
 def convert_file(
@@ -24,7 +34,8 @@ def convert_file(
     activation: str | None = None,
     layout: str | None = None,
     overwrite: bool = False,
-) -> None:
+    leave_out: Sequence[str] = (),
+) -> list[str]:
     """Write the CLIP weights of a file, float32, with their architecture, to a safetensors file.
 
     Args:
@@ -33,14 +44,19 @@ def convert_file(
         activation: activation of the MLPs, in place of what the config beside the source says.
         layout: layout of the target; None = that of the source.
         overwrite: whether a file at `target` may be replaced.
+        leave_out: names of arrays, or their beginnings before a dot, that are not read, such as
+            "transformerClip" of CLIP4Clip.
+
+    Returns:
+        What was assumed or left out, one sentence each.
 
     Raises:
         FileNotFoundError: if there is no source.
         FileExistsError: if there is a target, and it may not be replaced.
         ValueError: if the target does not end in .safetensors.
-        WeightsError: if the arrays are not those of a CLIP, have no place in the layout, or if
-            the config asks for what tempme_jax does not compute.
-        TorchFileError: if the file cannot be read, or asks for more than tensors.
+        WeightsError: if the arrays are not those of a CLIP, have no place in the layout, if the
+            config asks for what tempme_jax does not compute, or if `activation` is needed.
+        TorchFileError: if the file cannot be read, or asks for more than values.
     """
     source, target = pathlib.Path(source), pathlib.Path(target)
     if not source.is_file():
@@ -49,19 +65,86 @@ def convert_file(
         raise ValueError(f"the target must end in .safetensors, not {target.name!r}")
     if target.exists() and not overwrite:
         raise FileExistsError(f"{target} exists; give another name, or allow to overwrite it")
-    if source.suffix == ".safetensors":
-        arrays, ours = read_safetensors(source)
-    else:
-        arrays, ours = read_torch_file(source), {}
-    configs = find_configs(source)
-    found, params, arch = interpret(source, arrays, ours, configs, activation)
+    file, ours = open_source(source)
+    told = activation or find_activation(file)
+    read = interpret(source, file.arrays, ours, find_configs(source), told, leave_out)
+    refuse_to_assume(source, read, file)
+    settings = dict(ours.get("settings", {}))
+    params, layout = read.params, layout or read.layout
     try:
-        check_backbone(params, arch)
-        if "architecture" not in ours:
-            check_configs(configs, arch, activation)
-        save_weights(target, params, arch, layout=layout or found, settings=ours.get("settings"))
+        check_backbone(params, read.arch)
+        save_weights(target, params, read.arch, layout=layout, settings=settings)
     except WeightsError as error:
         raise WeightsError(f"{source}: {error}") from error
+    return list_remarks(read, file.arrays, leave_out)
+
+
+def open_source(source: pathlib.Path) -> tuple[TorchFile, SavedModel]:
+    """Return the arrays of a file, and tempme_jax's description of the model in it.
+
+    Raises:
+        WeightsError, TorchFileError: if the file cannot be read; it says why.
+    """
+    if source.suffix == ".safetensors":
+        arrays, ours = read_safetensors(source)
+        return TorchFile(arrays), ours
+    file = open_torch_file(source)
+    refuse_without_tensors(source, file)
+    return file, {}
+
+
+def refuse_to_assume(source: pathlib.Path, read: Interpretation, file: TorchFile) -> None:
+    """Raise a WeightsError that asks for the activation, where an assumption may well be wrong."""
+    if not read.evidence and read.layout == "openai" and is_of_open_clip(file):
+        raise WeightsError(
+            f"{source}: this looks like a checkpoint of open_clip's training, which does not tell "
+            "the activation of the MLPs; say --activation gelu (most models) or --activation "
+            "quick_gelu (those with quickgelu in their name, MetaCLIP, DFN, and what began with "
+            "OpenAI's weights)"
+        )
+
+
+def refuse_without_tensors(source: pathlib.Path, file: TorchFile) -> None:
+    """Raise a TorchFileError if a file holds values of some kind, but no tensors among them."""
+    others = sorted(file.description.stand_ins)
+    if not file.arrays and others:
+        raise TorchFileError(
+            f"{source}: holds no tensors outside of values of {', '.join(others[:4])!s:.200}; save "
+            "the weights alone: torch.save(model.state_dict(), path)"
+        )
+
+
+def find_activation(file: TorchFile) -> str | None:
+    """Return the activation that the modules of a TorchScript archive tell; None if they do not.
+
+    OpenAI's archives are of this kind.
+    """
+    last = {name.rpartition(".")[2] for name in file.description.modules}
+    if "QuickGELU" in last:
+        return "quick_gelu"
+    return "gelu" if "GELU" in last else None
+
+
+def is_of_open_clip(file: TorchFile) -> bool:
+    """Return whether a file looks like a checkpoint of open_clip's training."""
+    keys = file.description.keys
+    parallel = "module." in file.prefix or any(n.startswith("module.") for n in file.arrays)
+    return keys >= OF_OPEN_CLIP or parallel
+
+
+def list_remarks(
+    read: Interpretation, arrays: dict[str, np.ndarray], leave_out: Sequence[str]
+) -> list[str]:
+    """List what was assumed or left out, in sentences."""
+    remarks = []
+    if not read.evidence:
+        remarks.append(f"{ASSUMED[0].upper()}{ASSUMED[1:]}; --activation gelu replaces it.")
+    if leave_out:
+        remarks.append(f"Left out: {', '.join(leave_out)}.")
+    bias = next((a for n, a in arrays.items() if n.rpartition(".")[2] == "logit_bias"), None)
+    if bias is not None:
+        remarks.append("Left out: logit_bias, which moves all scores alike and changes no rank.")
+    return remarks
 
 
 def check_backbone(params: dict[Path, np.ndarray], arch: Architecture) -> None:
@@ -69,35 +152,3 @@ def check_backbone(params: dict[Path, np.ndarray], arch: Architecture) -> None:
     expected = find_shapes(Clip(arch), 1)
     of_clip = {path: a for path, a in params.items() if path in expected}
     check_params(of_clip, expected, may_lack=set())
-
-
-def check_configs(configs: list[pathlib.Path], arch: Architecture, activation: str | None) -> None:
-    """Raise a WeightsError if a config.json of transformers' CLIP asks for something else.
-
-    An `activation` that the user gave replaces the config's.
-    """
-    for config in configs:
-        content = json.loads(config.read_text(encoding="utf-8"))
-        if "vision_config" in content and (found := list_differences(content, arch, activation)):
-            raise WeightsError(f"config.json sets {'; '.join(found)}")
-
-
-def list_differences(
-    content: dict[str, Any], arch: Architecture, activation: str | None
-) -> list[str]:
-    """Describe the fields of a transformers config that no array shows and that differ."""
-    # Else transformers complains on import that there is no PyTorch, which nothing here needs.
-    os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
-    from transformers import CLIPConfig  # takes a second to import
-
-    described = CLIPConfig.from_dict(content)
-    expected: dict[str, Any] = {"layer_norm_eps": 1e-5}
-    if activation is None:
-        expected["hidden_act"] = arch.activation
-    return [
-        f"{part}.{name}={getattr(config, name)!r}, but tempme_jax computes with {value!r}"
-        for part in ("vision_config", "text_config")
-        for config in (getattr(described, part),)
-        for name, value in expected.items()
-        if getattr(config, name) != value
-    ]

@@ -2,10 +2,11 @@
 
 import dataclasses
 import json
-import math
+import logging
 import os
 import pathlib
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import safetensors
@@ -13,30 +14,26 @@ import safetensors.numpy
 
 from tempme_jax.adapters.base import Path
 from tempme_jax.checks import require_one_of
+from tempme_jax.fields import FieldError
 from tempme_jax.files import write_whole
 from tempme_jax.networks.architecture import ACTIVATIONS, Architecture
+from tempme_jax.text.bpe import VOCAB_SIZE
+from tempme_jax.weights.configs import read_configs
+from tempme_jax.weights.errors import WeightsError
 from tempme_jax.weights.hub import locate
-from tempme_jax.weights.layouts import (
-    WeightsError,
-    find_depth,
-    raise_problems,
-    read_layout,
-    write_layout,
-)
+from tempme_jax.weights.layouts import read_layout, write_layout
+from tempme_jax.weights.saved import SavedArchitecture, SavedModel, read_saved
+from tempme_jax.weights.sections import Description
+from tempme_jax.weights.sizes import infer_architecture
+
+log = logging.getLogger(__name__)
 
 # Files of models with exact GELU, which nothing in the files says.
 GELU_FILES = ("laion400m_laclip_vitb16",)
-# CLIP's heads are this wide unless a config says otherwise.
-HEAD_WIDTH = 64
-# The arrays that show the sizes, and their numbers of dimensions.
-DIMENSIONS = {
-    ("video", "class_embedding"): 1,
-    ("video", "patches", "kernel"): 2,
-    ("video", "position_embedding"): 2,
-    ("video", "projection"): 2,
-    ("text", "token_embedding"): 2,
-    ("text", "position_embedding"): 2,
-}
+ASSUMED = (
+    "the activation of its MLPs is assumed to be quick_gelu, as OpenAI's is, since nothing in "
+    "the file or beside it says so"
+)
 # The key in a safetensors file's metadata where tempme_jax describes the model.
 METADATA = "tempme_jax"
 
@@ -73,35 +70,99 @@ def load_weights(source: str | os.PathLike, *, activation: str | None = None) ->
     """
     file, configs = locate(str(source))
     arrays, ours = read_safetensors(file)
-    _, params, arch = interpret(file, arrays, ours, configs, activation)
-    return Weights(params, arch, ours.get("settings", {}))
+    read = interpret(file, arrays, ours, configs, activation)
+    if not read.evidence and read.layout != "published":  # which is fine-tuned from OpenAI's
+        log.warning('%s: %s; activation="gelu" replaces it', file, ASSUMED)
+    return Weights(read.params, read.arch, dict(ours.get("settings", {})))
+
+
+class Interpretation(NamedTuple):
+    """What the arrays of a file are: their layout, the parameters, and their architecture.
+
+    `evidence` says what tells the activation; it is empty if the activation is assumed.
+    """
+
+    layout: str
+    params: dict[Path, np.ndarray]
+    arch: Architecture
+    evidence: str
 
 
 def interpret(
     file: pathlib.Path,
     arrays: dict[str, np.ndarray],
-    ours: dict[str, Any],
+    ours: SavedModel,
     configs: list[pathlib.Path],
     activation: str | None,
-) -> tuple[str, dict[Path, np.ndarray], Architecture]:
-    """Return the layout of a file's arrays, the parameters, and their architecture.
+    leave_out: Sequence[str] = (),
+) -> Interpretation:
+    """Tell what the arrays of a file are.
 
     Args:
         file: path of the file, for errors and for activations known by name.
         arrays: its arrays by name.
         ours: the description of the model in a file of tempme_jax; empty for others.
-        configs: the config files beside it, which name the activation if `activation` is None.
+        configs: the config files beside it, which are read if the file is another's.
+        activation: activation of the MLPs, in place of what the files say.
+        leave_out: names, or beginnings of names before a dot, of arrays that are not read.
+
+    Raises:
+        WeightsError: if the arrays are not those of a CLIP, or a config asks for something that
+            tempme_jax does not compute.
     """
     if activation is not None:
         require_one_of(activation, ACTIVATIONS, "activation")
     try:
-        layout, params = read_layout(arrays)
-        hints = read_hints(file, ours, configs)
-        if activation is not None:
-            hints["activation"] = activation
-        return layout, params, infer_architecture(params, **hints)
+        layout, params = read_layout(arrays, leave_out)
+        if "architecture" in ours:
+            saved = ours["architecture"]
+            known = SavedArchitecture.__annotations__
+            about: dict[str, Any] = {key: value for key, value in saved.items() if key in known}
+            about["activation"] = activation or saved["activation"]
+            if find_vocabulary(params) > VOCAB_SIZE:  # of a version that did not ask
+                about["tokenizer"] = "unknown"
+            return Interpretation(layout, params, infer_architecture(params, **about), "the file")
+        found = read_configs(configs, layout, activation)
+        return describe(file, layout, params, found, activation)
     except WeightsError as error:
         raise WeightsError(f"{file}: {error}") from error
+
+
+def describe(
+    file: pathlib.Path,
+    layout: str,
+    params: dict[Path, np.ndarray],
+    found: Description,
+    activation: str | None,
+) -> Interpretation:
+    """Return the interpretation of another program's file, by what the configs beside it say."""
+    found.raise_problems()
+    evidence = "--activation" if activation else found.source if found.activation else ""
+    activation = activation or found.activation
+    if activation is None and file.stem in GELU_FILES:
+        activation, evidence = "gelu", "the name of the file"
+    arch = infer_architecture(
+        params,
+        heads=found.heads,
+        text_heads=found.text_heads,
+        head_width=found.head_width,
+        activation=activation or "quick_gelu",
+        mean=found.mean,
+        std=found.std,
+        tokenizer="clip" if find_vocabulary(params) == VOCAB_SIZE else "unknown",
+    )
+    found.compare(arch)
+    if arch.vocab_size > VOCAB_SIZE:
+        raise WeightsError(
+            f"its text tower takes {arch.vocab_size} ids, which are not those of CLIP's tokenizer "
+            f"({VOCAB_SIZE}), the only one that tempme_jax has"
+        )
+    return Interpretation(layout, params, arch, evidence)
+
+
+def find_vocabulary(params: dict[Path, np.ndarray]) -> int:
+    """Return the number of ids of the text tower."""
+    return len(np.atleast_1d(params["text", "token_embedding"]))
 
 
 def save_weights(
@@ -138,7 +199,7 @@ def save_weights(
         unfinished.chmod(mode)  # safetensors makes it its owner's alone
 
 
-def read_safetensors(file: pathlib.Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+def read_safetensors(file: pathlib.Path) -> tuple[dict[str, np.ndarray], SavedModel]:
     """Return the arrays of a safetensors file, and tempme_jax's description of the model in it."""
     if file.suffix != ".safetensors":
         raise WeightsError(
@@ -147,93 +208,9 @@ def read_safetensors(file: pathlib.Path) -> tuple[dict[str, np.ndarray], dict[st
         )
     try:
         with safetensors.safe_open(file, "numpy") as opened:
-            ours = json.loads((opened.metadata() or {}).get(METADATA, "{}"))
+            metadata = opened.metadata() or {}
+            ours = read_saved(metadata.get(METADATA, "{}"))
             return {name: opened.get_tensor(name) for name in opened.keys()}, ours
     # AttributeError and TypeError: NumPy has no such dtype, as for numbers of 8 bits.
-    except (safetensors.SafetensorError, json.JSONDecodeError, AttributeError, TypeError) as error:
+    except (safetensors.SafetensorError, FieldError, AttributeError, TypeError) as error:
         raise WeightsError(f"{file} is not a readable safetensors file: {error}") from error
-
-
-def read_hints(
-    file: pathlib.Path, ours: dict[str, Any], configs: list[pathlib.Path]
-) -> dict[str, Any]:
-    """Return "heads", "text_heads" and "activation", which no shape shows, where they are known."""
-    if "architecture" in ours:
-        return {key: ours["architecture"][key] for key in ("heads", "text_heads", "activation")}
-    for config in configs:
-        try:
-            content = json.loads(config.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise WeightsError(f"{config} is not readable as JSON: {error}") from error
-        if "model_cfg" in content:
-            return read_open_clip_hints(content["model_cfg"])
-        if "vision_config" in content:
-            return read_huggingface_hints(content)
-    return {"activation": "gelu"} if file.stem in GELU_FILES else {}
-
-
-def read_open_clip_hints(model: dict[str, Any]) -> dict[str, Any]:
-    """Read the hints in the "model_cfg" of an open_clip_config.json."""
-    hints = {"activation": "quick_gelu" if model.get("quick_gelu") else "gelu"}
-    vision, text = model.get("vision_cfg", {}), model.get("text_cfg", {})
-    if {"width", "head_width"} <= vision.keys():
-        hints["heads"] = vision["width"] // vision["head_width"]
-    if "heads" in text:
-        hints["text_heads"] = text["heads"]
-    return hints
-
-
-def read_huggingface_hints(config: dict[str, Any]) -> dict[str, Any]:
-    """Read the hints in the config.json of transformers' CLIP; what it leaves out is ViT-B/32's."""
-    vision, text = config["vision_config"], config.get("text_config", {})
-    return {
-        "activation": vision.get("hidden_act", "quick_gelu"),
-        "heads": vision.get("num_attention_heads", 12),
-        "text_heads": text.get("num_attention_heads", 8),
-    }
-
-
-def infer_architecture(
-    params: dict[Path, np.ndarray],
-    *,
-    heads: int | None = None,
-    text_heads: int | None = None,
-    activation: str = "quick_gelu",
-) -> Architecture:
-    """Read the sizes from the shapes of CLIP's parameters.
-
-    Heads are 64 wide unless their number is given.
-
-    Raises:
-        WeightsError: if the shapes are not those of a CLIP with a ViT on square images.
-    """
-    misshapen = [
-        f"{'/'.join(path)} {params[path].shape}, not of {dimensions} dimensions"
-        for path, dimensions in DIMENSIONS.items()
-        if params[path].ndim != dimensions
-    ]
-    raise_problems({"misshapen": misshapen})
-    width = params["video", "class_embedding"].shape[0]
-    patch = math.isqrt(params["video", "patches", "kernel"].shape[1] // 3)
-    side = math.isqrt(max(params["video", "position_embedding"].shape[0] - 1, 0))
-    context_length, text_width = params["text", "position_embedding"].shape
-    try:
-        return Architecture(
-            embed_dim=params["video", "projection"].shape[1],
-            image_size=side * patch,
-            patch=patch,
-            width=width,
-            depth=find_depth(params, "video"),
-            heads=heads or width // HEAD_WIDTH,
-            text_width=text_width,
-            text_depth=find_depth(params, "text"),
-            text_heads=text_heads or text_width // HEAD_WIDTH,
-            vocab_size=params["text", "token_embedding"].shape[0],
-            context_length=context_length,
-            activation=activation,
-        )
-    except ValueError as error:
-        raise WeightsError(
-            f"this CLIP cannot be built: {error} (the arrays do not show the number of heads; a "
-            "config.json beside the file does)"
-        ) from error

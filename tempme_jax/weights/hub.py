@@ -1,5 +1,6 @@
 """Find files of weights on disk or on the Hugging Face hub."""
 
+import logging
 import pathlib
 import re
 from collections.abc import Sequence
@@ -9,6 +10,15 @@ import huggingface_hub
 from huggingface_hub import errors
 
 from tempme_jax.checks import suggest
+from tempme_jax.weights.configs import (
+    CONFIG_NAMES,
+    OPEN_CLIP,
+    PREPROCESSORS,
+    TOKENIZER_CONFIG,
+    TRANSFORMERS,
+)
+
+log = logging.getLogger(__name__)
 
 # Names for hints in errors; any other CLIP in one of the layouts loads as well.
 BACKBONES = (
@@ -29,7 +39,6 @@ BUILT_IN = {
 # are only half of CLIP.
 FILE_NAMES = ("open_clip_model.safetensors", "model.safetensors")
 FILE_SUFFIXES = (".safetensors", ".pt", ".pth", ".bin")
-CONFIG_NAMES = ("open_clip_config.json", "config.json")
 WITHOUT_WEIGHTS = "tempme_jax.create() makes a model with random weights"
 # Errors for a repository that is not there, or whose name is not allowed.
 REFUSALS = (errors.RepositoryNotFoundError, errors.HFValidationError)
@@ -50,6 +59,11 @@ def locate(source: str) -> tuple[pathlib.Path, list[pathlib.Path]]:
         for name in FILE_NAMES:
             if (path / name).is_file():
                 return locate(str(path / name))
+        if (path / "adapter_config.json").exists():
+            raise FileNotFoundError(
+                f"the folder {path} holds a PEFT adapter and no whole model; merge it into its "
+                "base model with PEFT (merge_and_unload) and save that"
+            )
         raise FileNotFoundError(
             f"the folder {path} holds none of {', '.join(FILE_NAMES)}; give the path of another "
             ".safetensors file itself, or convert a .pt or .bin file with `tempme convert`"
@@ -86,9 +100,51 @@ def download(repository: str) -> tuple[pathlib.Path, list[pathlib.Path]]:
             "holds only a .bin or .pt file, download and convert it with `tempme convert`; "
             f"{WITHOUT_WEIGHTS}"
         )
-    names = [name for name in CONFIG_NAMES if not is_absent(repository, name)]
-    configs = [find_first(repository, [name]) for name in names]
-    return file, [config for config in configs if config is not None]
+    return file, download_configs(repository)
+
+
+def download_configs(repository: str) -> list[pathlib.Path]:
+    """Return the config files of a repository, in the local cache."""
+    found, missing = find_all(repository, [OPEN_CLIP, TRANSFORMERS])
+    if any(file.name == TRANSFORMERS and b"vision_config" in file.read_bytes() for file in found):
+        # Of the others only these small ones, which say whether the large ones are CLIP's.
+        more, unknown = find_all(repository, [*PREPROCESSORS, TOKENIZER_CONFIG], reach=not missing)
+        found, missing = found + more, missing + unknown
+        if any(file.name == PREPROCESSORS[0] for file in more):
+            missing = [name for name in missing if name != PREPROCESSORS[1]]
+    if missing:
+        log.warning(
+            "%s of %s cannot be looked up without a network; what is not there is taken as CLIP's",
+            ", ".join(missing), repository,
+        )  # fmt: skip
+    return found
+
+
+def find_all(
+    repository: str, names: Sequence[str], *, reach: bool = True
+) -> tuple[list[pathlib.Path], list[str]]:
+    """Return the files that are there, and the names that the hub cannot be asked about.
+
+    `reach` tells whether to ask the hub at all; once it is out of reach, it is not asked again.
+    """
+    found, missing = [], []
+    for name in names:
+        if is_absent(repository, name):
+            continue
+        cached = huggingface_hub.try_to_load_from_cache(repository, name)
+        try:
+            if isinstance(cached, str):
+                found.append(pathlib.Path(cached))
+            elif reach:
+                found.append(pathlib.Path(huggingface_hub.hf_hub_download(repository, name)))
+            else:
+                missing.append(name)
+        except errors.LocalEntryNotFoundError:
+            reach = False
+            missing.append(name)
+        except errors.EntryNotFoundError:
+            continue
+    return found, missing
 
 
 def is_absent(repository: str, name: str) -> bool:

@@ -7,18 +7,15 @@ transformers'; and tempme_jax's own, where a name is the path of the parameter, 
 
 import dataclasses
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
 from tempme_jax.adapters.base import Path
 from tempme_jax.checks import require_one_of
-
-Arrays = dict[str, np.ndarray]
-
-
-class WeightsError(ValueError):
-    """Weights that do not fit the model; the message lists those missing, extra or misshapen."""
+from tempme_jax.weights.errors import WeightsError, raise_problems, shorten
+from tempme_jax.weights.families import explain_names, name_family
+from tempme_jax.weights.naming import MARKS, PUBLISHED_PREFIX, Arrays, tidy_names
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,6 +41,8 @@ def unflatten_convolution(kernel: np.ndarray) -> np.ndarray:
 
 
 SAME = Form(lambda a: a, lambda a: a)
+# Training with shards of parameters (FSDP) makes arrays of one number of scalars.
+SCALAR = Form(lambda a: a.reshape(()), lambda a: a)
 TURNED = Form(np.transpose, np.transpose)
 CONVOLUTION = Form(flatten_convolution, unflatten_convolution)
 CLIP_POSITION = Form(lambda a: a.reshape(a.shape[1], a.shape[3]), lambda a: a[None, :, None, :])
@@ -61,7 +60,7 @@ class LayoutRow:
 
 
 OUTSIDE_BLOCKS = [
-    LayoutRow("logit_scale", "logit_scale", "logit_scale"),
+    LayoutRow("logit_scale", "logit_scale", "logit_scale", SCALAR),
     LayoutRow("video/patches/kernel", "visual.conv1.weight",
         "vision_model.embeddings.patch_embedding.weight", CONVOLUTION),
     LayoutRow("video/class_embedding", "visual.class_embedding",
@@ -107,22 +106,6 @@ BLOCK_PREFIXES = {
     "huggingface": {"video": "vision_model.encoder.layers.", "text": "text_model.encoder.layers."},
 }
 TOWERS = ("video", "text")
-PUBLISHED_PREFIX = "clip."
-# Arrays that some files hold beside the weights; they follow from the architecture.
-NOT_WEIGHTS = {
-    "input_resolution",
-    "context_length",
-    "vocab_size",
-    "text_model.embeddings.position_ids",
-    "vision_model.embeddings.position_ids",
-}
-# The array by which a layout is recognised.
-MARKS = {
-    "tempme_jax": "video/patches/kernel",
-    "published": PUBLISHED_PREFIX + "visual.conv1.weight",
-    "openai": "visual.conv1.weight",
-    "huggingface": "vision_model.embeddings.patch_embedding.weight",
-}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -147,15 +130,23 @@ class LayoutEntry:
         return {n: np.array(part, order="C") for n, part in zip(self.names, parts, strict=True)}
 
 
-def read_layout(arrays: Arrays) -> tuple[str, dict[Path, np.ndarray]]:
+def read_layout(
+    arrays: Arrays, leave_out: Sequence[str] = ()
+) -> tuple[str, dict[Path, np.ndarray]]:
     """Recognise the layout of arrays; return it with the parameters by path, float32.
+
+    Args:
+        arrays: arrays by the names in a file.
+        leave_out: names, or beginnings of names before a dot, of arrays that are not read.
 
     Raises:
         WeightsError: if the layout is unknown, or arrays are missing, extra or misshapen; it lists
             them.
     """
+    given, arrays = arrays, tidy_names(arrays, leave_out)
     layout = recognise_layout(arrays)
     if layout == "tempme_jax":
+        refuse_integers(arrays)
         params = {tuple(n.split("/")): np.asarray(a, np.float32) for n, a in arrays.items()}
         expected = list_entries("openai", {tower: find_depth(params, tower) for tower in TOWERS})
         missing = {entry.path for entry in expected} - params.keys()
@@ -164,8 +155,11 @@ def read_layout(arrays: Arrays) -> tuple[str, dict[Path, np.ndarray]]:
     expected = list_entries(layout, find_depths(layout, arrays))
     present = [e for e in expected if not e.optional or set(e.names) <= arrays.keys()]
     used = {name for entry in present for name in entry.names}
-    extra = {n for n in arrays.keys() - used if n.removeprefix(PUBLISHED_PREFIX) not in NOT_WEIGHTS}
-    raise_problems({"missing": used - arrays.keys(), "unexpected": extra})
+    missing, extra = used - arrays.keys(), arrays.keys() - used
+    if missing or extra:
+        explain_names({*given, *arrays}, extra)
+    raise_problems({"missing": missing, "unexpected": extra})
+    refuse_integers(arrays)
     params, misshapen = {}, []
     for entry in present:
         try:
@@ -196,15 +190,22 @@ def write_layout(layout: str, params: dict[Path, np.ndarray]) -> Arrays:
     return arrays
 
 
+def refuse_integers(arrays: Arrays) -> None:
+    """Raise a WeightsError that lists the arrays of whole or complex numbers, if there are any."""
+    kinds = {name: str(a.dtype) for name, a in arrays.items() if a.dtype.kind in "iubcO"}
+    raise_problems({"not of real numbers": [f"{name} ({kind})" for name, kind in kinds.items()]})
+
+
 def recognise_layout(names: Iterable[str]) -> str:
     """Return the layout that has these names; raise a WeightsError if none has."""
     names = set(names)
     for layout, mark in MARKS.items():
         if mark in names:
             return layout
-    marks = ", ".join(map(repr, MARKS.values()))
+    family, marks = name_family(names), ", ".join(map(repr, MARKS.values()))
+    told = f", but {family}" if family else ""
     raise WeightsError(
-        f"of no known layout of CLIP with a ViT: none of {marks} is among the "
+        f"of no known layout of CLIP with a ViT{told}: none of {marks} is among the "
         f"{len(names)} arrays, which are {shorten(names)}"
     )
 
@@ -277,19 +278,3 @@ def check_params(
             ],
         }
     )
-
-
-def raise_problems(problems: dict[str, Iterable[str]]) -> None:
-    """Raise a WeightsError that lists the names under each problem, if there are any."""
-    lists = [
-        f"{len(list(names))} {what}: {shorten(names)}" for what, names in problems.items() if names
-    ]
-    if lists:
-        raise WeightsError("; ".join(lists))
-
-
-def shorten(names: Iterable[str], most: int = 12) -> str:
-    """Return the first names of a list, and the count of those left out."""
-    names = sorted(names)
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more

@@ -75,8 +75,9 @@ def open_clip_config(**more):
 
 
 def huggingface_config(**vision):
+    text = {"num_attention_heads": 2} | {k: v for k, v in vision.items() if k == "hidden_act"}
     vision = {"hidden_size": 64, "num_attention_heads": 4} | vision
-    return {"vision_config": vision, "text_config": {"num_attention_heads": 2}}
+    return {"vision_config": vision, "text_config": text}
 
 
 @pytest.mark.parametrize(

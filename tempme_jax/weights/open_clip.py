@@ -1,0 +1,135 @@
+"""Read open_clip_config.json, field by field.
+
+The fields are those of open_clip's CLIPVisionCfg, CLIPTextCfg and PreprocessCfg.
+"""
+
+from typing import Any
+
+from tempme_jax.networks.architecture import MEAN, STD
+from tempme_jax.weights.sections import Description, Section, read_colours
+
+# They begin the training, or are switches of PyTorch: nothing of it is left in trained weights.
+NOT_COMPUTED = {
+    "init_logit_scale", "init_logit_bias", "nonscalar_logit_scale", "cast_dtype", "output_dict",
+    "custom_text", "patch_dropout", "timm_drop", "timm_drop_path", "timm_model_pretrained",
+    "hf_model_pretrained", "attn_pooler_queries", "attn_pooler_heads", "output_tokens", "timm_pool",
+    "timm_proj", "timm_proj_bias", "hf_proj_type", "hf_pooler_type", "pad_id", "correct_cls_mask",
+}  # fmt: skip
+# Tokenizers by name that are CLIP's own.
+CLIP_TOKENIZERS = tuple(
+    f"openai/clip-vit-{name}"
+    for name in ("base-patch32", "base-patch16", "large-patch14", "large-patch14-336")
+)
+
+
+def read_open_clip(content: dict[str, Any]) -> Description:
+    """Read the content of an open_clip_config.json.
+
+    Raises:
+        ValueError: if a field has another type; it names the field.
+    """
+    found = Description(source="open_clip_config.json")
+    whole = Section("", content, found)
+    model = Section("model_cfg", whole.get("model_cfg", dict), found)
+    for section in (whole, model):  # open_clip stops at these, too
+        for name in ("model_cfg", "vision_cfg", "text_cfg"):
+            if section.fields.get(name, 0) is None:
+                found.refuse(section.join(name), None, "the fields of that section")
+    if model.fields:
+        found.activation = "quick_gelu" if model.get("quick_gelu", bool, False) else "gelu"
+    model.compare("embed_dim", "embed_dim")
+    for name in ("multimodal_cfg", "audio_cfg"):
+        model.require(name)
+    read_vision(Section("model_cfg.vision_cfg", model.get("vision_cfg", dict), found))
+    read_text(Section("model_cfg.text_cfg", model.get("text_cfg", dict), found))
+    model.refuse_others(NOT_COMPUTED)
+    read_preprocessing(Section("preprocess_cfg", whole.get("preprocess_cfg", dict), found))
+    return found
+
+
+def read_vision(vision: Section) -> None:
+    """Read the section of the image tower."""
+    found = vision.description
+    vision.require("timm_model_name")
+    if isinstance(vision.get("layers", int | list), list):
+        found.problems.append(f"{vision.join('layers')} is that of a ResNet, not of a ViT")
+    else:
+        vision.compare("layers", "depth")
+    vision.compare("width", "width")
+    compare_square(vision, "patch_size", "patch")
+    compare_square(vision, "image_size", "image_size")
+    found.head_width = vision.get("head_width", int)
+    compare_mlp(vision, "video")
+    vision.require("pos_embed_type", "learnable")
+    vision.require("pool_type", "tok")
+    refuse_variants(vision)
+
+
+def read_text(text: Section) -> None:
+    """Read the section of the text tower; it has 8 heads unless it says otherwise."""
+    found = text.description
+    text.require("hf_model_name")
+    text.require("hf_tokenizer_name", "", *CLIP_TOKENIZERS)
+    text.require("tokenizer_mode", "", "lower")
+    text.require("tokenizer_kwargs", {})
+    text.compare("layers", "text_depth")
+    text.compare("width", "text_width")
+    text.compare("vocab_size", "vocab_size")
+    text.compare("context_length", "context_length")
+    if text.fields:
+        found.text_heads = text.get("heads", int, 8)
+    compare_mlp(text, "text")
+    pooling = text.get("pool_type", str, "argmax")
+    if pooling == "eos":  # the first id of this number, where "argmax" takes the largest
+        text.require("eos_id", text.get("vocab_size", int, 49408) - 1, default=2)
+    else:
+        text.get("eos_id", int)
+        text.require("pool_type", "argmax")
+    text.require("proj_type", "linear", default="linear")
+    if text.fields.get("proj_type", "linear") is None:
+        found.refuse(text.join("proj_type"), None, "'linear'")
+    text.require("proj_bias", False)
+    for name in ("embed_cls", "no_causal_mask", "ln_post_emb"):
+        text.require(name, False)
+    text.require("text_mask", "first")
+    refuse_variants(text)
+
+
+def refuse_variants(tower: Section) -> None:
+    """Refuse what changes the blocks of a tower, and all fields that are not known."""
+    for name in ("attentional_pool", "final_ln_after_pool", "no_ln_pre", "global_average_pool"):
+        tower.require(name, False)
+    tower.require("ls_init_value")
+    tower.require("act_kwargs", {}, {"approximate": "none"})
+    tower.require("norm_kwargs", {}, {"eps": 1e-5})
+    tower.require("block_type", "default")
+    tower.refuse_others(NOT_COMPUTED)
+
+
+def compare_square(section: Section, field: str, size: str) -> None:
+    """Note the side of a square, given as one number or as two."""
+    value = section.get(field, int | list[int])
+    sides = value if isinstance(value, list) else [value]
+    if value is not None and (not sides or set(sides) != {sides[0]}):
+        section.description.refuse(section.join(field), value, "squares")
+    elif value is not None:
+        section.description.sizes[size] = section.join(field), sides[0]
+
+
+def compare_mlp(section: Section, tower: str) -> None:
+    """Note the width inside the MLPs, which is given by its ratio to the width of a token."""
+    ratio = section.get("mlp_ratio", float)
+    if ratio is not None:
+        section.description.mlp_ratios[tower] = section.join("mlp_ratio"), ratio
+
+
+def read_preprocessing(section: Section) -> None:
+    """Read how pictures become pixels."""
+    found = section.description
+    found.mean = read_colours(section, "mean", MEAN)
+    found.std = read_colours(section, "std", STD)
+    compare_square(section, "size", "image_size")
+    section.require("mode", "RGB")
+    section.require("resize_mode", "shortest")
+    section.require("interpolation", "bicubic", "random")  # at random only in training
+    section.refuse_others({"fill_color"})  # of borders, which the shortest side leaves none of
