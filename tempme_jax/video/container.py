@@ -13,23 +13,39 @@ does, by decoding in child processes.
 
 import contextlib
 import os
-import stat
 from collections.abc import Iterator
 from typing import Any
 
 import av
 import av.logging
+from av.codec.context import CodecContext
 from av.container import InputContainer
 from av.error import FFmpegError
 from av.stream import Disposition
 from av.video.stream import VideoStream
 
+from tempme_jax.video.animations import convert_animation
+from tempme_jax.video.errors import VideoError as VideoError
+from tempme_jax.video.kinds import (
+    AUDIO,
+    check_encryption,
+    describe_content,
+    explain_no_decoder,
+    explain_no_frame,
+)
+from tempme_jax.video.opening import Reader, find_held, open_regular_file
+
 # Containers that hold their own data. Without this list, a play list (ffconcat, HLS, DASH) that is
 # named .mp4 makes libav open the files and addresses that it lists.
-FORMAT_WHITELIST = "mov,matroska,avi,mpegts,mpeg,flv,asf,ogg"
+FORMAT_WHITELIST = (
+    "mov,matroska,avi,mpegts,mpeg,flv,asf,ogg,rm,wtv,mxf,dv,gif,ivf,yuv4mpegpipe,"
+    "mpegvideo,m4v,h264,hevc,obu"  # elementary streams
+)
 
 # Only local files: a name such as "http:..." or "concat:..." must not become a request.
 PROTOCOL_WHITELIST = "file"
+# While a file is held open, not even those.
+NO_PROTOCOL = "none"
 
 # The largest frame of the 8k formats. A file of a few kilobytes can declare frames that take
 # gigabytes to decode, so larger ones are refused before memory is allocated.
@@ -43,24 +59,6 @@ NO_SIZE = f"no frame size, or frames larger than {MAX_PIXELS} pixels"
 av.logging.set_level(av.logging.PANIC)
 
 
-class VideoError(Exception):
-    """No frames can be read from a file.
-
-    Attributes:
-        path: path of the file.
-        reason: why not, in a few words.
-    """
-
-    def __init__(self, path: str, reason: str):
-        # Exception gets both, so the error can be pickled.
-        super().__init__(path, reason)
-        self.path = path
-        self.reason = reason
-
-    def __str__(self) -> str:
-        return f"{self.path}: {self.reason}"
-
-
 @contextlib.contextmanager
 def convert_errors(path: str) -> Iterator[None]:
     """Turn the errors of PyAV and of memory within the block into a VideoError for `path`."""
@@ -69,12 +67,11 @@ def convert_errors(path: str) -> Iterator[None]:
     except MemoryError as error:
         raise VideoError(path, "cannot allocate memory (frames too large, or damaged)") from error
     except VideoError as error:
-        # Checked only now, since a stream cut from a broadcast may state its size late.
-        if error.reason != NO_FRAME or _has_size(path):
+        if error.reason != NO_FRAME:
             raise
-        raise VideoError(path, NO_SIZE) from error
-    except (FFmpegError, ValueError) as error:  # frames that cannot be turned into RGB
-        raise VideoError(path, NO_FRAME) from error
+        raise VideoError(path, _explain_no_frame(path)) from error
+    except FFmpegError as error:  # such as frames that cannot be turned into RGB
+        raise VideoError(path, _explain_no_frame(path)) from error
 
 
 def check_regular_file(path: str) -> None:
@@ -82,16 +79,8 @@ def check_regular_file(path: str) -> None:
 
     Opening a pipe may block, and reading a device may never end.
     """
-    try:
-        mode = os.stat(path).st_mode
-    except (FileNotFoundError, NotADirectoryError, ValueError) as error:
-        raise VideoError(path, "no such file") from error
-    except OSError as error:
-        raise VideoError(path, f"cannot be opened ({error.strerror})") from error
-    if not stat.S_ISREG(mode):
-        raise VideoError(path, "not a regular file")
-    if not os.access(path, os.R_OK):
-        raise VideoError(path, "no permission to read it")
+    if find_held(path) is None:
+        os.close(open_regular_file(path))
 
 
 def check_pixels(path: str, height: int, width: int) -> None:
@@ -103,12 +92,16 @@ def check_pixels(path: str, height: int, width: int) -> None:
 def open_video(path: str) -> InputContainer:
     """Open a local video file that holds its own data, not a play list.
 
+    A file that is held open by `opening.hold_file` is read through its descriptor.
+
     Raises:
-        VideoError: libav cannot open the file as one of the formats of FORMAT_WHITELIST.
+        VideoError: libav cannot open the file as one of the formats of FORMAT_WHITELIST, or it is
+            encrypted or a still picture.
     """
+    held = find_held(path)
     options = {
         "format_whitelist": FORMAT_WHITELIST,
-        "protocol_whitelist": PROTOCOL_WHITELIST,
+        "protocol_whitelist": NO_PROTOCOL if held else PROTOCOL_WHITELIST,
         "max_pixels": str(MAX_PIXELS),
     }
     # By default, PyAV 18 refuses tags that are not UTF-8. PyAV 19 accepts them.
@@ -117,32 +110,62 @@ def open_video(path: str) -> InputContainer:
         tolerant["metadata_errors"] = "replace"
     try:
         # An absolute path, since libav reads the start of "a:b" as the name of a protocol.
-        return av.open(os.path.abspath(path), options=options, **tolerant)
+        source = Reader(held) if held else os.path.abspath(path)
+        container = av.open(convert_animation(path) or source, options=options, **tolerant)
     except FFmpegError as error:
-        raise VideoError(path, f"not a video ({error.strerror})") from error
+        raise VideoError(path, *describe_content(path)) from error
+    check_encryption(path)
+    return container
 
 
 def find_video_stream(container: InputContainer, path: str) -> VideoStream:
-    """Return the first video stream that is not a cover picture.
+    """Return the stream that is the film: the one that ffmpeg chooses.
+
+    That is the one with the largest frames, where being flagged as default counts as much as five
+    million pixels. Other than in ffmpeg, streams that cannot be decoded are passed over, and those
+    that are known to hold one frame or none, if there are others.
 
     Raises:
         VideoError: there is none, it cannot be decoded, or its frames are too large.
     """
-    for stream in container.streams.video:
-        if not stream.disposition & Disposition.attached_pic:
-            break
-    else:
-        raise VideoError(path, "no video stream")
-    if stream.codec_context is None:
-        raise VideoError(path, NO_FRAME)
+    films = [
+        stream
+        for stream in container.streams.video
+        if not stream.disposition & Disposition.attached_pic  # not the cover of a song
+    ]
+    if not films and container.streams.audio:
+        raise VideoError(path, "no video stream (audio only)", AUDIO)
+    if not films:
+        raise VideoError(path, explain_no_frame(path) or "no video stream")
+    films = [stream for stream in films if stream.codec_context is not None]
+    if not films:
+        raise VideoError(path, explain_no_decoder(path))
+    stream = max(films, key=_rate_stream)
     check_pixels(path, stream.codec_context.height, stream.codec_context.width)
-    # Videos are decoded in parallel by processes, so threads within each would only compete.
-    stream.codec_context.thread_count = 1
-    stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}
+    limit_decoder(stream.codec_context)
     return stream
 
 
-def _has_size(path: str) -> bool:
+def limit_decoder(context: CodecContext) -> None:
+    """Let a decoder use one thread, and refuse frames of more than MAX_PIXELS pixels."""
+    # Videos are decoded in parallel by processes, so threads within each would only compete.
+    context.thread_count = 1
+    context.options = {"max_pixels": str(MAX_PIXELS)}
+
+
+def _rate_stream(stream: VideoStream) -> tuple[bool, bool, int]:
+    """Return a key that is larger for streams that are more likely to be the film."""
+    context, is_default = stream.codec_context, bool(stream.disposition & Disposition.default)
+    # Not all containers state the number of frames; then it is 0, for all of their streams.
+    empty = stream.container.format.name.startswith("mov") and stream.frames == 0
+    pixels = context.width * context.height + 5_000_000 * is_default
+    return not empty, stream.frames != 1, pixels
+
+
+def _explain_no_frame(path: str) -> str:
+    """Say why no frame of a file can be decoded."""
     with open_video(path) as container:
         context = find_video_stream(container, path).codec_context
-        return bool(context.width and context.height)
+        # Checked only now, since a stream cut from a broadcast may state its size late.
+        has_size = context.width and context.height
+    return explain_no_frame(path) or (NO_FRAME if has_size else NO_SIZE)

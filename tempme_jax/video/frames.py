@@ -1,40 +1,30 @@
 """Read frames of a video file, evenly spread or at given times, and crop them as CLIP does."""
 
 import os
-from bisect import bisect_right
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from fractions import Fraction
-from itertools import dropwhile
-from typing import Any
 
 import numpy as np
-from av.container import InputContainer
-from av.error import FFmpegError
-from av.video.frame import VideoFrame
-from av.video.reformatter import VideoReformatter
-from av.video.stream import VideoStream
 
+from tempme_jax.video.clock import PLAIN, Clock
 from tempme_jax.video.container import (
-    NO_FRAME,
     VideoError,
     check_pixels,
     check_regular_file,
     convert_errors,
-    find_video_stream,
-    open_video,
 )
+from tempme_jax.video.decoding import Decoder, Keep
+from tempme_jax.video.keyframes import select_keyframes
 from tempme_jax.video.pixels import (
-    convert_to_rgb,
     encode_thumbnail,
     find_resized_shape,
     resize_and_crop,
+    stack_frames,
 )
 from tempme_jax.video.positions import find_middles
-from tempme_jax.video.timeline import read_packets, scan
+from tempme_jax.video.timeline import scan
 
-# Reduces a decoded frame to what the caller needs, so at most one large frame is in memory. Takes
-# the timestamp and the upright frame, uint8 [height, width, 3].
-Keep = Callable[[int, np.ndarray], Any]
+__all__ = ["VideoError", "read_at", "read_frames", "read_timestamps", "select_keyframes"]
 
 
 def read_frames(
@@ -42,17 +32,18 @@ def read_frames(
 ) -> np.ndarray:
     """Read `num_frames` frames spread evenly over the whole video.
 
-    The video, from its first frame to the end of its last, is cut into `num_frames` equal spans
-    of time, and the frame on screen at the middle of each span is read. If the video has fewer
+    The video, from its start to the end of its last frame, is cut into `num_frames` equal spans of
+    time, and the frame on screen at the middle of each span is read. If the video has fewer
     frames, some are repeated. A frame that cannot be decoded is replaced by the one before it.
-    Rotations and flips stored in the file are applied; non-square pixels are not stretched. The
-    file is decoded in this process; use `workers.decode_all` for files that are not trusted.
+    The pixels are those that a player shows: upright, in their display shape, in standard range
+    (see `player.Player`). The file is decoded in this process; use `workers.decode_all` for files
+    that are not trusted.
 
     Args:
         path: a file in one of the formats mp4, mov, mkv, webm, avi, ts, mpg, flv, wmv, ogv.
         num_frames: number of frames, at least 1.
         image_size: side of the square, in pixels, that `resize_and_crop` makes of each frame;
-            None for whole frames, at the size that the file declares.
+            None for whole frames, in the display size that the file declares.
 
     Returns:
         uint8 array [num_frames, height, width, 3], RGB.
@@ -68,9 +59,9 @@ def read_frames(
     with convert_errors(path):
         index = scan(path)
         times = index.find_shown(find_middles(Fraction(0), index.length, num_frames))
-        keep, whole = _make_crop(path, image_size), image_size is None
-        frames = _decode_all(path, sorted(set(times)), index.keyframes, keep, whole=whole)
-        return np.stack([frames[time] for time in times])
+        decoder = Decoder(path, index.clock, image_size, _make_crop(path, image_size))
+        frames = decoder.decode(sorted(set(times)), index.keyframes)
+        return stack_frames([frames[time] for time in times])
 
 
 def read_at(
@@ -84,7 +75,7 @@ def read_at(
     Args:
         path: the file, as for `read_frames`.
         moments: a function from the length of the video to the times of the wanted frames, all in
-            seconds from the first frame.
+            seconds from the start of the video, as a player counts them.
         image_size: as for `read_frames`.
 
     Returns:
@@ -98,10 +89,10 @@ def read_at(
     with convert_errors(path):
         index = scan(path)
         times = sorted(set(index.find_shown(moments(index.length))))
-        keep, whole = _make_crop(path, image_size), image_size is None
-        frames = _decode_all(path, times, index.keyframes, keep, whole=whole)
-        seconds = [float((time - index.times[0]) * index.unit) for time in times]
-        return np.stack([frames[time] for time in times]), np.array(seconds, np.float32)
+        decoder = Decoder(path, index.clock, image_size, _make_crop(path, image_size))
+        frames = decoder.decode(times, index.keyframes)
+        seconds = [index.find_seconds(time) for time in times]
+        return stack_frames([frames[time] for time in times]), np.array(seconds, np.float32)
 
 
 def read_timestamps(
@@ -111,15 +102,18 @@ def read_timestamps(
     *,
     image_size: int,
     pictured: Collection[int] = (),
+    clock: Clock = PLAIN,
 ) -> tuple[np.ndarray, dict[int, bytes]]:
     """Read the frames with given timestamps, and thumbnails of some of them.
 
     Args:
         path: the file, as for `read_frames`.
         times: the timestamps, ascending, as `FrameIndex.find_shown` returns them.
-        keyframes: the timestamps of all keyframes, or those that `select_keyframes` returns.
+        keyframes: the timestamps of all keyframes, or those that `select_keyframes` returns. If
+            there are none, decoding goes on where the last call ended, or starts at the beginning.
         image_size: side of the frames in pixels.
         pictured: those of `times` for which a thumbnail is made.
+        clock: that of the file's `FrameIndex`.
 
     Returns:
         The frames, uint8 [t, image_size, image_size, 3], RGB, and for each timestamp in `pictured`
@@ -137,90 +131,9 @@ def read_timestamps(
 
     with convert_errors(path):
         check_regular_file(path)
-        kept = _decode_all(path, times, keyframes, keep, whole=False)
+        decoder = Decoder(path, clock, image_size, keep)
+        kept = decoder.decode(times, keyframes, leaves_open=True)
         return np.stack([kept[time][0] for time in times]), {t: kept[t][1] for t in pictured}
-
-
-def select_keyframes(times: Sequence[int], keyframes: Sequence[int]) -> list[int]:
-    """Return the keyframes that are needed to seek to frames with ascending timestamps.
-
-    Two of them precede the first frame's group: one to go back to if a seek misses, and one that
-    shows that there are groups to skip.
-    """
-    first = bisect_right(keyframes, times[0]) - 1
-    return list(keyframes[max(0, first - 2) : bisect_right(keyframes, times[-1])])
-
-
-def _decode_frames(
-    container: InputContainer, stream: VideoStream, *, from_keyframe: bool = False
-) -> Iterator[tuple[int, VideoFrame]]:
-    """Yield timestamps and frames in the order of display, without those of damaged packets."""
-    packets = read_packets(container, stream)
-    if from_keyframe:  # after a seek that misses, frames up to the next keyframe are garbage
-        packets = dropwhile(lambda packet: not packet.is_keyframe, packets)
-    for packet in packets:
-        try:
-            frames = packet.decode()
-        except MemoryError:
-            raise
-        except (FFmpegError, ValueError):  # ValueError: an unknown codec
-            continue
-        yield from ((frame.pts, frame) for frame in frames if frame.pts is not None)
-
-
-def _decode_all(
-    path: str, times: Sequence[int], keyframes: Sequence[int], keep: Keep, *, whole: bool
-) -> dict[int, Any]:
-    """Return, by timestamp, what `keep` makes of the frame on screen at each of `times`."""
-    kept: dict[int, Any] = {}
-    # A seek may miss, as in MPEG-TS; then seek to the group before. In some files no seek works;
-    # then decode from the start.
-    for seeks, back in ((keyframes, 0), (keyframes, 1), ((), 0)):
-        missing = [time for time in times if time not in kept]
-        if missing:
-            kept |= _decode(path, missing, seeks, keep, whole=whole, back=back)
-    if len(kept) < len(times):
-        raise VideoError(path, NO_FRAME)
-    return kept
-
-
-def _decode(
-    path: str, times: Sequence[int], keyframes: Sequence[int], keep: Keep, *, whole: bool, back: int
-) -> dict[int, Any]:
-    """Return, by timestamp, what `keep` makes of those frames that seeking finds.
-
-    Decoding continues from one wanted frame to the next. If whole groups of pictures lie between,
-    it seeks to `back` groups before the wanted one. Without `keyframes` it never seeks, and finds a
-    frame for every time unless none can be decoded.
-    """
-    kept = {}
-    with open_video(path) as container:
-        stream = find_video_stream(container, path)
-        reformatter = VideoReformatter()
-        # The size may change within a stream; whole frames are resized to the declared one.
-        declared = stream.codec_context.width or None, stream.codec_context.height or None
-        size = declared if whole else (None, None)
-        frames, shown, ahead, group = _decode_frames(container, stream), None, None, -1
-        for time in times:
-            wanted_group = bisect_right(keyframes, time) - 1
-            if wanted_group > group + 1:
-                try:
-                    container.seek(keyframes[max(wanted_group - back, 0)], stream=stream)
-                except FFmpegError:
-                    break
-                frames = _decode_frames(container, stream, from_keyframe=True)
-                shown = ahead = None
-            while shown is None or shown[0] < time:
-                ahead = ahead or next(frames, None)
-                if ahead is None or ahead[0] > time:
-                    break
-                shown, ahead = ahead, None
-            nearest = shown if keyframes else shown or ahead
-            if nearest is not None:
-                pts, frame = nearest
-                kept[time] = keep(time, convert_to_rgb(frame, reformatter, size))
-                group = bisect_right(keyframes, pts) - 1
-    return kept
 
 
 def _make_crop(path: str, image_size: int | None) -> Keep:

@@ -1,27 +1,32 @@
-"""Turn decoded frames into the pixels that a player shows, and crop and encode them."""
+"""Crop pixels as CLIP does, and encode them as pictures."""
 
 import io
+from collections.abc import Sequence
 
 import numpy as np
-from av.video.frame import VideoFrame
-from av.video.reformatter import VideoReformatter
 from PIL import Image
 
 THUMBNAIL_SIDE = 320
 THUMBNAIL_QUALITY = 80
 
 
-def convert_to_rgb(
-    frame: VideoFrame, reformatter: VideoReformatter, size: tuple[int | None, int | None]
-) -> np.ndarray:
-    """Return the pixels of a frame, upright, uint8 [height, width, 3].
+def stack_frames(frames: Sequence[np.ndarray]) -> np.ndarray:
+    """Stack uint8 frames [height, width, 3]; those of another size are resized to the first's."""
+    height, width, _ = frames[0].shape
+    alike = [
+        frame
+        if frame.shape == frames[0].shape
+        else np.asarray(Image.fromarray(frame).resize((width, height), Image.Resampling.BICUBIC))
+        for frame in frames
+    ]
+    return np.stack(alike)
 
-    Args:
-        frame: the decoded frame.
-        reformatter: converts the frames of one stream one after the other.
-        size: width and height to resize to before the turn; None to keep those of the frame.
-    """
-    return _turn_upright(frame, reformatter.reformat(frame, *size, "rgb24", threads=1))
+
+def blend_on_black(pixels: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+    """Return uint8 pixels [h, w, 3] as they look on black, given their opacity, uint8 [h, w]."""
+    if alpha.min() == 255:
+        return np.ascontiguousarray(pixels)
+    return ((pixels.astype(np.uint16) * alpha[..., None] + 127) // 255).astype(np.uint8)
 
 
 def encode_jpeg(pixels: np.ndarray, quality: int) -> bytes:
@@ -68,14 +73,3 @@ def find_resized_shape(height: int, width: int, image_size: int) -> tuple[int, i
     if width <= height:
         return int(image_size * height / width), image_size
     return image_size, int(image_size * width / height)
-
-
-def _turn_upright(frame: VideoFrame, rgb: VideoFrame) -> np.ndarray:
-    """Apply the turn and flips of the display matrix: x' = ax + cy, y' = bx + dy."""
-    pixels, matrix = rgb.to_ndarray(), frame.side_data.get("DISPLAYMATRIX")
-    if matrix is None:
-        return pixels
-    a, b, _, c, d = np.frombuffer(matrix, np.int32)[:5].tolist()
-    if abs(b) > abs(a):
-        pixels, a, d = pixels.swapaxes(0, 1), c, b
-    return pixels[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1]

@@ -1,4 +1,9 @@
-"""Read when the frames of a video are shown, from its packets and without decoding."""
+"""Read when the frames of a video are shown, from its packets and without decoding.
+
+Times are those of a player. They start with the earliest of the file's streams, so a picture that
+begins after the sound is late, and is shown from the start on. Timestamps that restart or jump, as
+where recordings were laid end to end, are made continuous by `clock.find_clock`.
+"""
 
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
@@ -11,6 +16,15 @@ from av.error import FFmpegError
 from av.packet import Packet
 from av.video.stream import VideoStream
 
+from tempme_jax.video.clock import (
+    LARGEST_GAP,
+    MAY_JUMP,
+    PLAIN,
+    UNKNOWN,
+    Clock,
+    find_clock,
+    find_end_of_leading_sound,
+)
 from tempme_jax.video.container import (
     NO_FRAME,
     VideoError,
@@ -18,12 +32,31 @@ from tempme_jax.video.container import (
     find_video_stream,
     open_video,
 )
+from tempme_jax.video.elementary import is_elementary, time_packets
+from tempme_jax.video.keyframes import are_trusted
+from tempme_jax.video.progress import report_progress
+
+# Seconds: containers state their start in microseconds, rounded.
+ROUNDING = Fraction(2, 10**6)
+# Seconds: smaller departures are not worth a note.
+NOTABLE = Fraction(1, 10)
 
 
-def read_packets(container: InputContainer, stream: VideoStream) -> Iterator[Packet]:
-    """Yield the packets up to the end, or to where a truncated file cannot be read further."""
+def read_packets(
+    container: InputContainer, stream: VideoStream, clock: Clock = PLAIN
+) -> Iterator[Packet]:
+    """Yield the packets up to the end, or to where a truncated file cannot be read further.
+
+    Args:
+        container: the file.
+        stream: its video stream.
+        clock: corrects the timestamps. Unless it is plain, the file is to be read from its start.
+    """
+    packets = time_packets(container.demux(stream), container, stream)
     try:
-        yield from container.demux(stream)
+        for packet in clock.correct(packets):
+            report_progress()
+            yield packet
     except MemoryError:
         raise
     except (FFmpegError, IndexError):  # PyAV 18: IndexError if a stream appears late
@@ -35,24 +68,44 @@ class FrameIndex(NamedTuple):
 
     Attributes:
         times: timestamps of all frames, ascending, in units of `unit`.
-        keyframes: timestamps of the keyframes, likewise.
-        length: time from the first frame to the end of the last, in seconds.
+        keyframes: timestamps of the keyframes, likewise; none if seeking to them is of no use.
+        length: time from the start to the end of the last frame, in seconds.
         unit: length of a unit of the timestamps, in seconds.
+        start: the start of the video, on the scale of the timestamps, in seconds.
+        clock: how the timestamps of the packets become those of the frames.
+        notes: what is unusual about the times, in a few words each.
     """
 
     times: list[int]
     keyframes: list[int]
     length: Fraction
     unit: Fraction
+    start: Fraction
+    clock: Clock
+    notes: tuple[str, ...] = ()
 
     def find_shown(self, moments: Iterable[Fraction]) -> list[int]:
         """Return the timestamp of the frame on screen at each moment.
 
         Args:
-            moments: seconds from the first frame.
+            moments: seconds from the start. The first frame is on screen even before its time.
         """
-        ticks = (self.times[0] + moment // self.unit for moment in moments)
-        return [self.times[bisect_right(self.times, max(t, self.times[0])) - 1] for t in ticks]
+        first = self.times[0]
+        ticks = ((self.start + moment) // self.unit for moment in moments)
+        return [self.times[bisect_right(self.times, max(t, first)) - 1] for t in ticks]
+
+    def find_end(self, time: int) -> Fraction:
+        """Return the second, from the start, up to which the frame with a timestamp is shown."""
+        following = bisect_right(self.times, time)
+        if following == len(self.times):
+            return self.length
+        return self.times[following] * self.unit - self.start
+
+    def find_seconds(self, time: int) -> float:
+        """Return the second, from the start, at which the frame with a timestamp appears."""
+        if time == self.times[0]:
+            return 0.0
+        return float(max(Fraction(0), time * self.unit - self.start))
 
 
 def scan(path: str) -> FrameIndex:
@@ -66,23 +119,117 @@ def scan(path: str) -> FrameIndex:
     check_regular_file(path)
     with open_video(path) as container:
         stream = find_video_stream(container, path)
-        packets = np.fromiter(
+        rows = _list_packets(container, stream)
+        if not (rows["size"] > 0).any() or stream.time_base is None:
+            raise VideoError(path, NO_FRAME)
+        clock = find_clock(container, stream, rows)
+        rows = clock.apply(rows)
+        # An edit list marks the packets to cut away as discarded.
+        rows = rows[(rows["pts"] != UNKNOWN) & ~rows["is_discard"]]
+        frames = rows[rows["size"] > 0]
+        if not frames.size:
+            raise VideoError(path, NO_FRAME)
+        times = np.sort(frames["pts"]).tolist()
+        unit = Fraction(stream.time_base)
+        end = _find_end(rows, times) * unit
+        start = _find_start(path, container, frames, unit)
+        if start >= end:
+            start = times[0] * unit
+        marked = np.sort(frames["pts"][frames["is_keyframe"]]).tolist()
+        is_trusted = are_trusted(container, stream, marked, len(times))
+        # Where small frames of MPEG-PS share a packet of the container, libav mistakes one for
+        # another after a seek.
+        is_shared = container.format.name == "mpeg" and not frames["is_placed"].all()
+        can_seek = clock.is_plain and is_trusted and not (is_shared or is_elementary(container))
+    late, still = times[0] * unit - start, end - _find_end(frames, times) * unit
+    return FrameIndex(
+        times=times,
+        keyframes=marked if can_seek else [],
+        length=end - start,
+        unit=unit,
+        start=start,
+        clock=clock,
+        notes=tuple(_list_notes(clock, late, still, is_trusted)),
+    )
+
+
+def _list_notes(
+    clock: Clock, late: Fraction, still: Fraction, marks_are_right: bool
+) -> Iterator[str]:
+    if clock.shifts:
+        yield "timestamps restart or jump"
+    if clock.in_order:
+        yield "frames without times of display"
+    if late >= NOTABLE:
+        yield f"picture begins {float(late):.1f} s after the sound"
+    if late <= -NOTABLE:
+        yield f"first {float(-late):.1f} s are before the start"
+    if still >= NOTABLE:
+        yield f"still picture at the end, {float(still):.1f} s"
+    if not marks_are_right:
+        yield "frames marked as key frames that are none"
+
+
+def _list_packets(container: InputContainer, stream: VideoStream) -> np.ndarray:
+    """Read the properties of all packets, in the order in which they are stored."""
+
+    def choose(time: int | None) -> int:
+        return UNKNOWN if time is None else time
+
+    return np.fromiter(
+        (
             (
-                (packet.pts, packet.duration or 0, packet.is_keyframe)
-                for packet in read_packets(container, stream)
-                # An edit list marks the packets to cut away as discarded.
-                if packet.pts is not None and packet.size and not packet.is_discard
-            ),
-            dtype=[("time", np.int64), ("duration", np.int64), ("is_keyframe", np.bool)],
-        )
-        base = stream.time_base
-    if not packets.size or base is None:
-        raise VideoError(path, NO_FRAME)
-    unit = Fraction(base.numerator, base.denominator)
-    packets.sort(order="time")
-    times = packets["time"].tolist()
-    last = int(packets["duration"][-1])
-    if last <= 0:
-        last = int(np.median(np.diff(times))) if len(times) > 1 else 1
-    keyframes = packets["time"][packets["is_keyframe"]].tolist()
-    return FrameIndex(times, keyframes, (times[-1] + last - times[0]) * unit, unit)
+                choose(packet.pts),
+                choose(packet.dts),
+                packet.duration or 0,
+                packet.size,
+                packet.is_keyframe,
+                packet.is_discard,
+                packet.pos is not None,
+            )
+            for packet in read_packets(container, stream)
+        ),
+        dtype=[
+            ("pts", np.int64),
+            ("dts", np.int64),
+            ("duration", np.int64),
+            ("size", np.int64),
+            ("is_keyframe", np.bool),
+            ("is_discard", np.bool),
+            ("is_placed", np.bool),
+        ],
+    )
+
+
+def _find_end(packets: np.ndarray, times: list[int]) -> int:
+    """Return the timestamp of the end of the last frame.
+
+    A packet without content says that the frame before it stays on screen.
+    """
+    last = packets[np.argmax(packets["pts"])]
+    duration = int(last["duration"])
+    if duration <= 0:
+        duration = int(np.median(np.diff(times))) if len(times) > 1 else 1
+    return int(last["pts"]) + duration
+
+
+def _find_start(
+    path: str, container: InputContainer, frames: np.ndarray, unit: Fraction
+) -> Fraction:
+    """Return the start of the video, on the scale of the frames' timestamps, in seconds.
+
+    It is that of the stream that starts first, as libav finds it.
+    """
+    first, stated = int(frames["pts"].min()) * unit, container.start_time
+    if stated is None:
+        return first
+    start = Fraction(stated, 10**6)
+    decoded = int(frames["dts"][0]) * unit if frames["dts"][0] != UNKNOWN else first
+    if container.format.name == "avi":
+        # It stores no times of display. libav adds the time that the decoder takes to reorder.
+        start = min(first, start + first - decoded)
+    if container.format.flags & MAY_JUMP and abs(first - start) > LARGEST_GAP:
+        # Picture and sound have clocks of their own; the picture follows the sound stored before.
+        sound = find_end_of_leading_sound(path)
+        start = first if sound is None else decoded - (sound - start)
+    return first if abs(start - first) <= ROUNDING else start

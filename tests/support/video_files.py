@@ -12,7 +12,7 @@ from PIL import Image
 
 from tempme_jax.datasets.base import Storage, Video
 from tempme_jax.datasets.prepare import VideoText
-from tempme_jax.video import workers
+from tempme_jax.video import progress, workers
 
 WIDTH, HEIGHT = 64, 48
 # The AV1 encoder writes its settings to stderr, unless told otherwise before its first use.
@@ -98,10 +98,16 @@ def make_video_entry(path, **said):
     return Video(id=path.name, file=path, captions=(f"about {path.name}", "a cat"), **said)
 
 
-def write_grey_video(path, times=range(9), codec="libx264", size=(HEIGHT, WIDTH), **options):
-    """A video whose frame i has compute_brightness(i) and comes at times[i] tenths of a second."""
+def write_grey_video(
+    path, times=range(9), codec="libx264", size=(HEIGHT, WIDTH), first=0, **options
+):
+    """A video whose frame i, counted from `first`, has compute_brightness(i).
+
+    Frame first + i comes at times[i] tenths of a second.
+    """
     noise = np.random.default_rng(0).integers(-12, 13, (len(times), *size, 3))
-    pictures = [(compute_brightness(i) + noise[i]).astype(np.uint8) for i in range(len(times))]
+    values = [compute_brightness(first + i) for i in range(len(times))]
+    pictures = [(values[i] + noise[i]).astype(np.uint8) for i in range(len(times))]
     options = options or {"libx264": H264, "libvpx-vp9": VP9, "libsvtav1": AV1}.get(codec, {})
     rotation = options.pop("rotation", None)
     return encode(path, pictures, codec, times=list(times), rotation=rotation, **options)
@@ -164,11 +170,11 @@ def write_damaged_videos(folder):
     whole = write_grey_video(folder / "whole.mov", range(50)).read_bytes()
     front = write_grey_video(folder / "front.mp4", range(50)).read_bytes()
     matroska = write_grey_video(folder / "front.mkv", range(50)).read_bytes()
-    make("whole.mov", whole[: len(whole) * 7 // 10])
-    make("front.mp4", front[:500])
-    make("front.mkv", matroska[:40])
+    make("whole.mov", whole[: len(whole) * 7 // 10], "cut short (its index, moov, is missing")
+    make("front.mp4", front[:500], "cut short (500 bytes of at least")
+    make("front.mkv", matroska[:40], "cut short (it has no frames")
     for suffix in ("mp4", "mkv", "ts"):
-        make(f"empty.{suffix}", b"")
+        make(f"empty.{suffix}", b"", "an empty file")
     make("text.mp4", b"This is a text about a cat.\n" * 100)
     make("page.avi", b"<!DOCTYPE html><title>404 Not Found</title>")
     make("list.webm", b"ffconcat version 1.0\nfile plain50.mp4\n")
@@ -210,6 +216,23 @@ def decode_or_worse(request):
     if name.startswith("raise"):
         raise ZeroDivisionError("no such luck")
     return workers.decode_file(request)
+
+
+def make_progress(request):
+    """Do what the request's name says; called in child processes."""
+    if request.file.startswith("pid"):
+        return os.getpid()
+    if request.file == "stuck":
+        time.sleep(30)
+    for _ in range(15):
+        progress.report_progress()
+        time.sleep(0.1)
+    return "done"
+
+
+def exit_at_once(*args):
+    """Fail as processes do that cannot start; called in child processes."""
+    os._exit(7)
 
 
 class Films:

@@ -11,6 +11,7 @@ from PIL import Image
 from video_files import HEIGHT, WIDTH, compute_brightness, encode, encode_sound, find_shown_index
 
 from tempme_jax.video import frames as video
+from tempme_jax.video.decoding import FrameReader
 from tempme_jax.video.frames import VideoError, read_frames
 from tempme_jax.video.pixels import resize_and_crop
 
@@ -57,14 +58,14 @@ def test_middle_of_each_span(make_video, name, codec, options):
 
 def test_seeks_over_groups_of_pictures_and_only_there(make_video, monkeypatch):
     decoded = []
-    decode_frames = video._decode_frames
+    decode = FrameReader._decode
 
-    def count_frames(*args, **options):
-        for time, frame in decode_frames(*args, **options):
-            decoded.append(time)
-            yield time, frame
+    def count_frames(*args):
+        for frame in decode(*args):
+            decoded.append(frame.pts)
+            yield frame
 
-    monkeypatch.setattr(video, "_decode_frames", count_frames)
+    monkeypatch.setattr(FrameReader, "_decode", count_frames)
     path = make_video("gop5.mp4", g="5", bf="0", sc_threshold="0")
     frames = read_frames(path, 2)
     assert [find_shown_index(frame) for frame in frames] == [12, 37]
@@ -132,7 +133,7 @@ def test_truncated_video_gives_what_is_there(make_video, tmp_path):
 def test_truncated_within_its_index_is_no_video(make_video, tmp_path):
     path = tmp_path / "no_index.mp4"
     path.write_bytes(make_video("gop10.mp4", g="10").read_bytes()[:500])
-    assert read_reason(path).startswith("not a video (")
+    assert read_reason(path).startswith("cut short (500 bytes of at least ")
 
 
 def test_damaged_packets_are_passed_over(make_video, tmp_path):
@@ -146,11 +147,14 @@ def test_damaged_packets_are_passed_over(make_video, tmp_path):
     assert (indices[0], indices[-1]) == (2, 47)
 
 
-@pytest.mark.parametrize("content", [b"", b"This is a text about a cat.\n" * 100])
-def test_other_content_is_no_video(tmp_path, content):
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [(b"", "an empty file"), (b"This is a text about a cat.\n" * 100, "not a video (text)")],
+)
+def test_other_content_is_no_video(tmp_path, content, reason):
     path = tmp_path / "other.mp4"
     path.write_bytes(content)
-    assert read_reason(path).startswith("not a video (")
+    assert read_reason(path) == reason
 
 
 def test_list_of_files_is_not_followed(make_video, tmp_path):
@@ -159,11 +163,12 @@ def test_list_of_files_is_not_followed(make_video, tmp_path):
     path.write_text("ffconcat version 1.0\nfile cat.mp4\n")
     with av.open(str(path)) as container:  # libav, left to itself, follows it
         assert len(list(container.decode(video=0))) == 1
-    assert read_reason(path).startswith("not a video (")
+    assert read_reason(path) == "not a video (a play list)"
 
 
 def test_sound_alone(tmp_path):
-    assert read_reason(encode_sound(tmp_path / "sound.mp4")) == "no video stream"
+    reason = read_reason(encode_sound(tmp_path / "sound.mp4"))
+    assert reason == "no video stream (audio only)"
 
 
 def test_what_is_no_file(tmp_path):
