@@ -91,6 +91,13 @@ def parse_shard(text):
 )
 @click.option("--retry-failed", is_flag=True, help="Try files again that failed before.")
 @click.option(
+    "--exclude",
+    multiple=True,
+    metavar="PATTERN",
+    help="Leave out files and folders, such as 'private/' or '*.avi', as .gitignore does; may be "
+    "given several times. For every run: write the patterns in FOLDER/.tempmeignore.",
+)
+@click.option(
     "--shard",
     type=parse_shard,
     metavar="I/N",
@@ -98,36 +105,47 @@ def parse_shard(text):
 )
 @click.option("--ray", help="Embed on a Ray cluster: its address, or local.")
 @click.option("--verify", is_flag=True, help="First check the index, and repair it.")
+@click.option(
+    "--full-hash",
+    is_flag=True,
+    help="With --verify: compare all bytes of all files, also of those whose size and time have "
+    "not changed.",
+)
 @click.option("--rebuild", is_flag=True, help="Replace the index, for example for another model.")
 @click.option("--forget", is_flag=True, help="Remove FOLDER from the index; deletes no video.")
 @click.option("--quiet", is_flag=True, help="Show no progress.")
+@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 def index(
-    folder, place, model, method, frames, fps, overlap, nice, verify, rebuild, forget, quiet,
-    **options,
+    folder, place, model, method, frames, fps, overlap, nice, verify, full_hash, rebuild, forget,
+    quiet, as_json, **options,
 ):  # fmt: skip
     """Make the videos in FOLDER searchable.
 
     Every video is cut into overlapping windows, and each window is embedded. Run the command again
     to index what is new or has changed, or to resume after an interruption. Vectors from different
     models cannot be compared, so an index accepts only the model it was built with. Files that
-    cannot be read are listed in failed.jsonl in the index.
+    cannot be read are listed in failed.jsonl in the index. What is left out later is taken out of
+    the index.
     """
     from tempme_jax.search import paths
     from tempme_jax.search.index import VideoIndex
 
+    if full_hash and not verify:
+        raise click.UsageError("--full-hash belongs to --verify; give both")
     os.nice(nice)
     if options["ray"]:  # an actor may share the accelerator, so neither takes all of its memory
         os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
-    videos = VideoIndex(
-        place or paths.locate_index(folder), model=model, method=method, num_frames=frames,
-        fps=fps, overlap=overlap, anew=rebuild,
-    )  # fmt: skip
+    with report_in_one_line():
+        videos = VideoIndex(
+            place or paths.locate_index(folder), model=model, method=method, num_frames=frames,
+            fps=fps, overlap=overlap, anew=rebuild,
+        )  # fmt: skip
     if forget:
         count = pluralize(videos.forget(folder), "file")
         click.echo(f"Removed from the index {videos.uri}: {count}")
         return
     if verify and videos.exists:
-        verify_first(videos, folder, quiet=quiet)
+        verify_first(videos, folder, full_hash=full_hash, quiet=quiet, err=as_json)
     is_new = not videos.exists
     try:
         with treat_sigterm_as_interrupt():
@@ -135,16 +153,23 @@ def index(
     except KeyboardInterrupt:
         click.echo("Interrupted. Run the same command to resume.", err=True)
         sys.exit(INTERRUPTED)
+    if as_json:
+        click.echo(json.dumps(report.convert_to_json(), indent=1))
+        sys.exit(INTERRUPTED if report.stopped == "Interrupted" else 0)
     print_report(report, videos.uri, options["shard"], is_new=is_new and not quiet)
 
 
-def verify_first(videos, folder, *, quiet):
-    """Verify and repair an index, and name the other folders that have to be indexed again."""
-    found = videos.verify(quiet=quiet)
-    click.echo(found.summary)
+def verify_first(videos, folder, *, full_hash, quiet, err):
+    """Verify and repair an index, and name the other folders that have to be indexed again.
+
+    `err` says whether to print to standard error.
+    """
+    found = videos.verify(full_hash=full_hash, quiet=quiet)
+    click.echo(found.summary, err=err)
     for other in found.folders:
         if other != pathlib.Path(folder).expanduser().resolve():
-            click.echo(f"Also index {click.format_filename(other)} again, to embed its files")
+            name = click.format_filename(other)
+            click.echo(f"Also index {name} again, to embed its files", err=err)
 
 
 def print_report(report, uri, shard, *, is_new):
@@ -165,7 +190,7 @@ def print_report(report, uri, shard, *, is_new):
 
 @contextlib.contextmanager
 def report_in_one_line() -> Iterator[None]:
-    """Report errors and warnings about a query in one line each."""
+    """Report errors and warnings about an index or a query in one line each."""
     from tempme_jax.text.bpe import TextCutWarning
     from tempme_jax.video.container import VideoError
 
@@ -218,8 +243,8 @@ def search(text, place, k, folder, image, clip, start, end, model, as_json):
 
     if sum(query is not None for query in (text, image, clip)) != 1:
         raise click.UsageError("give exactly one of TEXT, --image FILE and --clip FILE")
-    videos = VideoIndex(place or ".", model=model)
     with report_in_one_line():
+        videos = VideoIndex(place or ".", model=model)
         if image is not None:
             results = videos.search_image(image, k, folder=folder)
         elif clip is not None:
@@ -230,6 +255,13 @@ def search(text, place, k, folder, image, clip, start, end, model, as_json):
         click.echo(json.dumps(printing.convert_to_json(results), indent=1))
     else:
         printing.print_results(results, kind="text" if text is not None else "video")
+    if outdated := videos.stats().outdated:
+        files = pluralize(outdated, "file")
+        click.echo(
+            f"Note: {files} were read by an older version; run `tempme index FOLDER` to look at "
+            "them again",
+            err=True,
+        )
 
 
 @click.command()
@@ -259,5 +291,6 @@ def serve(place, host, port, token, allow_host, model, browse):
     from tempme_jax.search.index import VideoIndex
     from tempme_jax.search.serve import server
 
-    videos = VideoIndex(place or ".", model=model)
+    with report_in_one_line():
+        videos = VideoIndex(place or ".", model=model)
     server.serve(videos, host=host, port=port, token=token, allow_host=allow_host, browse=browse)

@@ -6,25 +6,56 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import flax.traverse_util
 import jax
 import numpy as np
 
-from tempme_jax.inputs import MEAN, STD
+from tempme_jax.fields import check_type
 from tempme_jax.loading import load
 from tempme_jax.model import Model
 from tempme_jax.search.errors import VideoIndexError
 from tempme_jax.search.indexing.windows import Sampling
 from tempme_jax.version import __version__
 
-# The way from frames to pixels: `video.pixels.resize_and_crop`, then mean and deviation.
-PREPROCESSING = {
-    "resize": "short side, bicubic, centre crop",
-    "mean": [round(float(value), 8) for value in MEAN],
-    "std": [round(float(value), 8) for value in STD],
-}
+# How `video.pixels.resize_and_crop` makes frames.
+RESIZE = "short side, bicubic, centre crop"
+
+
+class ModelFields(TypedDict):
+    """The field "model" of a header, which `header.describe_model` makes."""
+
+    method: str
+    num_frames: int
+    weights: str
+
+
+class SamplingFields(TypedDict):
+    """The field "sampling" of a header: those of `Sampling`."""
+
+    frames: int
+    fps: float
+    overlap: float
+
+
+class HeaderFields(TypedDict):
+    """The fields of a header that any version has."""
+
+    source: dict[str, Any]
+    model: ModelFields
+    sampling: SamplingFields
+
+
+def check_header(header: Mapping[str, Any], uri: str) -> None:
+    """Raise a VideoIndexError if a field of a header is missing or has another type."""
+    try:
+        check_type("", header, HeaderFields)
+    except ValueError as error:
+        raise VideoIndexError(
+            f"the header of the index {uri} is damaged: {error}; rebuild it with `tempme index "
+            "FOLDER --rebuild`"
+        ) from error
 
 
 def make_header(model: Model, source: Mapping[str, Any], sampling: Sampling) -> dict[str, Any]:
@@ -43,13 +74,18 @@ def make_header(model: Model, source: Mapping[str, Any], sampling: Sampling) -> 
 def describe_model(model: Model) -> dict[str, Any]:
     """Describe a model by everything that changes its vectors, in JSON's types."""
     options = dataclasses.asdict(model.adapter) | dataclasses.asdict(model.reducer)
+    architecture = dataclasses.asdict(model.arch)
+    preprocessing: dict[str, Any] = {"resize": RESIZE}
+    for name in ("mean", "std"):
+        colours = np.array(architecture.pop(name), np.float32)
+        preprocessing[name] = [round(float(value), 8) for value in colours]
     about = {
         "method": model.method,
         "num_frames": model.num_frames,
         "max_words": model.max_words,
-        "architecture": dataclasses.asdict(model.arch),
+        "architecture": architecture,
         "options": options,
-        "preprocessing": PREPROCESSING,
+        "preprocessing": preprocessing,
         "weights": hash_parameters(model),
     }
     return json.loads(json.dumps(about))

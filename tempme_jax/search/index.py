@@ -2,19 +2,18 @@
 
 import functools
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from tempme_jax.model import Model
-from tempme_jax.search import paths
-from tempme_jax.search.errors import VideoIndexError
+from tempme_jax.search import opening, paths
 from tempme_jax.search.indexing import run, verify
-from tempme_jax.search.indexing.plan import VideoFolder
 from tempme_jax.search.indexing.progress import IndexProgress
 from tempme_jax.search.indexing.report import IndexReport
+from tempme_jax.search.indexing.survey import VideoFolder
 from tempme_jax.search.indexing.windows import Sampling
-from tempme_jax.search.opening import IndexRequest, make_searcher, prepare_store
 from tempme_jax.search.query import frames as clips
 from tempme_jax.search.query.searcher import Results, Searcher
 from tempme_jax.search.stats import IndexStats, compute_stats
@@ -24,7 +23,7 @@ from tempme_jax.search.store.store import Store
 class VideoIndex:
     """An index of videos, searched by text, picture or video.
 
-    Times are in seconds, counted from the first frame of a video.
+    Times are in seconds, counted as a player does.
 
     ```python
     index = tempme_jax.VideoIndex("videos")
@@ -65,12 +64,11 @@ class VideoIndex:
             VideoIndexError: the index cannot be read, or has another method or other windows.
         """
         self.uri = paths.find_index(path, is_index=Store.exists)
-        self._request = IndexRequest(
+        self._request = opening.IndexRequest(
             model=model, method=method, num_frames=num_frames,
             fps=fps, overlap=overlap, anew=anew,
         )  # fmt: skip
-        is_there = not anew and Store.exists(self.uri)
-        self._store: Store | None = Store.open(self.uri) if is_there else None
+        self._store: Store | None = None if anew else opening.open_if_there(self.uri)
         self._searcher: tuple[object, Searcher] | None = None
         if self._store:
             self._request.check(self.header, self.uri)
@@ -84,10 +82,7 @@ class VideoIndex:
     def store(self) -> Store:
         """The tables of the index; a VideoIndexError if there is no index."""
         if self._store is None:
-            raise VideoIndexError(
-                f"there is no index in {self.uri}; `tempme index FOLDER` makes one of the videos "
-                "in a folder, and --index names one that lies elsewhere"
-            )
+            raise opening.make_missing_error(self.uri)
         return self._store
 
     @property
@@ -116,6 +111,7 @@ class VideoIndex:
         shard: tuple[int, int] | None = None,
         budget: float | None = None,
         ray: str | None = None,
+        exclude: Sequence[str] = (),
         quiet: bool = False,
     ) -> IndexReport:
         """Bring the index up to date with a folder of videos; create it if there is none.
@@ -130,6 +126,8 @@ class VideoIndex:
             shard: (i, n) takes only the i-th of n parts of the videos, counted from 0.
             budget: stop after this many seconds.
             ray: address of a Ray cluster that embeds, or "local".
+            exclude: patterns of files and folders to leave out, as in .gitignore. Those that are in
+                the index are taken out of it.
             quiet: if True, print no progress to standard error.
 
         Returns:
@@ -139,13 +137,15 @@ class VideoIndex:
             VideoIndexError: the folder is missing or has no video, the model is not the one of
                 the index, or the index cannot be written.
         """
-        request, folder = self._request, Path(folder)
         options = run.IndexOptions(
-            workers=workers, retry_failed=retry_failed, shard=shard, budget=budget, ray=ray
+            workers=workers, retry_failed=retry_failed, shard=shard, budget=budget, ray=ray,
+            exclude=tuple(exclude),
+        )  # fmt: skip
+        self._store = opening.prepare_store(
+            self._store, self.uri, self._request, lambda: self.model, Path(folder), options.exclude
         )
-        self._store = prepare_store(self._store, self.uri, request, lambda: self.model, folder)
         embed = run.make_embed(lambda: self.model, self.sampling, options)
-        place = VideoFolder.locate(self.uri, folder)
+        place = VideoFolder.locate(self.uri, Path(folder))
         report = run.update_index(self._store, place, embed, options, quiet=quiet)
         self.refresh()
         return report
@@ -214,7 +214,7 @@ class VideoIndex:
             ValueError: `end` is not after `start`.
         """
         file = clips.find_file(video)
-        frames, _ = clips.read_in_child(self._make_excerpt(file, start, end))
+        frames, _ = clips.read_in_child(clips.make_excerpt(self.model, file, start, end))
         return self._search_frames(frames, f"a part of {Path(file).name}", k, filters)
 
     def similar(self, window: str, k: int = 10, **filters) -> Results:
@@ -244,11 +244,7 @@ class VideoIndex:
         Raises:
             VideoError: the video cannot be read any more.
         """
-        found = self._get_searcher().find_window(window)
-        path = next(filter(None, map(self.file, found.file_ids)), None) if found else None
-        if found is None or path is None:
-            return None
-        return clips.draw_merged(self.model, self._make_excerpt(str(path), found.start, found.end))
+        return clips.draw_window(self.model, self.uri, self._get_searcher(), window)
 
     def folders(self) -> list[str]:
         """List the folders that hold videos, and those above them up to the indexed ones."""
@@ -259,14 +255,22 @@ class VideoIndex:
         """Count the videos, windows and hours of the index."""
         return compute_stats(self.store)
 
-    def verify(self, *, repair: bool = True, quiet: bool = False) -> verify.Verification:
+    def verify(
+        self, *, repair: bool = True, full_hash: bool = False, quiet: bool = False
+    ) -> verify.Verification:
         """Check every row against its file, and every vector against its checksum.
 
         Args:
             repair: if True, remove damaged rows, so that `add` embeds their files again.
+            full_hash: if True, compare all bytes of all files, not only samples of files whose size
+                and time are those of the index. Only this finds a change that keeps both.
             quiet: if True, show no progress bar.
         """
-        found = verify.verify_index(self.store, repair=repair, progress=IndexProgress(quiet=quiet))
+        if repair and opening.recover_index(self.uri):
+            self._store = Store.open(self.uri)
+        found = verify.verify_index(
+            self.store, repair=repair, full_hash=full_hash, progress=IndexProgress(quiet=quiet)
+        )
         self.refresh()
         return found
 
@@ -284,17 +288,13 @@ class VideoIndex:
         """See what other processes have stored since."""
         self.store.refresh()
         if self._searcher and self._searcher[0] != self.store.version:
-            self._searcher = (self.store.version, make_searcher(self.store))
+            self._searcher = opening.make_searcher(self.store)
 
     def _get_searcher(self) -> Searcher:
         if self._searcher is None:
-            self._searcher = (self.store.version, make_searcher(self.store))
+            self._searcher = opening.make_searcher(self.store)
         return self._searcher[1]
 
     def _search_frames(self, frames: np.ndarray, query: str, k: int, filters: dict) -> Results:
         vector = self.model.embed_video(frames)[0]
         return self._get_searcher().search(vector, kind="video", query=query, k=k, **filters)
-
-    def _make_excerpt(self, file: str, start: float, end: float | None) -> clips.VideoExcerpt:
-        count, size = self.model.num_frames, self.model.arch.image_size
-        return clips.VideoExcerpt(file=file, start=start, end=end, count=count, size=size)

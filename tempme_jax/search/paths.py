@@ -6,10 +6,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from tempme_jax.search.errors import VideoIndexError
-from tempme_jax.search.store.locking import is_begun
+from tempme_jax.search.store.locking import DEFAULT_NAME, is_begun
 
-# Name of the index in a folder of videos.
-NAME = ".tempme"
 # The name by which an index refers to the folder that it lies in, so both can be moved together.
 BESIDE = ".."
 
@@ -32,7 +30,7 @@ def find_index(path: str | os.PathLike, *, is_index: Callable[[str], bool]) -> s
     if is_remote(path):
         return os.fspath(path)
     folder = Path(path).expanduser().absolute()
-    if folder.name == NAME or is_begun(folder):
+    if folder.name == DEFAULT_NAME or is_begun(folder):
         return str(folder)
     of_videos = folder.is_dir() and any(folder.iterdir()) and not is_index(str(folder))
     return locate_index(folder) if of_videos else str(folder)
@@ -40,7 +38,7 @@ def find_index(path: str | os.PathLike, *, is_index: Callable[[str], bool]) -> s
 
 def locate_index(folder: str | os.PathLike) -> str:
     """Return the default address of the index of a folder of videos."""
-    return str(Path(folder).expanduser().absolute() / NAME)
+    return str(Path(folder).expanduser().absolute() / DEFAULT_NAME)
 
 
 def encode_root(uri: str, folder: Path) -> str:

@@ -1,9 +1,12 @@
 """Statistics of an index."""
 
 import dataclasses
+from collections.abc import Iterable
 
 from tempme_jax.search.paths import decode_root
+from tempme_jax.search.store.rows import FileRow
 from tempme_jax.search.store.store import Store
+from tempme_jax.video.changes import READING_VERSION
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -22,6 +25,8 @@ class IndexStats:
         frames: frames per window.
         fps: frames per second of video.
         overlap: share of a window that the next one repeats.
+        outdated: number of files that an earlier version of this package read. The next run of
+            `tempme index` looks at them again, and embeds anew those that it reads otherwise.
     """
 
     address: str
@@ -35,6 +40,12 @@ class IndexStats:
     frames: int
     fps: float
     overlap: float
+    outdated: int = 0
+
+
+def count_outdated(rows: Iterable[FileRow]) -> int:
+    """Count the files that an earlier version read."""
+    return sum(row.reading < READING_VERSION for row in rows)
 
 
 def compute_stats(store: Store) -> IndexStats:
@@ -51,5 +62,6 @@ def compute_stats(store: Store) -> IndexStats:
         hours=sum(row.seconds for row in contents) / 3600,
         model=str(store.header["source"].get("source", "")),
         method=store.header["model"]["method"],
+        outdated=count_outdated(rows),
         **store.header["sampling"],
     )

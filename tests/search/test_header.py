@@ -13,6 +13,7 @@ import tempme_jax
 from tempme_jax.model import Drawn
 from tempme_jax.search.errors import VideoIndexError
 from tempme_jax.search.header import (
+    check_header,
     describe_model,
     describe_source,
     hash_parameters,
@@ -190,3 +191,29 @@ def test_a_saved_model_is_the_same(plain, tmp_path):
     loaded = tempme_jax.load(tmp_path / "model.safetensors")
     assert loaded.drawn == model.drawn
     assert hash_parameters(loaded) == hash_parameters(model)
+
+
+HEADER = {
+    "source": {},
+    "model": {"method": "clip", "num_frames": 1, "weights": "", "later": []},
+    "sampling": {"frames": 1, "fps": 1.0, "overlap": 0.5},
+    "later": 1,
+}
+
+
+def test_a_header_with_fields_of_later_versions_is_taken():
+    check_header(HEADER, "index")
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"source": None}, "source=None must be an object"),
+        ({"model": []}, "model=.. must be an object"),
+        ({"model": {"method": "clip"}}, "the field model.num_frames is missing"),
+        ({"sampling": HEADER["sampling"] | {"fps": "1"}}, "sampling.fps='1' must be a number"),
+    ],
+)
+def test_wrong_fields_are_named(changed, message):
+    with pytest.raises(VideoIndexError, match=f"index index is damaged: {message}"):
+        check_header(HEADER | changed, "index")

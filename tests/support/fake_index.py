@@ -16,6 +16,7 @@ from tempme_jax.search.errors import VideoIndexError
 from tempme_jax.search.query.searcher import Moment, Results
 from tempme_jax.search.serve.server import listen, make_server_config
 from tempme_jax.search.stats import IndexStats
+from tempme_jax.search.store.lance import make_condition
 from tempme_jax.text.bpe import Tokenizer
 
 RATE, SIZE = 6, (320, 180)
@@ -76,6 +77,7 @@ class FakeIndex:
         )
 
     def similar(self, window, k=10):
+        make_condition("id", [window])  # refuses what is no id, as the database's
         content = window.split("-")[0]
         if content not in self.ids:
             raise KeyError(window)
@@ -100,6 +102,7 @@ class FakeIndex:
         )
 
     def thumbnail(self, window):
+        make_condition("id", [window])
         content = window.split("-")[0]
         if content not in self.ids:
             return None
@@ -108,6 +111,7 @@ class FakeIndex:
         return file.getvalue()
 
     def merged(self, window):
+        make_condition("id", [window])
         assert self.go_on.wait(20)
         content = window.split("-")[0]
         if content not in self.ids:

@@ -24,6 +24,7 @@ class Corpus:
         good: the paths of the usable files, from there, as `os.fsencode` gives them.
         bad: path -> part of the reason for which an unusable file is refused.
         copies: path -> path of another good file that holds the same.
+        audio: those of the bad paths that are music, which an index passes over.
         outside: a video beside the folder, which play lists and links name, and nobody may open.
     """
 
@@ -32,6 +33,7 @@ class Corpus:
     good: list[bytes] = field(default_factory=list)
     bad: dict[bytes, str] = field(default_factory=dict)
     copies: dict[bytes, bytes] = field(default_factory=dict)
+    audio: list[bytes] = field(default_factory=list)
 
     def place(self, name: str | bytes) -> bytes:
         """The whole path of a file, in a folder that is there."""
@@ -45,7 +47,7 @@ class Corpus:
             file.write(content)
         self.good.append(os.fsencode(name))
 
-    def spoil(self, name: str, content: bytes, reason: str = "not a video (") -> None:
+    def spoil(self, name: str, content: bytes, reason: str) -> None:
         """Writes an unusable file."""
         with open(self.place(name), "xb") as file:
             file.write(content)
@@ -164,38 +166,42 @@ def others_than_videos(corpus, film):
     with zipfile.ZipFile(file := io.BytesIO(), "w") as archive:
         archive.writestr(zipfile.ZipInfo("plain.mp4"), film("mp4"))
     outside = os.fsdecode(corpus.outside)
-    corpus.spoil("other/empty.mp4", b"")
-    corpus.spoil("other/empty.mkv", b"")
-    corpus.spoil("other/text.mp4", b"This is a text about a cat.\n" * 100)
-    corpus.spoil("other/page.avi", b"<!DOCTYPE html><title>404 Not Found</title>")
-    corpus.spoil("other/random.mp4", np.random.default_rng(0).bytes(20_000))
-    corpus.spoil("other/zeros.ts", bytes(20_000))
-    corpus.spoil("other/archive.mp4", file.getvalue())
-    corpus.spoil("other/jpeg.mp4", pictures["jpeg"])
-    corpus.spoil("other/gif.mov", pictures["gif"])
-    corpus.spoil("other/png.mkv", pictures["png"])
-    corpus.spoil("other/subtitles.mkv", b"1\n00:00:01,000 --> 00:00:02,000\nA cat.\n")
-    corpus.spoil("other/list.mp4", f"ffconcat version 1.0\nfile '{outside}'\n".encode())
+    corpus.spoil("other/empty.mp4", b"", "an empty file")
+    corpus.spoil("other/empty.mkv", b"", "an empty file")
+    corpus.spoil("other/text.mp4", b"This is a text about a cat.\n" * 100, "not a video (text)")
+    page = b"<!DOCTYPE html><title>404 Not Found</title>"
+    corpus.spoil("other/page.avi", page, "not a video (a web page")
+    corpus.spoil("other/random.mp4", np.random.default_rng(0).bytes(20_000), "an unknown format")
+    corpus.spoil("other/zeros.ts", bytes(20_000), "only zeros")
+    corpus.spoil("other/archive.mp4", file.getvalue(), "an archive, zip")
+    corpus.spoil("other/jpeg.mp4", pictures["jpeg"], "a picture, JPEG")
+    corpus.spoil("other/gif.mov", pictures["gif"], "a picture, GIF")
+    corpus.spoil("other/png.mkv", pictures["png"], "a picture, PNG")
+    subtitles = b"1\n00:00:01,000 --> 00:00:02,000\nA cat.\n"
+    corpus.spoil("other/subtitles.mkv", subtitles, "not a video (subtitles)")
+    list_of_files = f"ffconcat version 1.0\nfile '{outside}'\n".encode()
+    corpus.spoil("other/list.mp4", list_of_files, "not a video (a play list)")
     hls = f"#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\n{outside}\n#EXT-X-ENDLIST\n"
-    corpus.spoil("other/hls.mp4", hls.encode())
+    corpus.spoil("other/hls.mp4", hls.encode(), "not a video (a play list)")
     dash = (
         '<?xml version="1.0"?><MPD xmlns="urn:mpeg:dash:schema:mpd:2011" type="static" '
         'profiles="urn:mpeg:dash:profile:isoff-on-demand:2011"><Period><AdaptationSet '
         'mimeType="video/mp4"><Representation id="1" bandwidth="1"><BaseURL>'
         f"file://{outside}</BaseURL></Representation></AdaptationSet></Period></MPD>"
     )
-    corpus.spoil("other/dash.mp4", dash.encode())
+    corpus.spoil("other/dash.mp4", dash.encode(), "not a video (a play list)")
 
 
 def cut_too_short(corpus, film):
     """6 files that end before what is needed to read any of their frames."""
     end, front = film("mp4", movflags=""), film("mp4")
-    corpus.spoil("short/name_of_the_format.mp4", end[:32])
-    corpus.spoil("short/half_the_frames.mp4", end[: end.index(b"moov") // 2])
-    corpus.spoil("short/all_the_frames.mp4", end[: end.index(b"moov") - 4])
-    corpus.spoil("short/half_the_index.mp4", front[: front.index(b"mdat") // 2])
-    corpus.spoil("short/index.mp4", front[: front.index(b"mdat") + 4], "no decodable frame")
-    corpus.spoil("short/name_of_the_format.mkv", film("mkv")[:40])
+    no_index = "cut short (its index, moov, is missing"
+    corpus.spoil("short/name_of_the_format.mp4", end[:32], no_index)
+    corpus.spoil("short/half_the_frames.mp4", end[: end.index(b"moov") // 2], no_index)
+    corpus.spoil("short/all_the_frames.mp4", end[: end.index(b"moov") - 4], no_index)
+    corpus.spoil("short/half_the_index.mp4", front[: front.index(b"mdat") // 2], "cut short (")
+    corpus.spoil("short/index.mp4", front[: front.index(b"mdat") + 4], "cut short (")
+    corpus.spoil("short/name_of_the_format.mkv", film("mkv")[:40], "cut short (it has no frames")
 
 
 def without_pictures(corpus, film):
@@ -203,7 +209,8 @@ def without_pictures(corpus, film):
     sound, cover = encode_sound(film.scratch / "sound.mp4"), film.scratch / "cover"
     corpus.spoil("sound/alone.mp4", sound.read_bytes(), "no video stream")
     corpus.spoil("sound/cover.mp4", encode_cover(cover, "mp4").read_bytes(), "no video stream")
-    corpus.spoil("sound/song.mp4", encode_cover(cover, "mp3").read_bytes())
+    corpus.spoil("sound/song.mp4", encode_cover(cover, "mp3").read_bytes(), "audio only, MP3")
+    corpus.audio = [b"sound/alone.mp4", b"sound/cover.mp4", b"sound/song.mp4"]
 
 
 def too_large(corpus, film):
@@ -229,7 +236,7 @@ def no_files(corpus, film):
         b"strange/broken.mp4": "a link to nothing",
     }
     if os.geteuid() == 0:  # who may read everything
-        corpus.spoil("strange/locked.mp4", b"%PDF-1.7\n")
+        corpus.spoil("strange/locked.mp4", b"%PDF-1.7\n", "a PDF document")
     else:
         corpus.spoil("strange/locked.mp4", film("mp4"), "no permission to read it")
         os.chmod(corpus.place("strange/locked.mp4"), 0)

@@ -2,6 +2,7 @@
 
 import functools
 import os
+import struct
 import tempfile
 from pathlib import Path
 
@@ -52,6 +53,24 @@ def write_films(folder, names):
     return folder
 
 
+def write_large_film(file, name, filling=b"\0"):
+    """Write a film that is too large to be hashed whole when it is first seen."""
+    film, rest = read_film(name), filling * (2 * probe.WHOLE // len(filling))
+    file.write_bytes(film + struct.pack(">I4s", len(rest) + 8, b"free") + rest)
+    return file
+
+
+def patch_unsampled(file, data=b"x"):
+    """Change some bytes in the middle that are in no sample, and keep the size."""
+    samples = probe._choose_samples(file.stat().st_size)
+    start = sum(samples[1]) + 7
+    assert start + len(data) < samples[2][0]
+    with file.open("r+b") as opened:
+        opened.seek(start)
+        opened.write(data)
+    return file
+
+
 def make_toy_index(folder, **options):
     """Index a folder."""
     index = VideoIndex(folder, model=make_model(), **options)
@@ -82,7 +101,10 @@ def decode_here(monkeypatch):
 
     def decode_all(requests, *, decode, **_):
         for request in requests:
-            done.append((decode.__name__, os.path.basename(request.file)))
+            name = decode.__name__
+            if decode is reading.work_on:
+                name = "scan_file" if isinstance(request, probe.Source) else "read_chunk"
+            done.append((name, os.path.basename(request.file)))
             try:
                 yield request, decode(request)
             except VideoError as error:

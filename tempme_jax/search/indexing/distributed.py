@@ -192,6 +192,7 @@ def pack_row(done: EmbeddedVideo | FailedVideo) -> dict[str, Any]:
         "key": done.key, "stage": stage, "reason": reason, "seconds": done.seconds,
         "spans": np.array(done.spans, np.float64).tobytes(),
         "vectors": np.asarray(done.vectors, np.float32).tobytes(), "thumbnails": done.thumbnails,
+        "whole": done.whole,
     }  # fmt: skip
 
 
@@ -202,7 +203,8 @@ def unpack_row(row: dict[str, Any]) -> EmbeddedVideo | FailedVideo:
     spans = np.frombuffer(row["spans"], np.float64).reshape(-1, 2)
     vectors = np.frombuffer(row["vectors"], np.float32).reshape(len(spans), -1)
     pairs = [(float(start), float(end)) for start, end in spans]
-    return EmbeddedVideo(row["key"], row["seconds"], pairs, vectors, list(row["thumbnails"]))
+    thumbnails = list(row["thumbnails"])
+    return EmbeddedVideo(row["key"], row["seconds"], pairs, vectors, thumbnails, row["whole"])
 
 
 def split_work(work: Work, actors: int) -> list[list[Source]]:

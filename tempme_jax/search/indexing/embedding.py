@@ -15,6 +15,7 @@ from tempme_jax.model import Model
 from tempme_jax.search.indexing.plan import Work
 from tempme_jax.search.indexing.reading import FailedVideo, Piece, read_windows
 from tempme_jax.search.indexing.windows import Sampling
+from tempme_jax.vectors import normalize
 
 Encode = Callable[[UInt8[np.ndarray, "b f s s 3"]], Float[np.ndarray, "b e"]]
 
@@ -25,9 +26,10 @@ class EmbeddedVideo(NamedTuple):
     Attributes:
         key: key of its source.
         seconds: length of the video in seconds.
-        spans: start and end of each window, in seconds from the first frame.
+        spans: start and end of each window, in seconds from the video's start.
         vectors: unit vectors, float32 [w, e].
         thumbnails: one JPEG file per window.
+        whole: 64 hexadecimal digits, the SHA-256 of the file.
     """
 
     key: str
@@ -35,6 +37,7 @@ class EmbeddedVideo(NamedTuple):
     spans: list[tuple[float, float]]
     vectors: Float[np.ndarray, "w e"]
     thumbnails: list[bytes]
+    whole: str = ""
 
 
 class Embedder:
@@ -99,13 +102,13 @@ class _PartialVideo:
     """The windows and vectors of a video that is not complete yet."""
 
     def __init__(self):
-        self.seconds, self.all_read = 0.0, False
+        self.seconds, self.all_read, self.whole = 0.0, False, ""
         self.spans: list[tuple[float, float]] = []
         self.thumbnails: list[bytes] = []
         self.vectors: list[Float[np.ndarray, " e"]] = []
 
     def add(self, piece: Piece) -> None:
-        self.seconds, self.all_read = piece.seconds, piece.last
+        self.seconds, self.all_read, self.whole = piece.seconds, piece.last, piece.whole
         self.spans += piece.spans
         self.thumbnails += piece.thumbnails
 
@@ -116,7 +119,7 @@ class _PartialVideo:
             return FailedVideo(
                 key, "embed", "the model returned vectors for it that are not finite"
             )
-        return EmbeddedVideo(key, self.seconds, self.spans, vectors, self.thumbnails)
+        return EmbeddedVideo(key, self.seconds, self.spans, vectors, self.thumbnails, self.whole)
 
     @property
     def is_complete(self) -> bool:
@@ -133,7 +136,8 @@ def make_embedder(model: Model) -> Embedder:
     mask = jax.device_put(np.ones((batch, model.num_frames), bool), split)
 
     def encode(frames: UInt8[np.ndarray, "b f s s 3"]) -> Float[np.ndarray, "b e"]:
-        return np.asarray(encode_frames(network, params, jax.device_put(frames, split), mask))
+        vectors = encode_frames(network, params, jax.device_put(frames, split), mask)
+        return np.asarray(vectors if network.adapter.unit_videos else normalize(vectors))
 
     return Embedder(encode, batch)
 

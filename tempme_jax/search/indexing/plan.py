@@ -1,47 +1,43 @@
 """Planning a run: find the new files of a folder, and those that have to be decoded."""
 
+import contextlib
 import dataclasses
+import math
 import os
-from pathlib import Path
-from typing import NamedTuple, NoReturn, TypeVar
+import time
+from collections import Counter
+from collections.abc import Callable, Generator
+from functools import partial
+from typing import TypeVar
 
-from tempme_jax.search.errors import VideoIndexError
-from tempme_jax.search.indexing.probe import Source, probe_files
-from tempme_jax.search.indexing.progress import IndexProgress
-from tempme_jax.search.indexing.walk import (
-    Difference,
-    FoundFile,
-    SkippedPath,
-    compare_with_index,
-    find_videos,
-    make_file_id,
+from tempme_jax.search.indexing.identify import KnownFiles, get_samples, make_content_id
+from tempme_jax.search.indexing.probe import (
+    CheckedFile,
+    ProbedFile,
+    Source,
+    check_file,
+    probe_file,
+    probe_files,
+    probe_whole_file,
 )
-from tempme_jax.search.paths import encode_root
+from tempme_jax.search.indexing.progress import IndexProgress
+from tempme_jax.search.indexing.report import PASSED_OVER
+from tempme_jax.search.indexing.survey import Survey, VideoFolder
+from tempme_jax.search.indexing.walk import FoundFile, make_file_id
+from tempme_jax.search.paths import decode_root
 from tempme_jax.search.store.rows import FileRow
 from tempme_jax.search.store.store import Store
+from tempme_jax.video.changes import READING_VERSION
 from tempme_jax.video.container import VideoError
+from tempme_jax.video.kinds import is_passed_over
+from tempme_jax.video.opening import PASSING, FileState
+from tempme_jax.words import pluralize
 
-T = TypeVar("T", FileRow, FoundFile)
-
-
-class VideoFolder(NamedTuple):
-    """A folder of videos, and its name in the index, which is the root of its files."""
-
-    folder: Path
-    root: str
-
-    @classmethod
-    def locate(cls, uri: str, folder: Path) -> "VideoFolder":
-        """Locate a folder for the index at an address."""
-        return cls(folder.expanduser().absolute(), encode_root(uri, folder))
-
-
-class Survey(NamedTuple):
-    """The number of videos in a folder, how they differ from the index, and skipped paths."""
-
-    found: int
-    difference: Difference
-    skipped: list[SkippedPath]
+T = TypeVar("T")
+# By how much a video may be longer or shorter than its file states: seconds, and share.
+SECONDS_OFF, SHARE_OFF = 2.0, 0.02
+# No file has this time, so a row with it is looked at by every run.
+NO_TIME = -(2**63)
 
 
 @dataclasses.dataclass
@@ -50,99 +46,223 @@ class Work:
 
     Attributes:
         rows: files that need no decoding: they are unusable, or their content has windows already.
-        waiting: for each content to embed, the files that hold it.
-        seconds: for each content to embed, the length that its file states, in seconds; None if
+        waiting: for each video to embed, the files that hold it. Their content is "" as long as not
+            all of their bytes have been hashed.
+        seconds: for each video to embed, the length that its file states, in seconds; None if
             it states none.
-        sources: one file to decode for each content.
+        sources: one file to decode for each video.
+        renewed: rows of an earlier version, by their ids, whose files are embedded anew.
+        reasons: why they are, with the number of files.
+        contents: ids of the contents that have windows.
+        unchecked: number of files of an earlier version that were not looked at in time.
     """
 
     rows: list[FileRow] = dataclasses.field(default_factory=list)
     waiting: dict[str, list[FileRow]] = dataclasses.field(default_factory=dict)
     seconds: dict[str, float | None] = dataclasses.field(default_factory=dict)
     sources: list[Source] = dataclasses.field(default_factory=list)
-
-
-def survey_folder(
-    store: Store, place: VideoFolder, *, retry_failed: bool, shard: tuple[int, int] | None
-) -> Survey:
-    """Find the videos of a folder, or of a shard of it, and compare them with the index.
-
-    Raises:
-        VideoIndexError: the folder is missing, or has no video.
-    """
-    found, skipped = find_videos(place.folder)
-    rows = [row for row in store.read_files() if row.root == place.root]
-    if not found and not skipped:
-        refuse_empty_folder(place.folder, indexed=len(rows))
-    difference = compare_with_index(
-        found, rows, root=place.root, retry_failed=retry_failed, skipped=skipped
-    )
-    if shard:
-        found = select_shard(found, shard)
-        skipped = [file for number, file in enumerate(skipped) if number % shard[1] == shard[0]]
-        difference = Difference(
-            unchanged=select_shard(difference.unchanged, shard),
-            look_at=select_shard(difference.look_at, shard),
-            failed_before=select_shard(difference.failed_before, shard),
-            gone=select_shard(difference.gone, shard),
-            unseen=select_shard(difference.unseen, shard),
-        )
-    return Survey(len(found), difference, skipped)
-
-
-def refuse_empty_folder(folder: Path, *, indexed: int) -> NoReturn:
-    """Raise a VideoIndexError for a folder without videos, of which `indexed` are in the index."""
-    if indexed:
-        raise VideoIndexError(
-            f"there is no video in {folder}, but the index has {indexed} of them. Is a disk not "
-            "mounted? Nothing was removed from the index; --forget removes them"
-        )
-    raise VideoIndexError(
-        f"there is no video in {folder}: no file with a suffix such as .mp4, .mkv, .mov, "
-        ".avi or .webm, there or in a folder in it"
-    )
-
-
-def select_shard(files: list[T], shard: tuple[int, int]) -> list[T]:
-    """Return the files of a shard. Sizes decide, so copies of a file are in the same shard."""
-    number, shards = shard
-    hashes = [int(make_file_id("", str(file.size).encode()), 16) for file in files]
-    return [file for file, value in zip(files, hashes, strict=True) if value % shards == number]
+    renewed: dict[str, FileRow] = dataclasses.field(default_factory=dict)
+    reasons: Counter[str] = dataclasses.field(default_factory=Counter)
+    contents: set[str] = dataclasses.field(default_factory=set)
+    unchecked: int = 0
 
 
 def plan_work(
     store: Store,
     place: VideoFolder,
-    files: list[FoundFile],
+    survey: Survey,
     *,
+    keep: Callable[[FileRow], None],
     workers: int | None,
     progress: IndexProgress,
+    deadline: float | None = None,
 ) -> Work:
-    """Open files of a folder in child processes, and sort them into the work of a run."""
-    work, stored = Work(), store.read_contents()
-    by_key = {make_file_id(place.root, file.path): file for file in files}
-    sources = [
-        Source(key=key, file=os.path.join(place.folder, os.fsdecode(file.path)))
-        for key, file in by_key.items()
-    ]
-    for source, probed in progress.track_opening(
-        probe_files(sources, workers=workers), len(sources)
+    """Open files of a folder in child processes, and sort them into the work of a run.
+
+    `keep` is called with each row that needs no decoding, as soon as it is known. After `deadline`,
+    a value of `time.monotonic`, files of an earlier version are left to the next run.
+    """
+    planner = _Planner(store, place, survey, keep, workers, progress)
+    planner.deadline = deadline or math.inf
+    outdated = [row for row in survey.difference.unchanged if row.reading < READING_VERSION]
+    planner.check(outdated)
+    planner.open(survey.difference.look_at)
+    return planner.work
+
+
+class _Planner:
+    """Makes the work of a run."""
+
+    def __init__(
+        self,
+        store: Store,
+        place: VideoFolder,
+        survey: Survey,
+        keep: Callable[[FileRow], None],
+        workers: int | None,
+        progress: IndexProgress,
     ):
-        file = by_key[source.key]
-        if isinstance(probed, VideoError):
-            row = FileRow(source.key, place.root, *file, reason=probed.reason, stage="open")
-            work.rows.append(row)
-            continue
-        row = FileRow(
-            source.key, place.root, file.path, probed.size, probed.mtime_ns, probed.content
+        self._store, self._place, self._stored = store, place, store.read_contents()
+        self._keep, self._workers, self._progress = keep, workers, progress
+        self._known = KnownFiles(survey.rows, self._stored, partial(locate_file, store))
+        used = {row.content for row in survey.rows}
+        leftovers = (self._stored[content] for content in self._stored.keys() - used)
+        self._leftovers = [content.seconds for content in leftovers]
+        self.work, self.deadline = Work(contents=set(self._stored)), math.inf
+
+    def check(self, rows: list[FileRow], *, are_new: bool = False) -> None:
+        """Look at files that an earlier version read; those that it read otherwise are embedded.
+
+        `are_new` says whether the rows are not in the index yet.
+        """
+        if rows:
+            self._progress.say(f"Checking {pluralize(len(rows), 'file')} read by an older version")
+        unchecked = {row.id: row for row in rows}
+        with contextlib.closing(self._probe(rows, check_file, "Checking")) as found:
+            for row, checked in found:
+                self._take_checked(unchecked.pop(row.id), checked)
+                if time.monotonic() > self.deadline:
+                    break
+        self.work.unchecked += len(unchecked)
+        for row in unchecked.values() if are_new else ():
+            self._keep(row)
+
+    def _take_checked(self, row: FileRow, checked: CheckedFile | VideoError) -> None:
+        if isinstance(checked, VideoError):  # the next run tries again
+            return self._keep(row)
+        probed, reasons = checked
+        if probed.samples != get_samples(row):
+            reasons = ["their content has changed"]
+        now = row._replace(samples=probed.samples, whole=probed.whole, reading=READING_VERSION)
+        if reasons:
+            self.work.renewed[row.id] = row
+            self.work.reasons.update(reasons)
+            return self._add(now, probed)
+        self._known.add(now)
+        return self._keep(now)
+
+    def open(self, files: list[FoundFile]) -> None:
+        """Look at new and changed files."""
+        rows = [
+            FileRow(make_file_id(self._place.root, file.path), self._place.root, *file)
+            for file in files
+        ]
+        new, unsure, outdated = [], [], []
+        for row, probed in self._probe(rows, probe_file, "Opening"):
+            if isinstance(probed, VideoError):
+                self._keep_row(describe_failure(row, probed))
+                continue
+            row = row._replace(size=probed.size, mtime_ns=probed.mtime_ns, samples=probed.samples)
+            match = self._known.find(row.id, probed)
+            if match.row:
+                self._adopt(row, match.row, outdated)
+            elif match.is_sure and (probed.whole or not self._may_be_leftover(probed)):
+                new.append((row, probed))
+            else:
+                unsure.append(row)
+        alike = Counter(row.samples for row, _ in new)
+        for row, probed in new:
+            if probed.whole or alike[row.samples] == 1:
+                self._add(row, probed)
+            else:
+                unsure.append(row)
+        self._compare(unsure, outdated)
+        self.check(outdated, are_new=True)
+
+    def _may_be_leftover(self, probed: ProbedFile) -> bool:
+        """Return whether windows of no file may be those of a file, by its length."""
+        stated = probed.seconds
+        return any(
+            stated is None or abs(stated - seconds) <= max(SECONDS_OFF, SHARE_OFF * stated)
+            for seconds in self._leftovers
         )
-        if probed.content in stored:
-            windows, seconds = stored[probed.content]
-            work.rows.append(row._replace(windows=windows, seconds=seconds))
-        elif probed.content in work.waiting:
-            work.waiting[probed.content].append(row)
+
+    def _compare(self, unsure: list[FileRow], outdated: list[FileRow]) -> None:
+        """Hash all bytes of files that may hold what others do, and of these others."""
+        own = {row.id for row in unsure}
+        alike = (self._known.list_unhashed(samples) for samples in {row.samples for row in unsure})
+        others = [row for rows in alike for row in rows if row.id not in own]
+        for row, probed in self._probe([*others, *unsure], probe_whole_file, "Comparing"):
+            if row.id not in own:
+                if not isinstance(probed, VideoError) and probed.samples == get_samples(row):
+                    now = row._replace(samples=probed.samples, whole=probed.whole)
+                    self._known.add(now)
+                    self._keep(now)
+            elif isinstance(probed, VideoError):
+                self._keep_row(describe_failure(row, probed))
+            elif (known := self._known.find(row.id, probed).row) is not None:
+                self._adopt(row, known, outdated)
+            else:
+                self._add(row, probed)
+
+    def _adopt(self, row: FileRow, known: FileRow, outdated: list[FileRow]) -> None:
+        """Give a file the windows of another one that holds the same."""
+        shared = ("content", "seconds", "windows", "whole", "reading")
+        row = row._replace(**{name: getattr(known, name) for name in shared})
+        self.work.rows.append(row)
+        if row.reading < READING_VERSION:
+            outdated.append(row)
         else:
-            work.waiting[probed.content] = [row]
-            work.seconds[probed.content] = probed.seconds
-            work.sources.append(Source(key=probed.content, file=source.file))
-    return work
+            self._keep(row)
+
+    def _add(self, row: FileRow, probed: ProbedFile) -> None:
+        """Add a file to those to embed, unless windows of what it holds are stored."""
+        content = make_content_id(probed.whole) if probed.whole else ""
+        row = row._replace(content=content, whole=probed.whole, reading=READING_VERSION)
+        if content in self._stored:  # as a run left them that ended before it wrote the row
+            windows, seconds = self._stored[content]
+            return self._keep_row(row._replace(windows=windows, seconds=seconds))
+        key = content or row.samples
+        if key not in self.work.waiting:
+            source = self._make_source(row)
+            self.work.sources.append(dataclasses.replace(source, key=key, samples=row.samples))
+            self.work.seconds[key] = probed.seconds
+        self.work.waiting.setdefault(key, []).append(row)
+        return None
+
+    def _keep_row(self, row: FileRow) -> None:
+        self.work.rows.append(row)
+        self._keep(row)
+
+    def _probe(
+        self, rows: list[FileRow], probe: Callable[[Source], T], label: str
+    ) -> Generator[tuple[FileRow, T | VideoError], None, None]:
+        """Yield each row and what `probe` finds in its file."""
+        found = probe_files(map(self._make_source, rows), workers=self._workers, probe=probe)
+        with contextlib.closing(found):
+            tracked = self._progress.track(found, len(rows), label)
+            for row, (_, result) in zip(rows, tracked, strict=True):
+                yield row, result
+
+    def _make_source(self, row: FileRow) -> Source:
+        place, own = self._place, row.root == self._place.root
+        # What was only seen by the walk may have changed since.
+        state = FileState(row.size, row.mtime_ns) if row.samples or row.content else None
+        root = str(place.folder if own else decode_root(self._store.uri, row.root))
+        file = os.path.join(root, os.fsdecode(row.path))
+        return Source(key=row.id, file=file, root=root, state=state)
+
+
+def describe_failure(row: FileRow, error: VideoError) -> FileRow:
+    """Make the row of a file that could not be opened, or that is something else than a video."""
+    if is_passed_over(row.path, error.kind):
+        return make_failure_row(row, error.kind, PASSED_OVER)
+    return make_failure_row(row, error.reason, "open")
+
+
+def make_failure_row(row: FileRow, reason: str, stage: str) -> FileRow:
+    """Make the row of a file that failed.
+
+    Its time is wrong on purpose if the reason may have passed by the next run, which then looks at
+    the file again.
+    """
+    mtime_ns = NO_TIME if reason in PASSING else row.mtime_ns
+    return FileRow(
+        row.id, row.root, row.path, row.size, mtime_ns,
+        reason=reason, stage=stage, reading=READING_VERSION,
+    )  # fmt: skip
+
+
+def locate_file(store: Store, row: FileRow) -> str:
+    """Return where a file should be."""
+    return os.path.join(decode_root(store.uri, row.root), os.fsdecode(row.path))

@@ -1,13 +1,14 @@
-"""A quick look at video files: their stated length, and a hash that identifies their content."""
+"""A quick look at video files: their stated length, and hashes that identify what they hold."""
 
 import dataclasses
 import hashlib
-import os
-from collections.abc import Generator, Iterable
-from typing import NamedTuple
+from collections.abc import Callable, Generator, Iterable
+from typing import NamedTuple, TypeVar
 
-from tempme_jax.video import container
+from tempme_jax.video import changes, container
 from tempme_jax.video.container import VideoError
+from tempme_jax.video.opening import FileState, HeldFile, hold_file
+from tempme_jax.video.progress import report_progress
 from tempme_jax.video.workers import decode_all
 
 # A file of at most WHOLE bytes is hashed whole; of a larger one, both edges and some blocks.
@@ -15,14 +16,29 @@ WHOLE = 2**20
 EDGE = 128 * 2**10
 BLOCK = 32 * 2**10
 BLOCKS = 16
+# Bytes that are read at a time.
+READ_AT_ONCE = 2**20
+
+T = TypeVar("T")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Source:
-    """A file to read, and the key by which the caller refers to it."""
+    """A file to read, and the key by which the caller refers to it.
+
+    Attributes:
+        key: the key.
+        file: path of the file.
+        root: the folder that it lies in or below. No link below it is followed; None follows links.
+        state: the size and time that it should have; None for any.
+        samples: the hash of samples that it should have; "" for any.
+    """
 
     key: str
     file: str
+    root: str | None = None
+    state: FileState | None = None
+    samples: str = ""
 
 
 class ProbedFile(NamedTuple):
@@ -32,50 +48,99 @@ class ProbedFile(NamedTuple):
         seconds: length in seconds as the header states it; None if it states none.
         size: size of the file in bytes.
         mtime_ns: time of its last change, in nanoseconds since 1970.
-        content: 32 hexadecimal digits, a hash of samples of the file.
+        samples: 32 hexadecimal digits, a hash of its size and of samples of it. It tells files
+            apart that differ in them. Files that agree may still differ elsewhere.
+        whole: 64 hexadecimal digits, the SHA-256 of the whole file; "" if it was not computed.
     """
 
     seconds: float | None
     size: int
     mtime_ns: int
-    content: str
+    samples: str
+    whole: str = ""
+
+    @property
+    def state(self) -> FileState:
+        """Size and time."""
+        return FileState(self.size, self.mtime_ns)
+
+
+class CheckedFile(NamedTuple):
+    """A file that an earlier version read, and why it is read otherwise today, if it is."""
+
+    probed: ProbedFile
+    reasons: list[str]
 
 
 def probe_file(source: Source) -> ProbedFile:
-    """Open a file as a video, and sample its bytes.
+    """Open a file as a video, and hash samples of its bytes; if it is small, all of them.
 
     Raises:
-        VideoError: the file is missing, not a regular file, or not a video.
+        VideoError: the file is missing, not a regular file, not a video, or it changes meanwhile.
     """
-    path = source.file
-    with container.convert_errors(path):
-        container.check_regular_file(path)
-        seconds = _read_stated_seconds(path)
-    with open(path, "rb") as file:
-        state = os.fstat(file.fileno())
-        digest = hashlib.blake2b(state.st_size.to_bytes(8, "little"), digest_size=16)
-        for start, length in _choose_samples(state.st_size):
-            file.seek(start)
-            digest.update(file.read(length))
-    return ProbedFile(seconds, state.st_size, state.st_mtime_ns, digest.hexdigest())
+    with hold_file(source.file, root=source.root, state=source.state) as held:
+        return _probe(held, hashes_whole=held.state.size <= WHOLE)
+
+
+def probe_whole_file(source: Source) -> ProbedFile:
+    """Do as `probe_file`, and hash all bytes of the file."""
+    with hold_file(source.file, root=source.root, state=source.state) as held:
+        return _probe(held, hashes_whole=True)
+
+
+def check_file(source: Source) -> CheckedFile:
+    """Find out whether a file is read otherwise than by an earlier version; hash all its bytes."""
+    with hold_file(source.file, root=source.root, state=source.state) as held:
+        reasons = changes.list_changes(source.file)
+        return CheckedFile(_probe(held, hashes_whole=True), reasons)
 
 
 def probe_files(
-    sources: Iterable[Source], *, workers: int | None = None
-) -> Generator[tuple[Source, ProbedFile | VideoError], None, None]:
+    sources: Iterable[Source],
+    *,
+    workers: int | None = None,
+    probe: Callable[[Source], T] = probe_file,
+) -> Generator[tuple[Source, T | VideoError], None, None]:
     """Probe files in child processes.
 
     Args:
         sources: the files; they are taken as they are needed.
         workers: number of processes; None for one per CPU.
+        probe: the function of this module that looks at each.
 
     Yields:
-        Each source, in the given order, with its properties or the reason why it is not a video.
+        Each source, in the given order, with what was found or the reason why it is not a video.
 
     Raises:
         RuntimeError: the child processes do not run at all.
     """
-    return decode_all(sources, workers=workers, decode=probe_file)
+    return decode_all(sources, workers=workers, decode=probe)
+
+
+def hash_whole(held: HeldFile) -> str:
+    """Compute the SHA-256 of a file."""
+    digest, place = hashlib.sha256(), 0
+    while data := held.read(place, READ_AT_ONCE):
+        digest.update(data)
+        place += len(data)
+        report_progress()
+    return digest.hexdigest()
+
+
+def hash_samples(held: HeldFile) -> str:
+    """Compute `ProbedFile.samples`."""
+    size = held.state.size
+    digest = hashlib.blake2b(size.to_bytes(8, "little"), digest_size=16)
+    for start, length in _choose_samples(size):
+        digest.update(held.read(start, length))
+    return digest.hexdigest()
+
+
+def _probe(held: HeldFile, *, hashes_whole: bool) -> ProbedFile:
+    with container.convert_errors(held.path):
+        seconds = _read_stated_seconds(held.path)
+    whole = hash_whole(held) if hashes_whole else ""
+    return ProbedFile(seconds, *held.state, hash_samples(held), whole)
 
 
 def _read_stated_seconds(path: str) -> float | None:

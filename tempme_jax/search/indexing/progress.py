@@ -31,10 +31,10 @@ class IndexProgress:
         if not self.quiet:
             tqdm.tqdm.write(line, file=sys.stderr)
 
-    def track_opening(self, items: Iterable[T], total: int) -> Iterator[T]:
-        """Yield the items as they are opened, and show a bar of them."""
+    def track(self, items: Iterable[T], total: int, label: str = "Opening") -> Iterator[T]:
+        """Yield items of which each is a file, and show a bar of them."""
         options = {"total": total, "unit": "files", "quiet": self.quiet, "leave": False}
-        yield from make_progress_bar(items, "Opening", **options)
+        yield from make_progress_bar(items, label, **options)
 
     def begin(self, lengths: list[float | None]) -> None:
         """Announce videos to embed, by their lengths in seconds; None if the file states none."""

@@ -10,28 +10,25 @@ import dataclasses
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 
 from tempme_jax.model import Model
 from tempme_jax.search.errors import VideoIndexError
 from tempme_jax.search.indexing.embedding import EmbeddedVideo, embed_locally
-from tempme_jax.search.indexing.plan import (
-    Survey,
-    VideoFolder,
-    Work,
-    plan_work,
-    select_shard,
-    survey_folder,
-)
+from tempme_jax.search.indexing.identify import make_content_id
+from tempme_jax.search.indexing.plan import Work, make_failure_row, plan_work
 from tempme_jax.search.indexing.progress import IndexProgress
 from tempme_jax.search.indexing.reading import FailedVideo
-from tempme_jax.search.indexing.report import Failure, IndexReport, write_failures
+from tempme_jax.search.indexing.report import PASSED_OVER, Failure, IndexReport, write_failures
+from tempme_jax.search.indexing.survey import Survey, VideoFolder, select_shard, survey_folder
+from tempme_jax.search.indexing.walk import label_suffix
 from tempme_jax.search.indexing.windows import Sampling
 from tempme_jax.search.paths import decode_root, encode_root, is_remote
 from tempme_jax.search.store.locking import lock_index
 from tempme_jax.search.store.rows import FileRow, WindowRow, make_window_id
 from tempme_jax.search.store.store import Store
+from tempme_jax.video.opening import CHANGED, PASSING
 
 # Embedded videos are stored after so many windows or so many seconds.
 WINDOWS_A_COMMIT, SECONDS_A_COMMIT = 1000, 10.0
@@ -48,6 +45,7 @@ class IndexOptions:
     shard: tuple[int, int] | None = None
     budget: float | None = None
     ray: str | None = None
+    exclude: Sequence[str] = ()
 
     def __post_init__(self):
         """Check the values."""
@@ -96,24 +94,36 @@ def update_index(
     """
     started, progress = time.monotonic(), IndexProgress(quiet=quiet)
     with lock_index(store.uri, options.shard):
-        survey = survey_folder(store, place, retry_failed=options.retry_failed, shard=options.shard)
+        store.prepare(alone=options.shard is None)
+        survey = survey_folder(
+            store, place,
+            retry_failed=options.retry_failed, shard=options.shard, exclude=options.exclude,
+        )  # fmt: skip
         difference = survey.difference
         report = IndexReport(root=place.folder, found=survey.found)
         report.unchanged = len(difference.unchanged)
-        work = plan_work(
-            store, place, difference.look_at, workers=options.processes, progress=progress
-        )
-        writer = Writer(store, work.rows)
-        count_known(report, work.rows, difference.gone)
+        writer = Writer(store)
         deadline = started + options.budget if options.budget else None
         try:
+            work = plan_work(
+                store, place, survey,
+                keep=writer.keep, workers=options.processes, progress=progress, deadline=deadline,
+            )  # fmt: skip
+            writer.flush()
+            count_known(report, work, difference.gone)
             embed_new_videos(work, embed, writer, report, deadline, progress)
+            if work.unchecked:
+                report.stopped = report.stopped or "The time is up"
+                report.left += work.unchecked
         finally:
             progress.end()
             writer.flush()
-        store.remove_files([row.id for row in difference.gone])
+        remove_replaced(store, work)
+        store.remove_files([row.id for row in difference.gone + difference.left_out])
         store.tidy()
-        report.failures = list_failures(store, place, survey, options.shard)
+        rows = list_failed_rows(store, place, options.shard)
+        report.failures = list_failures(rows, survey)
+        count_others(report, rows, survey)
         if not is_remote(store.uri):
             write_failures(report.failures, locate_failures_file(store.uri, options.shard))
     report.seconds = time.monotonic() - started
@@ -136,16 +146,9 @@ def embed_new_videos(
     try:
         with contextlib.closing(embed(work)) as videos:
             for video in videos:
-                files = left.pop(video.key)
-                if isinstance(video, FailedVideo):
-                    writer.add_failure(files, video)
-                else:
-                    writer.add(files, video)
-                    report.embedded += len(files)
-                    report.windows += len(video.spans)
-                    report.hours += video.seconds / 3600
+                failed = store_video(work, left.pop(video.key), video, writer, report)
                 stated = work.seconds[video.key] or 0.0
-                progress.count_video(stated, bad=isinstance(video, FailedVideo))
+                progress.count_video(stated, bad=failed)
                 if deadline and time.monotonic() > deadline and left:
                     report.stopped = "The time is up"
                     break
@@ -154,33 +157,62 @@ def embed_new_videos(
     report.left = sum(map(len, left.values()))
 
 
+def store_video(
+    work: Work,
+    files: list[FileRow],
+    video: EmbeddedVideo | FailedVideo,
+    writer: "Writer",
+    report: IndexReport,
+) -> bool:
+    """Store a video for all files that hold it; return whether it failed."""
+    if isinstance(video, EmbeddedVideo) and files[0].whole not in ("", video.whole):
+        video = FailedVideo(video.key, "scan", CHANGED)
+    if isinstance(video, EmbeddedVideo):
+        writer.add(files, video, work.contents)
+        report.embedded += len(files)
+        report.renewed += sum(row.id in work.renewed for row in files)
+        report.windows += len(video.spans)
+        report.hours += video.seconds / 3600
+        return False
+    for row in files:
+        if row.id in work.renewed:  # what an earlier version read of it stays
+            before = work.renewed.pop(row.id)
+            tries_again = video.reason in PASSING
+            writer.keep(before if tries_again else before._replace(reading=row.reading))
+            report.kept += 1
+        else:
+            writer.keep(make_failure_row(row, video.reason, video.stage))
+    return True
+
+
 class Writer:
     """Collects rows, and stores many at once, at the latest after `SECONDS_A_COMMIT`."""
 
-    def __init__(self, store: Store, rows: Iterable[FileRow]):
-        """Store the rows of files that have no windows to store."""
+    def __init__(self, store: Store):
+        """Write to a store."""
         self.store, self.commits = store, 0
-        self.files: list[FileRow] = list(rows)
+        self.files: list[FileRow] = []
         self.windows: list[WindowRow] = []
         self.last = time.monotonic()
-        self.flush()
 
-    def add(self, files: list[FileRow], video: EmbeddedVideo) -> None:
-        """Add a video under the names of all files that hold it."""
-        content = files[0].content
-        for number, ((start, end), vector, thumbnail) in enumerate(
-            zip(video.spans, video.vectors, video.thumbnails, strict=True)
-        ):
-            window_id = make_window_id(content, number)
-            self.windows.append(WindowRow(window_id, content, start, end, vector, thumbnail))
-        counts = {"windows": len(video.spans), "seconds": video.seconds}
-        self.files += [row._replace(**counts) for row in files]
+    def keep(self, row: FileRow) -> None:
+        """Add the row of a file that has no windows to store."""
+        self.files.append(row)
         self._flush_in_time()
 
-    def add_failure(self, files: list[FileRow], video: FailedVideo) -> None:
-        """Add the files of a video that could not be read or embedded."""
-        reason = {"content": "", "reason": video.reason, "stage": video.stage}
-        self.files += [row._replace(**reason) for row in files]
+    def add(self, files: list[FileRow], video: EmbeddedVideo, stored: set[str]) -> None:
+        """Add a video under the names of all files that hold it.
+
+        Its windows are left out if `stored`, the ids of contents that have windows, names it.
+        """
+        content = make_content_id(video.whole)
+        rows = enumerate(zip(video.spans, video.vectors, video.thumbnails, strict=True))
+        for number, ((start, end), vector, thumbnail) in () if content in stored else rows:
+            window_id = make_window_id(content, number)
+            self.windows.append(WindowRow(window_id, content, start, end, vector, thumbnail))
+        stored.add(content)
+        found = {"windows": len(video.spans), "seconds": video.seconds, "whole": video.whole}
+        self.files += [row._replace(content=content, **found) for row in files]
         self._flush_in_time()
 
     def _flush_in_time(self) -> None:
@@ -200,25 +232,45 @@ class Writer:
         self.last = time.monotonic()
 
 
-def count_known(report: IndexReport, rows: list[FileRow], gone: list[FileRow]) -> None:
+def count_known(report: IndexReport, work: Work, gone: list[FileRow]) -> None:
     """Count the files whose content has windows already, and those that are gone."""
     contents = Counter(row.content for row in gone if row.content)
-    known = Counter(row.content for row in rows if row.content)
+    known = Counter(row.content for row in work.rows if row.content)
     report.moved = (contents & known).total()
     report.known = known.total() - report.moved
     report.gone = len(gone) - report.moved
+    report.reasons = dict(work.reasons)
 
 
-def list_failures(
-    store: Store, place: VideoFolder, survey: Survey, shard: tuple[int, int] | None
-) -> list[Failure]:
-    """List all files of a folder that could not be indexed, by this run or earlier ones."""
+def remove_replaced(store: Store, work: Work) -> None:
+    """Remove the windows that an earlier version made of files which have been embedded anew."""
+    if work.renewed:
+        needed = {row.content for row in store.read_files()}
+        store.remove_contents({row.content for row in work.renewed.values()} - needed)
+
+
+def list_failed_rows(
+    store: Store, place: VideoFolder, shard: tuple[int, int] | None
+) -> list[FileRow]:
+    """List the rows of all files of a folder that could not be indexed, by this run or before."""
     rows = [row for row in store.read_files() if row.root == place.root and row.reason]
-    if shard:
-        rows = select_shard(rows, shard)
-    failures = [Failure(row.path, row.reason, row.stage) for row in rows]
-    failures += [Failure(skipped.path, skipped.reason, "walk") for skipped in survey.skipped]
+    return select_shard(rows, shard) if shard else rows
+
+
+def list_failures(rows: list[FileRow], survey: Survey) -> list[Failure]:
+    """List all files of a folder that could not be indexed, but those that are no videos."""
+    failures = [Failure(r.path, r.reason, r.stage) for r in rows if r.stage != PASSED_OVER]
+    failures += [Failure(path, reason, "walk") for path, reason in survey.content.skipped]
     return sorted(failures)
+
+
+def count_others(report: IndexReport, rows: list[FileRow], survey: Survey) -> None:
+    """Count the files that are something else than videos, and what was left out."""
+    kinds = (f"{label_suffix(r.path)} ({r.reason})" for r in rows if r.stage == PASSED_OVER)
+    report.passed_over = survey.content.passed_over + Counter(kinds)
+    report.left_out = Counter(label for _, label in survey.content.left_out)
+    report.withdrawn = sum(not row.reason for row in survey.difference.left_out)
+    report.unused = survey.content.unused
 
 
 def locate_failures_file(uri: str, shard: tuple[int, int] | None) -> Path:
@@ -231,14 +283,14 @@ def remove_folder(store: Store, folder: Path) -> int:
     """Implement `VideoIndex.forget`."""
     root = encode_root(store.uri, folder)
     with lock_index(store.uri):
+        finished = store.finish_forgetting()
         rows = store.read_files()
         removed = [row for row in rows if row.root == root]
-        if not removed:
+        if not removed and not finished:
             folders = sorted({str(decode_root(store.uri, row.root)) for row in rows})
             raise VideoIndexError(
                 f"{folder} is not in the index {store.uri}, which holds {', '.join(folders)}"
             )
-        kept = {row.content for row in rows if row.root != root}
-        store.remove_files([row.id for row in removed])
-        store.remove_contents({row.content for row in removed if row.content} - kept)
+        if removed:
+            store.forget([row.id for row in removed])
     return len(removed)

@@ -1,19 +1,25 @@
-"""Finding the videos of a folder, and comparing them with an index.
+"""Finding the videos of a folder.
 
-No file is opened: only names, sizes and times are used.
+No file is opened but .tempmeignore: only names, sizes and times are used.
 """
 
 import hashlib
 import os
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, NamedTuple
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 from tempme_jax.search.errors import VideoIndexError
+from tempme_jax.search.indexing.exclusion import (
+    IGNORE_FILE,
+    INDEX_FOLDER,
+    NO_MEDIA,
+    NO_MEDIA_FILE,
+    Exclusion,
+    label_own_rule,
+)
 from tempme_jax.video.suffixes import VIDEO_SUFFIXES
 from tempme_jax.words import printable_name
-
-if TYPE_CHECKING:  # importing the database takes long, and finding videos does without it
-    from tempme_jax.search.store.store import FileRow
 
 _VIDEO_SUFFIXES = frozenset(map(os.fsencode, VIDEO_SUFFIXES))
 
@@ -24,6 +30,14 @@ LINKED_OUT = "a link that leads out of the folder"
 LINKED_NOWHERE = "a link to nothing"
 LINKED_IGNORED = "a link to a file that is hidden or has no video's name; rename that file"
 IRREGULAR = "not a regular file"
+# Why a video is left out that a camera made for previews.
+SMALL_COPY = "with a larger copy beside"
+
+PREVIEW_SUFFIXES = (b".lrv", b".lrf")
+# How the names of GoPro's films begin where those of its previews begin with GL.
+GOPRO = (b"gx", b"gh")
+# Longer suffixes are none, but part of a name with a dot.
+LONGEST_SUFFIX = 12
 
 
 class FoundFile(NamedTuple):
@@ -52,63 +66,147 @@ class SkippedPath(NamedTuple):
     reason: str
 
 
-class Difference(NamedTuple):
-    """The difference between a folder and an index of it.
+class FolderContent(NamedTuple):
+    """What a folder holds, and what is below it.
 
     Attributes:
-        unchanged: indexed files whose size and time have not changed.
-        look_at: files that are new, have changed, or failed before and are to be tried again.
-            Their content may prove to be indexed already, if they were moved, copied or touched.
-        failed_before: files that failed before, have not changed, and are not tried again.
-        gone: indexed files that are no longer there.
-        unseen: indexed files in places that could not be read, so they may still be there.
+        found: the videos, sorted by path.
+        skipped: paths that may be or hold videos and cannot be read, sorted.
+        left_out: files and folders that are left out on purpose, sorted. Each reason is a few words
+            by which they are counted, such as "@eaDir" or "hidden".
+        passed_over: number of files with the name of something else, by suffix.
+        unused: patterns of `exclude` that left nothing out.
     """
 
-    unchanged: list["FileRow"]
-    look_at: list[FoundFile]
-    failed_before: list["FileRow"]
-    gone: list["FileRow"]
-    unseen: list["FileRow"]
+    found: list[FoundFile]
+    skipped: list[SkippedPath]
+    left_out: list[SkippedPath]
+    passed_over: Counter[str]
+    unused: list[str]
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing that is or may be a video."""
+        return not self.found and not self.skipped
 
 
-def find_videos(root: str | os.PathLike[str]) -> tuple[list[FoundFile], list[SkippedPath]]:
+def find_videos(root: str | os.PathLike[str], exclude: Sequence[str] = ()) -> FolderContent:
     """Find the videos in a folder and below by their names.
 
-    Hidden files and folders are left out. Links are not followed: a link to something that is
-    found anyway is left out; any other link to a folder or with a video's name is skipped with a
-    reason. A file that cannot be read is found; opening it will tell why.
+    Hidden files and folders, folders of other programs, and what the user excludes are left out.
+    Links are not followed: a link to something that is found anyway is left out; any other link to
+    a folder or with a video's name is skipped with a reason. A file that cannot be read is found;
+    opening it will tell why.
 
     Args:
         root: the folder; it may be a link itself.
-
-    Returns:
-        The files that were found and the paths that were skipped, each sorted by path.
+        exclude: patterns of what to leave out, as in .gitignore.
 
     Raises:
-        VideoIndexError: `root` is missing, is not a folder, or cannot be read.
+        VideoIndexError: `root` is missing, is not a folder, or cannot be read; or a pattern, there
+            or in a file .tempmeignore, cannot be used.
     """
     top = os.path.realpath(_check_root(root))
-    seen: list[FoundFile | SkippedPath | None] = []
-    folders = [b""]
-    while folders:
-        folder = folders.pop()
+    walker = _Walker(top, Exclusion(exclude))
+    while walker.folders:
+        folder, is_named = walker.folders.pop()
         try:
-            with os.scandir(os.path.join(top, folder)) as entries:
-                for entry in entries:
-                    path = os.path.join(folder, entry.name)
-                    if entry.name.startswith(b"."):
-                        continue
-                    if entry.is_dir(follow_symlinks=False):
-                        folders.append(path)
-                    else:
-                        seen.append(_classify_entry(top, path, entry))
+            walker.enter(folder, is_named=is_named)
         except OSError as error:
             if not folder:  # a disk that fails or is taken away: its files are not gone
                 raise _make_folder_error(root, _describe_unreadable(error)) from error
             if not isinstance(error, FileNotFoundError):  # else removed since it was listed
-                seen.append(SkippedPath(folder, _describe_unreadable(error)))
-    found = sorted(each for each in seen if isinstance(each, FoundFile))
-    return found, sorted(each for each in seen if isinstance(each, SkippedPath))
+                walker.skipped.append(SkippedPath(folder, _describe_unreadable(error)))
+    return walker.finish()
+
+
+class _Walker:
+    """Walks through the folders below `top`, each once."""
+
+    def __init__(self, top: bytes, exclusion: Exclusion):
+        self._top, self._exclusion = top, exclusion
+        # Folders that are still to be entered, and whether a pattern of the user takes them.
+        self.folders = [(b"", True)]
+        self._found: list[FoundFile] = []
+        self.skipped: list[SkippedPath] = []
+        self._left_out: list[SkippedPath] = []
+        self._passed_over: Counter[str] = Counter()
+
+    def enter(self, folder: bytes, *, is_named: bool) -> None:
+        """Look at the entries of a folder; an OSError if they cannot be listed."""
+        with os.scandir(os.path.join(self._top, folder)) as listed:
+            entries = list(listed)
+        if not is_named and any(entry.name.lower() == NO_MEDIA_FILE for entry in entries):
+            self._left_out.append(SkippedPath(folder, NO_MEDIA))
+            return
+        if any(entry.name == IGNORE_FILE for entry in entries):
+            self._exclusion.read_ignore_file(self._top, folder)
+        found: list[FoundFile] = []
+        for entry in entries:
+            found += self._look_at(os.path.join(folder, entry.name), entry)
+        copies = find_small_copies([file.path for file in found])
+        self._left_out += [SkippedPath(path, SMALL_COPY) for path in copies]
+        self._found += [file for file in found if file.path not in copies]
+
+    def finish(self) -> FolderContent:
+        """Return what was found, sorted."""
+        return FolderContent(
+            sorted(self._found),
+            sorted(self.skipped),
+            sorted(self._left_out),
+            self._passed_over,
+            self._exclusion.list_unused(),
+        )
+
+    def _look_at(self, path: bytes, entry: os.DirEntry[bytes]) -> list[FoundFile]:
+        """Sort an entry into one of the lists; return it if it is a video."""
+        is_folder = entry.is_dir(follow_symlinks=False)
+        if is_folder and entry.name == INDEX_FOLDER:
+            return []
+        verdict = self._exclusion.judge(path, is_folder=is_folder)
+        is_named = verdict.excludes is False and verdict.is_named
+        own = "" if is_named else label_own_rule(entry.name, is_folder=is_folder)
+        label = verdict.label if verdict.excludes else own
+        if label:
+            if is_folder or _is_named_as_video(path):
+                self._left_out.append(SkippedPath(path, label))
+        elif is_folder:
+            self.folders.append((path, is_named))
+        else:
+            seen = _classify_entry(self._top, path, entry)
+            if isinstance(seen, FoundFile):
+                return [seen]
+            if seen is not None:
+                self.skipped.append(seen)
+            elif not _is_named_as_video(path):
+                self._passed_over[label_suffix(path)] += 1
+        return []
+
+
+def label_suffix(path: bytes) -> str:
+    """Return the suffix of a file in lower case, as it is counted."""
+    suffix = os.path.splitext(path)[1].lower()
+    return printable_name(suffix) if 1 < len(suffix) <= LONGEST_SUFFIX else "without suffix"
+
+
+def find_small_copies(paths: Iterable[bytes]) -> set[bytes]:
+    """Return those videos of a folder that a camera made as previews of others in it.
+
+    GoPro writes GL010001.LRV beside GX010001.MP4, DJI writes DJI_0001.LRF beside DJI_0001.MP4.
+    """
+    stems, previews = set(), []
+    for path in paths:
+        stem, suffix = os.path.splitext(os.path.basename(path).lower())
+        if suffix in PREVIEW_SUFFIXES:
+            previews.append((path, stem))
+        else:
+            stems.add(stem)
+    copies = set()
+    for path, stem in previews:
+        names = {stem, *(new + stem[2:] for new in GOPRO if stem.startswith(b"gl"))}
+        if not stems.isdisjoint(names):
+            copies.add(path)
+    return copies
 
 
 def make_file_id(root: str, path: bytes) -> str:
@@ -116,36 +214,6 @@ def make_file_id(root: str, path: bytes) -> str:
     # No path holds a zero byte, so the pairs ("a", "b/c") and ("a/b", "c") differ.
     place = root.encode(errors="surrogateescape") + b"\0" + path
     return hashlib.blake2b(place, digest_size=12).hexdigest()
-
-
-def compare_with_index(
-    found: Iterable[FoundFile],
-    known: Iterable["FileRow"],
-    *,
-    root: str,
-    retry_failed: bool,
-    skipped: Iterable[SkippedPath] = (),
-) -> Difference:
-    """Compare the result of `find_videos` with the rows of an index that have the given root.
-
-    Files below a skipped path that could not be read count as unseen, not as gone. `retry_failed`
-    says whether to try files again that failed before and have not changed.
-    """
-    rows = {row.path: row for row in known if row.root == root}
-    difference = Difference([], [], [], [], [])
-    for file in found:
-        row = rows.pop(file.path, None)
-        if row is None or (row.size, row.mtime_ns) != (file.size, file.mtime_ns):
-            difference.look_at.append(file)
-        elif row.reason and retry_failed:
-            difference.look_at.append(file)
-        else:
-            (difference.failed_before if row.reason else difference.unchanged).append(row)
-    unreadable = {path for path, reason in skipped if reason.startswith(UNREADABLE)}
-    for row in rows.values():
-        is_unseen = not unreadable.isdisjoint(_list_parents(row.path))
-        (difference.unseen if is_unseen else difference.gone).append(row)
-    return difference
 
 
 def _check_root(root: str | os.PathLike[str]) -> bytes:
@@ -218,10 +286,3 @@ def _explain_link(top: bytes, path: bytes) -> str:
 
 def _is_named_as_video(path: bytes) -> bool:
     return os.path.splitext(path)[1].lower() in _VIDEO_SUFFIXES
-
-
-def _list_parents(path: bytes) -> Iterable[bytes]:
-    """Yield a path and all folders that it lies in."""
-    while path:
-        yield path
-        path = os.path.dirname(path)

@@ -6,6 +6,7 @@ from fractions import Fraction
 from typing import NamedTuple
 
 from tempme_jax.video.positions import find_middles
+from tempme_jax.video.timeline import FrameIndex
 
 # A rate of 0.3333 frames per second means 1/3, so it is rounded to a fraction.
 LARGEST_DENOMINATOR = 1000
@@ -54,7 +55,7 @@ class Sampling:
 
 
 class Window(NamedTuple):
-    """A span of a video and the times of its frames, in seconds from the first frame."""
+    """A span of a video and the times of its frames, in seconds from its start."""
 
     start: Fraction
     end: Fraction
@@ -78,13 +79,50 @@ def cut_into_windows(length: Fraction, sampling: Sampling) -> list[Window]:
     if length <= 0:
         raise ValueError(f"length={length} s must be positive")
     length, rate, frames = Fraction(length), sampling.rate, sampling.frames
-    count = math.ceil(length * rate)
-    if count <= frames:
+    last = math.ceil(length * rate) - frames
+    if last <= 0:
         return [Window(Fraction(0), length, tuple(find_middles(Fraction(0), length, frames)))]
+    starts = [*range(0, last, sampling.stride), last]
+    return [_make_window(start, length, sampling) for start in starts]
+
+
+def cut_by_frames(index: FrameIndex, sampling: Sampling) -> tuple[list[Window], list[list[int]]]:
+    """Cut a video as `cut_into_windows` does, but make one window of each picture that stays.
+
+    Successive windows in which one and the same frame is on screen are joined. So there are not
+    many more windows than frames, however long a file claims to last.
+
+    Returns:
+        The windows, and for each the timestamps of its frames, as in `index`.
+    """
+    last = math.ceil(index.length * sampling.rate) - sampling.frames
+    windows: list[Window] = []
+    shown: list[list[int]] = []
+    start = 0
+    while True:
+        if last <= 0:
+            [window] = cut_into_windows(index.length, sampling)
+        else:
+            window = _make_window(start, index.length, sampling)
+        times = index.find_shown(window.moments)
+        is_still = times[0] == times[-1]
+        if is_still and shown and shown[-1] == times:
+            windows[-1] = windows[-1]._replace(end=window.end)
+        else:
+            windows.append(window)
+            shown.append(times)
+        if start >= last:
+            return windows, shown
+        if is_still:  # go on with the last window before the next frame
+            stays = math.ceil(index.find_end(times[0]) * sampling.rate - Fraction(1, 2))
+            stills = (min(stays - sampling.frames, last) - start) // sampling.stride
+            start += max(0, stills - 1) * sampling.stride
+        start = min(start + sampling.stride, last)
+
+
+def _make_window(start: int, length: Fraction, sampling: Sampling) -> Window:
+    """Make the window whose first frame is the one with the number `start`."""
+    rate, end = sampling.rate, start + sampling.frames
     # The last span may reach beyond the end, where the last frame is still on screen.
-    moments = [min((i + Fraction(1, 2)) / rate, length) for i in range(count)]
-    last = count - frames
-    return [
-        Window(i / rate, min((i + frames) / rate, length), tuple(moments[i : i + frames]))
-        for i in [*range(0, last, sampling.stride), last]
-    ]
+    moments = (min((i + Fraction(1, 2)) / rate, length) for i in range(start, end))
+    return Window(start / rate, min(end / rate, length), tuple(moments))

@@ -6,6 +6,7 @@ by their numbers in the `Catalogue`.
 
 import collections
 import dataclasses
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -85,6 +86,18 @@ class InMemoryCandidates:
             self.vectors.ends[self.order].astype(np.float64),
         )
         self.rows: dict[str, int] = {}
+
+    def find_damaged(self, catalogue: Catalogue, checksums: Mapping[str, int]) -> set[str]:
+        """Return the contents whose windows are not all there, or have another checksum."""
+        counts = np.bincount(self.vectors.contents, minlength=len(self.vectors.names)).tolist()
+        stored = dict(zip(self.vectors.names, counts, strict=True))
+        computed = dict(zip(self.vectors.names, self.vectors.checksums, strict=False))
+        return {
+            name
+            for name, windows in zip(catalogue.names, catalogue.windows.tolist(), strict=True)
+            if stored.get(name, 0) != windows
+            or (name in computed and computed[name] != checksums.get(name, computed[name]))
+        }
 
     def score_windows(self, query: np.ndarray, allowed: np.ndarray, count: int) -> ScoredWindows:
         """Score every window of the index; `count` does not matter here."""

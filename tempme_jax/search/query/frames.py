@@ -10,21 +10,24 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import UInt8
-from PIL import Image, ImageOps
 
+from tempme_jax.search.paths import decode_root, resolve_file
+from tempme_jax.search.query.pictures import read_picture
 from tempme_jax.video import workers
-from tempme_jax.video.container import MAX_PIXELS, VideoError, check_regular_file
+from tempme_jax.video.container import VideoError, check_regular_file
 from tempme_jax.video.frames import read_at
+from tempme_jax.video.opening import hold_file
 from tempme_jax.video.pixels import resize_and_crop
 from tempme_jax.video.positions import find_middles
 
 if TYPE_CHECKING:  # child processes import this file and must not import JAX
     from tempme_jax.model import Model
+    from tempme_jax.search.query.searcher import Searcher
 
-# Formats that Pillow may open. Its many other readers are little used, and so little tested.
-PICTURES = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
-# Most seconds that decoding may take.
+# Most seconds in which no frame is decoded.
 PATIENCE = 60.0
+# Most seconds as a whole. A part near the end of hours with a single key frame takes minutes.
+MOST_SECONDS = 900.0
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -35,8 +38,9 @@ class VideoExcerpt:
         file: path of the video.
         count: number of frames, taken at the middles of as many equal spans of time.
         size: side of the frames in pixels, resized and cropped as CLIP does.
-        start: start of the part, in seconds from the first frame.
+        start: start of the part, in seconds from the video's start.
         end: end of the part, in seconds; None for the end of the video.
+        root: the folder that it lies in or below, of which no link is followed; None follows links.
 
     Raises:
         ValueError: if `start` is negative, or `end` is not a number after it.
@@ -47,6 +51,7 @@ class VideoExcerpt:
     size: int
     start: float = 0.0
     end: float | None = None
+    root: str | None = None
 
     def __post_init__(self):
         """Check that the part is not empty."""
@@ -92,7 +97,9 @@ def read_in_child(
         VideoError: if the file cannot be decoded; it says why.
     """
     decode = decode_excerpt if isinstance(request, VideoExcerpt) else decode_picture
-    pairs = workers.decode_all([request], workers=1, seconds=PATIENCE, decode=decode)
+    pairs = workers.decode_all(
+        [request], workers=1, seconds=PATIENCE, total=MOST_SECONDS, decode=decode
+    )
     with contextlib.closing(pairs):
         _, result = next(pairs)
     if isinstance(result, VideoError):
@@ -108,7 +115,8 @@ def decode_excerpt(request: VideoExcerpt) -> tuple[UInt8[np.ndarray, "t s s 3"],
         chosen.extend(request.choose_times(length))
         return chosen
 
-    frames, times = read_at(request.file, choose_times, image_size=request.size)
+    with hold_file(request.file, root=request.root):
+        frames, times = read_at(request.file, choose_times, image_size=request.size)
     # A frame that is on screen at several of the chosen times is returned as often.
     which = np.searchsorted(times, np.array(chosen, np.float64) + 1e-4, side="right") - 1
     which = np.maximum(which, 0)
@@ -117,16 +125,31 @@ def decode_excerpt(request: VideoExcerpt) -> tuple[UInt8[np.ndarray, "t s s 3"],
 
 def decode_picture(request: Picture) -> tuple[UInt8[np.ndarray, "1 s s 3"], list[float]]:
     """Decode a picture; this runs in the child process."""
-    check_regular_file(request.file)
-    try:
-        with Image.open(request.file, formats=PICTURES) as image:
-            if image.width * image.height > MAX_PIXELS:
-                raise VideoError(request.file, f"larger than {MAX_PIXELS} pixels")
-            upright = np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        kinds = ", ".join(PICTURES)
-        raise VideoError(request.file, f"not a picture that can be read ({kinds})") from error
-    return resize_and_crop(upright[None], request.size), [0.0]
+    return resize_and_crop(read_picture(request.file)[None], request.size), [0.0]
+
+
+def make_excerpt(
+    model: "Model", file: str, start: float, end: float | None, root: str | None = None
+) -> VideoExcerpt:
+    """Make the excerpt of a part of a video that a model embeds."""
+    count, size = model.num_frames, model.arch.image_size
+    return VideoExcerpt(file=file, count=count, size=size, start=start, end=end, root=root)
+
+
+def draw_window(model: "Model", uri: str, searcher: "Searcher", window: str) -> bytes | None:
+    """Draw which patches a model merges in a window of an index; None if the window is gone.
+
+    Raises:
+        VideoError: the video cannot be decoded.
+    """
+    found = searcher.find_window(window)
+    if found is None:
+        return None
+    for row in (searcher.files[file_id] for file_id in found.file_ids):
+        if (path := resolve_file(uri, row.root, row.path)) is not None:
+            root = str(decode_root(uri, row.root).resolve())
+            return draw_merged(model, make_excerpt(model, str(path), found.start, found.end, root))
+    return None
 
 
 def draw_merged(model: "Model", excerpt: VideoExcerpt) -> bytes:

@@ -15,7 +15,7 @@ class Spans(NamedTuple):
 
     Attributes:
         contents: int [n], the number of each window's content.
-        starts, ends: float [n], seconds from the first frame.
+        starts, ends: float [n], seconds from the video's start.
     """
 
     contents: np.ndarray

@@ -49,6 +49,8 @@ def print_results(results: Results, kind: str = "text") -> None:
     if results.message:
         sentence = results.message[0].upper() + results.message[1:]
         out.print(f"{sentence}.", style="bold", markup=False, highlight=False)
+    if results.notice:
+        out.print(f"Warning: {results.notice}.", markup=False, highlight=False)
 
 
 def describe_video(moment: Moment) -> str:

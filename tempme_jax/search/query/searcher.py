@@ -20,6 +20,7 @@ from tempme_jax.search.query.catalogue import Catalogue
 from tempme_jax.search.query.moments import MergedWindows, count_candidates, merge_windows
 from tempme_jax.search.query.scoring import MIN_SCORES, UnrelatedScores
 from tempme_jax.search.store.rows import FileRow
+from tempme_jax.words import pluralize
 
 if TYPE_CHECKING:  # it imports the database
     from tempme_jax.search.store.store import Store
@@ -40,7 +41,7 @@ class Moment:
     Attributes:
         file: path of the video. Of several files with equal bytes it is the first by path that
             passes the filters.
-        start, end: seconds from the first frame.
+        start, end: seconds from the video's start.
         at: start of the best window, in seconds: a good place to start playing.
         score: cosine of the query and the best window; higher is more similar.
         percentile: rank of the score among those that unrelated queries get in the same index, 0
@@ -71,6 +72,7 @@ class Results:
         confident: True if the percentile of the best moment is at least `CONFIDENT`.
         searched: number of windows that were compared.
         message: the reason why there is no moment or no confident one; "" if there is one.
+        notice: the damage of the index, which may hide moments; "" if it is whole.
     """
 
     query: str
@@ -78,6 +80,7 @@ class Results:
     confident: bool
     searched: int
     message: str
+    notice: str = ""
 
 
 class WindowFiles(NamedTuple):
@@ -93,17 +96,30 @@ class Searcher:
 
     Attributes:
         files: the files that can be found, by their ids.
+        damage: a sentence that says which part of the index is damaged; "" if none is.
     """
 
     def __init__(self, store: "Store", rows: Iterable[FileRow], paths: Mapping[str, Path]):
         """Read the vectors into memory, unless the store is large: then its own index is asked.
 
-        `paths` holds the path of each file by its id. Files that could not be indexed are left out.
+        `paths` holds the path of each file by its id. Files that could not be indexed are left out,
+        and of a small store those whose windows are damaged.
         """
-        self._catalogue = Catalogue(rows, paths)
+        rows = list(rows)
+        self._catalogue, self.damage = Catalogue(rows, paths), ""
+        self._candidates: Candidates
+        if store.is_large:
+            self._candidates = DatabaseCandidates(store, self._catalogue)
+            missing = int(self._catalogue.windows.sum()) - store.count_windows()
+            self.damage = explain_damage(missing, "window") if missing > 0 else ""
+        else:
+            self._candidates = found = InMemoryCandidates(store, self._catalogue)
+            if damaged := found.find_damaged(self._catalogue, store.read_checksums()):
+                whole = [row for row in rows if row.content not in damaged]
+                self.damage = explain_damage(len(damaged), "video")
+                self._catalogue = Catalogue(whole, paths)
+                self._candidates = InMemoryCandidates(store, self._catalogue)
         self.files = {row.id: row for row in self._catalogue.rows}
-        candidates = DatabaseCandidates if store.is_large else InMemoryCandidates
-        self._candidates: Candidates = candidates(store, self._catalogue)
         self._texts = np.asarray(store.unrelated[1], np.float32)
         self._unrelated: dict[str, UnrelatedScores] = {}
         self._lock = threading.Lock()
@@ -149,7 +165,7 @@ class Searcher:
             message = explain_empty(folder, min_seconds, max_seconds, exclude_content is not None)
         return Results(
             query=query, moments=tuple(moments), confident=bool(moments) and not message,
-            searched=searched, message=message,
+            searched=searched, message=message, notice=self.damage,
         )  # fmt: skip
 
     def search_similar(self, window: str, *, k: int = 10, **filters) -> Results:
@@ -230,6 +246,14 @@ class Searcher:
             file_id=catalogue.rows[file].id,
             copies=tuple(catalogue.paths[i] for i in catalogue.list_files(number) if i != file),
         )
+
+
+def explain_damage(count: int, what: str) -> str:
+    """Return a sentence that says how many videos or windows are missing or damaged."""
+    return (
+        f"{pluralize(count, what)} cannot be found, as the index is damaged; "
+        "`tempme index FOLDER --verify` repairs it"
+    )
 
 
 def explain_empty(

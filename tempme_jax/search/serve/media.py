@@ -21,19 +21,17 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote
 
-import anyio
-from anyio.to_thread import run_sync
 from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
+from tempme_jax.search.serve.queues import Places, Threads, get_visitor
 from tempme_jax.video.suffixes import MEDIA_TYPES
 
 # Number of bytes that are read and sent at a time.
 CHUNK = 256 * 1024
 LONGEST_RANGE_HEADER = 100
-LONGEST_ID = 200
 _RANGE = re.compile(r"bytes=(?:([0-9]{1,18})-([0-9]{0,18})|-([0-9]{1,18}))", re.ASCII)
 # Linux links each open descriptor to the path of its file here.
 _OPENED = Path("/proc/self/fd")
@@ -59,16 +57,22 @@ class Media(Response):
         find: returns the real path of a file by its id, checked again with every call; None if no
             file that may be seen has the id.
         file_id: id that the request names.
-        readers: limit of threads that read files.
+        readers: threads that read files.
+        streams: places for the videos that are sent at the same time.
     """
 
-    def __init__(self, find: FindFile, file_id: str, readers: anyio.CapacityLimiter):
+    def __init__(self, find: FindFile, file_id: str, readers: Threads, streams: Places):
         super().__init__()
-        self.find, self.file_id, self.readers = find, file_id, readers
+        self.find, self.file_id, self.readers, self.streams = find, file_id, readers, streams
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Open the file in a thread, answer the request, and close the file."""
-        opened = await run_sync(open_media, self.find, self.file_id, limiter=self.readers)
+        with self.streams.take():
+            await self.answer(scope, receive, send)
+
+    async def answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Implement `__call__`, once there is a place among those who are sent a video."""
+        opened = await self.readers.run(get_visitor(scope), open_media, self.find, self.file_id)
         if opened is None:
             missing = JSONResponse({"error": "there is no such video (any more)"}, 404)
             return await missing(scope, receive, send)
@@ -92,7 +96,7 @@ class Media(Response):
             if await request.is_disconnected():
                 return
             read = partial(os.pread, descriptor, min(CHUNK, span.stop - place), place)
-            body = await run_sync(read, limiter=self.readers)
+            body = await self.readers.run(get_visitor(request.scope), read)
             if len(body) < min(CHUNK, span.stop - place):
                 raise OSError(f"the file {self.file_id} became shorter while it was sent")
             more = place + CHUNK < span.stop
@@ -106,7 +110,7 @@ def open_media(find: FindFile, file_id: str) -> OpenFile | None:
     link. So the path of the file that was in fact opened is compared with the approved one.
     """
     try:
-        path = find(file_id) if len(file_id) <= LONGEST_ID else None
+        path = find(file_id)
     except (OSError, RuntimeError):  # RuntimeError: a circle of links, before Python 3.13
         return None
     if path is None or path.suffix.lower() not in MEDIA_TYPES:

@@ -36,7 +36,7 @@ class MomentAnswer(BaseModel):
     name: str
     folder: str
     media_type: str
-    start: float = Field(description="Seconds from the first frame.")
+    start: float = Field(description="Seconds from the video's start.")
     end: float
     at: float = Field(description="Start of the best window, a good place to start playing.")
     score: float = Field(description="Cosine of query and best window; higher is more similar.")
@@ -84,7 +84,9 @@ def make_search_answer(results: "Results", compared: Compared, *notes: str) -> S
         compared=compared,
         searched=results.searched,
         message=replace_unencodable(
-            ". ".join(part.rstrip(".") for part in (results.message, *notes) if part)
+            ". ".join(
+                part.rstrip(".") for part in (results.message, results.notice, *notes) if part
+            )
         ),
     )
 

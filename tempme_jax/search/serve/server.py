@@ -19,7 +19,9 @@ from packaging.version import Version
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 
+from tempme_jax.checks import require_whole
 from tempme_jax.search.errors import VideoIndexError
+from tempme_jax.search.serve.connections import IDLE_SECONDS, LimitedProtocol
 from tempme_jax.search.serve.guard import Guard, make_refusal
 from tempme_jax.search.serve.routes import add_routes
 from tempme_jax.search.serve.schemas import ErrorAnswer
@@ -98,6 +100,8 @@ def serve(
         VideoIndexError: if there is no index.
         OSError: if the port is taken, or the address is not one of this machine.
     """
+    require_whole("port", port, least=0)
+    allow_host = [allow_host] if isinstance(allow_host, str) else allow_host
     token = (token or os.environ.get(TOKEN, "")).strip() or None
     require_token(host, token)
     _ = index.store  # raises if there is no index
@@ -121,8 +125,9 @@ def make_server_config(app: FastAPI) -> uvicorn.Config:
     """Configure the server. It logs no addresses of requests, as they contain the queries."""
     return uvicorn.Config(
         app,
-        http="h11",
+        http=LimitedProtocol,
         ws="none",
+        timeout_keep_alive=IDLE_SECONDS,
         access_log=False,
         # Uvicorn's own logging setup would close absl's handler and with it standard error.
         log_config=None,
@@ -177,9 +182,8 @@ async def answer_http_error(_: Request, error: Exception) -> JSONResponse:
     """Answer an error of HTTP with its sentence."""
     assert isinstance(error, HTTPException)
     plain = error.detail in ("Not Found", "Method Not Allowed")
-    return make_refusal(
-        error.status_code, "there is nothing at this address" if plain else error.detail
-    )
+    sentence = "there is nothing at this address" if plain else error.detail
+    return make_refusal(error.status_code, sentence, **(error.headers or {}))
 
 
 async def answer_invalid(_: Request, error: Exception) -> JSONResponse:

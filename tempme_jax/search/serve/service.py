@@ -10,10 +10,10 @@ from collections import OrderedDict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import anyio
 from anyio.to_thread import run_sync
 from starlette.exceptions import HTTPException
 
+from tempme_jax.search.serve.queues import Places, Threads
 from tempme_jax.search.serve.schemas import (
     SearchAnswer,
     StatsAnswer,
@@ -26,8 +26,10 @@ if TYPE_CHECKING:  # the module imports the database
     from tempme_jax.model import Model
     from tempme_jax.search.index import VideoIndex
 
-# Most threads for each kind of work.
-SEARCHES, MERGES, READERS, THUMBNAILS = 4, 2, 32, 16
+# Most threads for each kind of work, and most requests that wait for one; all others are refused.
+SEARCHES, MERGES, READERS, THUMBNAILS = (4, 32), (2, 8), (32, 64), (16, 128)
+# Most videos that are sent at the same time.
+STREAMS = 64
 # Fewest seconds between two checks for changes of the index by other processes.
 REFRESH = 3.0
 PICTURES_KEPT = 32
@@ -58,16 +60,16 @@ class Service:
             background.
 
     Attributes:
-        searches, merges, readers, thumbnails: limits of threads, one for each kind of work.
+        searches, merges, readers, thumbnails: threads, for each kind of work.
+        streams: the videos that are being sent.
         cache: answers that hold until the index changes.
     """
 
     def __init__(self, index: "VideoIndex"):
         self.index = index
-        self.searches = anyio.CapacityLimiter(SEARCHES)
-        self.merges = anyio.CapacityLimiter(MERGES)
-        self.readers = anyio.CapacityLimiter(READERS)
-        self.thumbnails = anyio.CapacityLimiter(THUMBNAILS)
+        self.searches, self.merges = Threads(*SEARCHES), Threads(*MERGES)
+        self.readers, self.thumbnails = Threads(*READERS), Threads(*THUMBNAILS)
+        self.streams = Places(STREAMS)
         self.lock = threading.Lock()
         self.cache = Cache()
         self.version: object = None

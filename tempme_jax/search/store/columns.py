@@ -1,7 +1,9 @@
 """Columns of the tables of an index, and the conversion of rows to and from Arrow."""
 
+import struct
 import zlib
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,7 +12,10 @@ import pyarrow.compute as pc
 
 from tempme_jax.search.store.rows import Content, FileRow, Vectors, WindowRow
 
-# Roots and paths may hold bytes that are not text. A reason is for people and may lose them.
+ROWS_AT_ONCE = 256
+
+# Roots and paths may hold bytes that are not text. A reason is for people and may lose them. The
+# checksum is that of the content's windows; null if there are none, or an older version wrote it.
 FILES = pa.schema(
     [
         ("id", pa.string()),
@@ -23,6 +28,10 @@ FILES = pa.schema(
         ("windows", pa.int32()),
         ("reason", pa.string()),
         ("stage", pa.string()),
+        ("checksum", pa.uint32()),
+        ("samples", pa.string()),
+        ("whole", pa.string()),
+        ("reading", pa.int32()),
     ]
 )
 
@@ -47,9 +56,35 @@ def compute_checksum(vector: np.ndarray, thumbnail: bytes) -> int:
     return zlib.crc32(thumbnail, zlib.crc32(np.asarray(vector, "<f4").tobytes()))
 
 
-def make_files_table(rows: Sequence[FileRow]) -> pa.Table:
-    """Convert files to Arrow."""
-    table = {name: [getattr(row, name) for row in rows] for name in FILES.names}
+def compute_window_checksum(key: str, start: float, end: float, vector: np.ndarray) -> int:
+    """Compute the CRC-32 of what a search reads of a window: id, times, and float32 vector."""
+    head = zlib.crc32(struct.pack("<dd", start, end), zlib.crc32(key.encode()))
+    return zlib.crc32(np.ascontiguousarray(vector, "<f4").data, head)
+
+
+def join_checksums(pairs: Iterable[tuple[str, int]]) -> int:
+    """Join the checksums of a content's windows, given with their ids, in any order."""
+    return zlib.crc32(np.array([crc for _, crc in sorted(pairs)], "<u4").tobytes())
+
+
+def compute_content_checksums(rows: Iterable[WindowRow]) -> dict[str, int]:
+    """Compute the checksum of each content from its windows, given in any order."""
+    parts = defaultdict(list)
+    for row in rows:
+        crc = compute_window_checksum(row.id, row.start, row.end, row.vector)
+        parts[row.content].append((row.id, crc))
+    return {content: join_checksums(pairs) for content, pairs in parts.items()}
+
+
+def compute_texts_checksum(texts: Iterable[str], vectors: np.ndarray) -> int:
+    """Compute the CRC-32 of texts and their float32 vectors."""
+    return zlib.crc32(np.asarray(vectors, "<f4").tobytes(), zlib.crc32("\n".join(texts).encode()))
+
+
+def make_files_table(rows: Sequence[FileRow], checksums: Mapping[str, int]) -> pa.Table:
+    """Convert files to Arrow; `checksums` holds those of their contents."""
+    table: dict[str, Any] = {name: [getattr(row, name) for row in rows] for name in FileRow._fields}
+    table["checksum"] = [checksums.get(row.content) for row in rows]
     table["root"] = [root.encode("utf-8", "surrogateescape") for root in table["root"]]
     table["reason"] = [text.encode("utf-8", "replace").decode() for text in table["reason"]]
     return pa.table(table, schema=FILES)
@@ -57,10 +92,18 @@ def make_files_table(rows: Sequence[FileRow]) -> pa.Table:
 
 def read_files(table: pa.Table) -> list[FileRow]:
     """Convert files back from Arrow."""
-    columns = [table[name].to_pylist() for name in FileRow._fields]
+    columns = [_read_column(table, name) for name in FileRow._fields]
     root = FileRow._fields.index("root")
     columns[root] = [name.decode("utf-8", "surrogateescape") for name in columns[root]]
     return [FileRow(*values) for values in zip(*columns, strict=True)]
+
+
+def _read_column(table: pa.Table, name: str) -> list[Any]:
+    """Read a column; rows of earlier versions have the default instead of nothing."""
+    default = FileRow._field_defaults.get(name)
+    if name not in table.column_names:
+        return [default] * len(table)
+    return [default if value is None else value for value in table[name].to_pylist()]
 
 
 def make_windows_table(rows: Sequence[WindowRow], dimensions: int) -> pa.Table:
@@ -85,8 +128,10 @@ def make_windows_table(rows: Sequence[WindowRow], dimensions: int) -> pa.Table:
 
 
 def read_windows(batch: pa.RecordBatch | pa.Table) -> list[WindowRow]:
-    """Convert windows back from Arrow."""
-    others = [batch[name].to_pylist() for name in ("id", "content", "start", "end", "thumbnail")]
+    """Convert windows back from Arrow; a thumbnail that was not read is empty."""
+    others = [batch[name].to_pylist() for name in ("id", "content", "start", "end")]
+    has_thumbnails = "thumbnail" in batch.schema.names
+    others.append(batch["thumbnail"].to_pylist() if has_thumbnails else [b""] * batch.num_rows)
     vectors = read_matrix(batch)
     return [
         WindowRow(key, content, start, end, vector, thumbnail)
@@ -94,7 +139,7 @@ def read_windows(batch: pa.RecordBatch | pa.Table) -> list[WindowRow]:
     ]
 
 
-def read_checked_windows(batch: pa.RecordBatch) -> Iterator[WindowRow]:
+def read_checked_windows(batch: pa.RecordBatch | pa.Table) -> Iterator[WindowRow]:
     """Convert windows back from Arrow, and compare them with their checksums."""
     for row, stored in zip(read_windows(batch), batch["checksum"].to_pylist(), strict=True):
         yield row._replace(is_whole=compute_checksum(row.vector, row.thumbnail) == stored)
@@ -121,14 +166,36 @@ def read_vectors(table: pa.Table) -> Vectors:
         done += len(part)
     content = table["content"].combine_chunks().take(order)
     names = pc.unique(content).sort()  # pyright: ignore[reportAttributeAccessIssue]
+    ids = table["id"].combine_chunks().take(order).to_pylist()
+    contents = pc.index_in(content, names).to_numpy(zero_copy_only=False).astype(np.int32)  # pyright: ignore[reportAttributeAccessIssue]
+    starts, ends = (table[name].take(order).to_numpy() for name in ("start", "end"))
     return Vectors(
-        ids=table["id"].combine_chunks().take(order).to_pylist(),
-        contents=pc.index_in(content, names).to_numpy(zero_copy_only=False).astype(np.int32),  # pyright: ignore[reportAttributeAccessIssue]
+        ids=ids,
+        contents=contents,
         names=names.to_pylist(),
-        starts=table["start"].take(order).to_numpy().astype(np.float32),
-        ends=table["end"].take(order).to_numpy().astype(np.float32),
+        starts=starts.astype(np.float32),
+        ends=ends.astype(np.float32),
         matrix=matrix,
+        checksums=_compute_checksums(ids, contents, len(names), starts, ends, matrix),
     )
+
+
+def _compute_checksums(
+    ids: list[str],
+    contents: np.ndarray,
+    count: int,
+    starts: np.ndarray,
+    ends: np.ndarray,
+    matrix: np.ndarray,
+) -> list[int]:
+    """Compute the checksum of each content from windows in the order of their ids."""
+    crcs = np.array(
+        list(map(compute_window_checksum, ids, starts.tolist(), ends.tolist(), matrix)), "<u4"
+    )
+    order = np.argsort(contents, kind="stable")
+    edges = np.searchsorted(contents[order], np.arange(count + 1))
+    parts = crcs[order]
+    return [zlib.crc32(parts[edges[i] : edges[i + 1]].tobytes()) for i in range(count)]
 
 
 def make_vector_column(matrix: np.ndarray) -> pa.FixedSizeListArray:

@@ -2,7 +2,9 @@
 
 import os
 import re
+import warnings
 from collections.abc import Collection, Iterable
+from datetime import timedelta
 from typing import Any, cast
 
 os.environ.setdefault("LANCEDB_LOG", "error")  # otherwise it writes lines of its own
@@ -61,6 +63,18 @@ def drop_tables(connection: lancedb.DBConnection) -> None:
         except ValueError as error:
             if "was not found" not in str(error):
                 raise
+
+
+def read_creation_id(files: Table) -> str:
+    """Return the id that `tables.create_tables` gave an index, from its table of files."""
+    return (files.schema.metadata or {}).get(b"made", b"").decode()
+
+
+def remove_old_versions(table: Table) -> None:
+    """Remove all versions but the newest, and files of none; no other process may write."""
+    with warnings.catch_warnings():  # LanceDB warns that readers of old versions will fail
+        warnings.simplefilter("ignore", UserWarning)
+        table.optimize(cleanup_older_than=timedelta(0), delete_unverified=True)
 
 
 def is_scattered(table: Table) -> bool:

@@ -5,6 +5,7 @@ The operating system releases a lock when its process ends, however it ends.
 
 import contextlib
 import os
+import shlex
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,8 @@ import filelock
 
 from tempme_jax.search.errors import VideoIndexError
 
+# Name of the index in a folder of videos.
+DEFAULT_NAME = ".tempme"
 LOCK = "lock"
 CREATING = "lock-create"
 BEGINNING = "lock-begin"
@@ -102,6 +105,17 @@ def lock_creation(uri: str | os.PathLike[str]) -> Iterator[None]:
         yield
 
 
+def advise_other_place(folder: Path) -> str:
+    """Return the commands that keep an index on another disk."""
+    has_videos = folder.name == DEFAULT_NAME
+    given = shlex.quote(str(folder.parent)) if has_videos else "FOLDER"
+    other = "~/" + shlex.quote(f"{folder.parent.name if has_videos else 'videos'}.tempme")
+    return (
+        f"keep the index on another disk: `tempme index {given} --index {other}`, and search it "
+        f'with `tempme search "..." --index {other}` or `tempme serve --index {other}`'
+    )
+
+
 def is_begun(folder: Path) -> bool:
     """Return whether a process has begun to create an index in a folder, perhaps just now."""
     return (folder / CREATING).exists()
@@ -114,5 +128,5 @@ def _explain_lock_errors(folder: Path) -> Iterator[None]:
     except OSError as error:
         raise VideoIndexError(
             f"{folder} cannot be locked ({error.strerror or error}); an index has to lie in a "
-            "folder that you can write to: choose one with --index"
+            f"folder that you can write to: {advise_other_place(folder)}"
         ) from error

@@ -1,5 +1,6 @@
 """Rows of the tables of an index, and results of queries."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -14,12 +15,16 @@ class FileRow(NamedTuple):
         path: path below the root, as bytes of the file system, which need not be text.
         size: size of the file in bytes.
         mtime_ns: time of its last change, in nanoseconds since 1970.
-        content: 32 hexadecimal digits, a hash of what it holds; its windows refer to it. "" if the
-            file failed.
+        content: 32 hexadecimal digits, the id of what it holds; its windows refer to it. "" if
+            the file failed.
         seconds: length of the video in seconds.
         windows: number of windows of its content; 0 if the file failed.
         reason: why it failed; "" if it is indexed.
         stage: where it failed: "open", "scan", "decode" or "embed"; "" if it is indexed.
+        samples: 32 hexadecimal digits, a hash of samples of the file; "" if the file failed. Rows
+            of the first versions have it in `content` instead.
+        whole: 64 hexadecimal digits, the SHA-256 of the whole file; "" if it is not known.
+        reading: the `READING_VERSION` that read the file.
     """
 
     id: str
@@ -32,6 +37,9 @@ class FileRow(NamedTuple):
     windows: int = 0
     reason: str = ""
     stage: str = ""
+    samples: str = ""
+    whole: str = ""
+    reading: int = 1
 
 
 class WindowRow(NamedTuple):
@@ -40,12 +48,11 @@ class WindowRow(NamedTuple):
     Attributes:
         id: the content and a number, as `make_window_id` joins them.
         content: the content that the window is part of.
-        start: where it begins, in seconds from the first frame.
-        end: where it ends, in seconds from the first frame.
+        start: where it begins, in seconds from the video's start.
+        end: where it ends, in seconds from the video's start.
         vector: unit vector, float32 [d].
         thumbnail: a JPEG file; empty if it was not read.
-        is_whole: False if vector or thumbnail have changed since they were stored. Only
-            `Store.scan` checks it.
+        is_whole: False if vector or thumbnail have changed since they were stored.
     """
 
     id: str
@@ -75,6 +82,7 @@ class Vectors(NamedTuple):
         starts: float32 [n], start of each window in seconds.
         ends: float32 [n], end of each window in seconds.
         matrix: float32 [n, d], one vector per row.
+        checksums: CRC-32 of the windows of each content; empty if they were not computed.
     """
 
     ids: list[str]
@@ -83,6 +91,7 @@ class Vectors(NamedTuple):
     starts: np.ndarray
     ends: np.ndarray
     matrix: np.ndarray
+    checksums: Sequence[int] = ()
 
 
 class Near(NamedTuple):

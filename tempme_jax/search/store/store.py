@@ -8,54 +8,41 @@
 A content is what a file holds; copies of a file share one. Every write to a table is atomic.
 """
 
-import json
 import os
-import uuid
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
-import pyarrow as pa
 
 from tempme_jax.search.errors import VideoIndexError
 from tempme_jax.search.store import columns, lance
+from tempme_jax.search.store.checksums import NAME as CHECKSUMS
+from tempme_jax.search.store.checksums import list_versions
 from tempme_jax.search.store.failures import (
     explain_read_errors,
     explain_write_errors,
     ignore_conflicts,
-    retry_conflicts,
 )
-from tempme_jax.search.store.rows import Content, FileRow, Near, Vectors, WindowRow
+from tempme_jax.search.store.locking import find_local_folder
+from tempme_jax.search.store.reader import StoreReader
+from tempme_jax.search.store.rows import FileRow, WindowRow
+from tempme_jax.search.store.tables import create_tables
 
 if TYPE_CHECKING:
-    from lancedb import DBConnection
     from lancedb.table import Table
 
-# Version of the tables' format; an index of a newer format is refused.
-FORMAT = 1
 # Up to so many windows, comparing with all vectors in memory is quicker, and exact. Above it,
 # `tidy` makes a vector index.
 EXACT_LIMIT = 200_000
 IDS_AT_ONCE = 1000
-SCANNED_AT_ONCE = 256
+# Is there from the beginning to the end of `forget`, also if that is killed.
+FORGETTING = "forgetting"
+T = TypeVar("T")
 
 
-class Store:
-    """The tables of an index, as of the last `refresh` or the last write of this object.
-
-    Attributes:
-        uri: address of the index: an absolute path, or an address such as s3://bucket/index.
-        header: description of the index, of JSON's types: model, preprocessing, sampling.
-        unrelated: m texts that describe none of the videos, and their vectors, float32 [m, d].
-        exact_limit: number of windows above which `tidy` makes a vector index and `find_nearest`
-            should be used.
-    """
-
-    def __init__(self, uri: str, connection: "DBConnection", exact_limit: int):
-        """Open the tables; call `open` or `create` instead."""
-        self.uri, self.exact_limit, self._connection = uri, exact_limit, connection
-        self._open_tables()
+class Store(StoreReader):
+    """An index that can be read and written."""
 
     @classmethod
     def create(
@@ -83,19 +70,9 @@ class Store:
                 f"{uri} holds an index already; use it, or rebuild it with "
                 "`tempme index FOLDER --rebuild`"
             )
-        matrix = np.asarray(text_vectors, np.float32)
-        unrelated = pa.table({"text": list(texts), "vector": columns.make_vector_column(matrix)})
-        text = json.dumps({**header, "format": FORMAT})
-        # Distinguishes this index from one that is created later in the same place.
-        files = columns.FILES.with_metadata({"made": uuid.uuid4().hex})
         with explain_write_errors(uri, "nothing was made"):
-            connection = lance.connect(uri)
-            lance.drop_tables(connection)
-            connection.create_table("unrelated", unrelated)
-            connection.create_table("files", schema=files)
-            connection.create_table("windows", schema=columns.make_windows_schema(matrix.shape[1]))
-            connection.create_table("header", pa.table({"json": [text]}))
-        return cls(lance.make_address(uri), connection, exact_limit)
+            create_tables(uri, header, list(texts), np.asarray(text_vectors, np.float32))
+        return cls(uri, exact_limit)
 
     @classmethod
     def open(cls, uri: str | os.PathLike[str], *, exact_limit: int = EXACT_LIMIT) -> "Store":
@@ -106,9 +83,7 @@ class Store:
         """
         if not cls.exists(uri):
             raise VideoIndexError(f"{uri} holds no index; `tempme index FOLDER` makes one")
-        with explain_read_errors(uri):
-            connection = lance.connect(uri)
-        return cls(lance.make_address(uri), connection, exact_limit)
+        return cls(uri, exact_limit)
 
     @staticmethod
     def exists(uri: str | os.PathLike[str]) -> bool:
@@ -118,8 +93,8 @@ class Store:
             VideoIndexError: the folder cannot be read.
         """
         with explain_read_errors(uri):
-            if lance.is_missing_folder(uri):
-                return False
+            if folder := find_local_folder(uri):
+                return bool(list_versions(folder, "header"))
             try:
                 lance.connect(uri).open_table("header")
             except (ValueError, RuntimeError) as error:
@@ -136,97 +111,8 @@ class Store:
         if not lance.is_missing_folder(uri):
             with explain_write_errors(uri, "some of it may be gone; try again"):
                 lance.drop_tables(lance.connect(uri))
-
-    @property
-    def version(self) -> tuple[str, int, int]:
-        """A value that changes whenever any process writes to the index.
-
-        It calls `refresh`: later reads see this version or a newer one.
-        """
-        self.refresh()
-        return self._made, self._files.version, self._windows.version
-
-    @property
-    def is_large(self) -> bool:
-        """True if the index has more windows than `exact_limit`."""
-        return self.count_windows() > self.exact_limit
-
-    def count_windows(self) -> int:
-        """Count the windows."""
-        with explain_read_errors(self.uri):
-            return self._windows.count_rows()
-
-    def refresh(self) -> None:
-        """See what other processes have written, even if they rebuilt the index."""
-        with explain_read_errors(self.uri):
-            self._files.checkout_latest()
-            self._windows.checkout_latest()
-            made = _read_creation_id(self._files)
-        if made != self._made:
-            self._open_tables()
-
-    def read_files(self) -> list[FileRow]:
-        """Read the rows of all files, in the order of their ids."""
-        with explain_read_errors(self.uri):
-            return sorted(columns.read_files(self._files.search().to_arrow()))
-
-    def read_contents(self) -> dict[str, Content]:
-        """Read all contents that have windows, including those that no file refers to."""
-        with explain_read_errors(self.uri):
-            table = self._windows.search().select(["content", "end"]).to_arrow()
-            return columns.read_contents(table)
-
-    def read_vectors(self) -> Vectors:
-        """Read all windows without their thumbnails, in the order of their ids."""
-        with explain_read_errors(self.uri):
-            names = ["id", "content", "start", "end", "vector"]
-            return columns.read_vectors(self._windows.search().select(names).to_arrow())
-
-    def read_window(self, window_id: str) -> WindowRow | None:
-        """Read a window; None if the id is not known."""
-        where = lance.make_condition("id", [window_id])
-        with explain_read_errors(self.uri):
-            rows = columns.read_windows(self._windows.search().where(where).limit(1).to_arrow())
-        return rows[0] if rows else None
-
-    def read_thumbnail(self, window_id: str) -> bytes | None:
-        """Read the JPEG thumbnail of a window; None if the id is not known."""
-        row = self.read_window(window_id)
-        return row.thumbnail if row else None
-
-    def scan(self) -> Iterator[WindowRow]:
-        """Yield all windows, checked, in no order and in little memory."""
-        with explain_read_errors(self.uri):
-            for batch in self._windows.search().to_batches(SCANNED_AT_ONCE):
-                yield from columns.read_checked_windows(batch)
-
-    def find_nearest(
-        self, vector: np.ndarray, count: int, contents: Collection[str] | None = None
-    ) -> list[Near]:
-        """Find the windows with the largest cosine similarity, best first.
-
-        With a vector index the search is approximate: it finds nearly all of the best windows.
-
-        Args:
-            vector: the query, float32 [d].
-            count: how many windows to return, if there are as many.
-            contents: only windows of these contents; None for all.
-        """
-        if contents is None:
-            contents, condition = (), None
-        elif contents:
-            condition = lance.make_condition("content", contents)
-        else:
-            return []
-        with explain_read_errors(self.uri):
-            return lance.find_nearest(self._windows, vector, count, contents, condition)
-
-    def find_nearest_many(self, vectors: np.ndarray, count: int) -> list[list[Near]]:
-        """Run `find_nearest` for q vectors at once, float32 [q, d], which is faster."""
-        if not len(vectors):
-            return []
-        with explain_read_errors(self.uri):
-            return lance.find_nearest_many(self._windows, vectors, count)
+                if folder := find_local_folder(uri):
+                    (folder / CHECKSUMS).unlink(missing_ok=True)
 
     def commit(self, windows: Sequence[WindowRow], files: Sequence[FileRow]) -> None:
         """Add windows, then add files or replace those of the same ids.
@@ -238,22 +124,83 @@ class Store:
             VideoIndexError: they cannot be written. Everything stored before is intact. The new
                 windows may have been stored, but never the files without them.
         """
-        new = columns.make_windows_table(windows, self._dimensions)
-        changed = columns.make_files_table(files)
+        new = columns.make_windows_table(windows, self._tables.dimensions)
         with explain_write_errors(self.uri, "what was stored before is intact"):
+            self._tables.add_columns()
+            checksums = columns.compute_content_checksums(windows)
+            checksums |= self._compute_checksums({row.content for row in files} - checksums.keys())
+            changed = columns.make_files_table(files, checksums)
             if windows:
-                retry_conflicts(lambda: self._windows.add(new))
+                self._tables.write("windows", lambda table: table.add(new))
             if files:
-                upsert = self._files.merge_insert("id").when_matched_update_all()
-                retry_conflicts(lambda: upsert.when_not_matched_insert_all().execute(changed))
+                self._tables.write("files", lambda table: _upsert(table, changed))
 
     def remove_files(self, ids: Iterable[str]) -> None:
         """Remove files; their windows stay."""
-        self._remove(self._files, "id", ids)
+        self._remove("files", "id", ids)
 
     def remove_contents(self, contents: Iterable[str]) -> None:
         """Remove the windows of contents."""
-        self._remove(self._windows, "content", contents)
+        self._remove("windows", "content", contents)
+
+    def prepare(self, *, alone: bool) -> None:
+        """Prepare for a run: finish what earlier ones and earlier versions of the package left.
+
+        Args:
+            alone: whether no other process can write to the index meanwhile. Only then are files
+                removed whose windows are not all there, so they are embedded again.
+        """
+        self.upgrade()
+        if alone:
+            self.finish_forgetting()
+            rows, stored = self.read_files(), self.read_contents()
+            counts = {content: one.windows for content, one in stored.items()}
+            wrong = [r for r in rows if r.content and counts.get(r.content, 0) != r.windows]
+            # Windows without a file count as whole, so those that are not go first.
+            self.remove_contents({row.content for row in wrong} & counts.keys())
+            self.remove_files(row.id for row in wrong)
+
+    def upgrade(self) -> None:
+        """Add what indexes of earlier versions lack: columns and checksums."""
+        with explain_write_errors(self.uri, "what is stored is intact"):
+            self._tables.upgrade()
+        known = self.read_checksums()
+        rows = [row for row in self.read_files() if row.content and row.content not in known]
+        if rows:
+            self.commit([], rows)
+
+    def forget(self, ids: Iterable[str]) -> None:
+        """Remove files, and all that the disk holds of them; no other process may write.
+
+        Raises:
+            VideoIndexError: they cannot be removed; the next call of `finish_forgetting` does it.
+        """
+        if folder := self._tables.folder:
+            with explain_write_errors(self.uri, "nothing was removed"):
+                (folder / FORGETTING).touch()
+        self.remove_files(ids)
+        self.purge()
+
+    def finish_forgetting(self) -> bool:
+        """Finish a `forget` that was killed, and return True if there was one."""
+        folder = self._tables.folder
+        if folder is None or not (folder / FORGETTING).exists():
+            return False
+        self.purge()
+        return True
+
+    def purge(self) -> None:
+        """Remove windows of no file, and from the disk all that was removed from the tables.
+
+        This rewrites the tables; no other process may write to the index.
+        """
+        needed = {row.content for row in self.read_files()}
+        self.remove_contents(self.read_contents().keys() - needed)
+        with explain_write_errors(self.uri, "run the same command again to remove the rest"):
+            self._tables.purge()
+            if folder := self._tables.folder:
+                (folder / FORGETTING).unlink(missing_ok=True)
+        self.tidy()
 
     def tidy(self) -> None:
         """Compact tables of many small files, and remove versions older than a day.
@@ -263,38 +210,43 @@ class Store:
         another process writes at the same moment, some of this is left to the next call.
         """
         with explain_write_errors(self.uri, "what is stored is intact"):
-            for table in (self._files, self._windows):
-                if lance.is_scattered(table):
+            for name in ("files", "windows"):
+                if lance.is_scattered(getattr(self._tables, name)):
                     with ignore_conflicts():
-                        table.optimize(cleanup_older_than=timedelta(days=1))
+                        self._tables.write(name, _compact)
             if self.is_large:
                 with ignore_conflicts():
-                    lance.make_index(self._windows)
+                    self._tables.write("windows", lance.make_index)
 
-    def _open_tables(self) -> None:
-        with explain_read_errors(self.uri):
-            tables = [self._connection.open_table(name) for name in lance.TABLES]
-            self.header = json.loads(tables[0].search().to_arrow()["json"][0].as_py())
-            if (version := self.header["format"]) > FORMAT:
-                raise VideoIndexError(
-                    f"{self.uri} has format {version}, of a newer version of tempme_jax; this one "
-                    f"reads formats up to {FORMAT}. Update tempme_jax, or rebuild the index with "
-                    "`tempme index FOLDER --rebuild`"
-                )
-            texts = tables[1].search().to_arrow()
-            self.unrelated = (texts["text"].to_pylist(), columns.read_matrix(texts))
-            self._files, self._windows = tables[2:]
-            self._made = _read_creation_id(self._files)
-            self._dimensions = self._windows.schema.field("vector").type.list_size
+    def _compute_checksums(self, contents: Iterable[str]) -> dict[str, int]:
+        """Compute the checksums of contents that are stored, in little memory."""
+        found, contents = {}, sorted(filter(None, contents))
+        names = ["id", "content", "start", "end", "vector"]
+        for where in _split_condition("content", contents):
+            query = self._windows.search().where(where).select(names)
+            batches = query.to_batches(columns.ROWS_AT_ONCE)
+            rows = (row for batch in batches for row in columns.read_windows(batch))
+            found |= columns.compute_content_checksums(rows)
+        return found
 
-    def _remove(self, table: "Table", column: str, ids: Iterable[str]) -> None:
-        ids = list(ids)
-        parts = [ids[i : i + IDS_AT_ONCE] for i in range(0, len(ids), IDS_AT_ONCE)]
-        wheres = [lance.make_condition(column, part) for part in parts]
+    def _remove(self, name: str, column: str, ids: Iterable[str]) -> None:
+        wheres = _split_condition(column, ids)
         with explain_write_errors(self.uri, "what could not be removed is intact"):
             for where in wheres:
-                retry_conflicts(lambda where=where: table.delete(where))
+                self._tables.write(name, lambda table, where=where: table.delete(where))
 
 
-def _read_creation_id(files: "Table") -> str:
-    return (files.schema.metadata or {}).get(b"made", b"").decode()
+def _upsert(table: "Table", rows: Any) -> None:
+    merge = table.merge_insert("id").when_matched_update_all()
+    merge.when_not_matched_insert_all().execute(rows)
+
+
+def _compact(table: "Table") -> None:
+    table.optimize(cleanup_older_than=timedelta(days=1))
+
+
+def _split_condition(column: str, ids: Iterable[str]) -> list[str]:
+    """Make conditions that a column is one of some ids, each of as many as the database bears."""
+    ids = list(ids)
+    parts = [ids[i : i + IDS_AT_ONCE] for i in range(0, len(ids), IDS_AT_ONCE)]
+    return [lance.make_condition(column, part) for part in parts]

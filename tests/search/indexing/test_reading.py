@@ -2,9 +2,9 @@
 
 import contextlib
 import io
-import itertools
 import multiprocessing
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,12 +15,12 @@ from PIL import Image
 from repository import ROOT
 from video_files import compute_brightness, encode, encode_sound, find_shown_index
 
-from tempme_jax.search.indexing import reading
+from tempme_jax.search.indexing import reading, schedule
 from tempme_jax.search.indexing.probe import BLOCK, EDGE, WHOLE, Source, probe_file, probe_files
-from tempme_jax.search.indexing.reading import FailedVideo, Piece, read_windows
+from tempme_jax.search.indexing.reading import Piece, read_windows
 from tempme_jax.search.indexing.windows import Sampling
-from tempme_jax.video import frames as video
 from tempme_jax.video.container import VideoError
+from tempme_jax.video.decoding import FrameReader
 from tempme_jax.video.frames import read_frames, read_timestamps, select_keyframes
 from tempme_jax.video.timeline import scan
 
@@ -96,7 +96,7 @@ def test_windows_of_a_long_video(long, monkeypatch):
     assert {picture.shape for picture in pictures} == {(48, 64, 3)}
     assert [find_shown_index(picture) for picture in pictures] == [window[6] for window in expected]
 
-    monkeypatch.setattr(reading, "WINDOWS_PER_PIECE", 2)
+    monkeypatch.setattr(schedule, "WINDOWS_PER_PIECE", 2)
     pieces = read(long, workers=2)
     assert [piece.last for piece in pieces] == [False, False, True]
     assert [len(piece.frames) for piece in pieces] == [len(p.thumbnails) for p in pieces] == [2] * 3
@@ -106,42 +106,42 @@ def test_windows_of_a_long_video(long, monkeypatch):
 
 
 CRASHING = """
-import os
+import os, time
 from tempme_jax.search.indexing import reading
 
-def read_chunk(chunk):
-    if "crash" in chunk.file and chunk.times[0] > 0:
+def work_on(request):
+    if "slow" in request.file:
+        time.sleep(1.5)
+    if "crash" in request.file and getattr(request, "times", [0])[0] > 0:
         os.abort()
-    return reading.read_chunk(chunk)
+    return reading.work_on(request)
 """
 
 
 def test_bad_files_are_said_and_the_others_go_on(long, short, folder, tmp_path, monkeypatch):
     (tmp_path / "crashing.py").write_text(CRASHING)
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr(reading, "WINDOWS_PER_PIECE", 3)
-    monkeypatch.setattr(reading, "read_chunk", __import__("crashing").read_chunk)
+    monkeypatch.setattr(schedule, "WINDOWS_PER_PIECE", 3)
+    monkeypatch.setattr(reading, "work_on", __import__("crashing").work_on)
     text, crash = folder / "text.mp4", folder / "crash.mp4"
     text.write_text("A text about a cat.\n" * 100)
     crash.write_bytes(long.read_bytes())
     sound = encode_sound(folder / "sound.mp4")
-    items = read(text, short, folder / "missing.mp4", crash, sound, long, text)
-    groups = [(key, [*group]) for key, group in itertools.groupby(items, lambda item: item.key)]
-    names = "text short missing crash sound long text".split()
-    assert [key for key, _ in groups] == [f"key of {name}.mp4" for name in names]
-    before, failed = groups[3][1]
-    assert isinstance(before, Piece) and not before.last
+    slow = shutil.copy(short, folder / "slow.mp4")
+    items = read(slow, text, short, folder / "missing.mp4", crash, sound, long)
+    assert items[-1].key == "key of slow.mp4"  # nothing waits for it
+    groups = {item.key.split()[-1][:-4]: [] for item in items}
+    for item in items:
+        groups[item.key.split()[-1][:-4]].append(item)
+    *before, failed = groups["crash"]
+    assert all(isinstance(piece, Piece) and not piece.last for piece in before)
     assert failed[1:] == ("decode", "crashed the process that decoded it (SIGABRT)")
-    assert [len(groups[i][1]) for i in (1, 5)] == [1, 2]
-    assert [group[0] for i, (_, group) in enumerate(groups) if i in (0, 2, 4, 6)] == [
-        FailedVideo(f"key of {name}.mp4", "scan", reason)
-        for name, reason in (
-            ("text", "not a video (Invalid data found when processing input)"),
-            ("missing", "no such file"),
-            ("sound", "no video stream"),
-            ("text", "not a video (Invalid data found when processing input)"),
-        )
-    ]
+    assert [len(groups[name]) for name in ("short", "long", "slow")] == [1, 2, 1]
+    assert {name: group[0][1:] for name, group in groups.items() if len(group[0]) == 3} == {
+        "text": ("scan", "not a video (text)"),
+        "missing": ("scan", "no such file"),
+        "sound": ("scan", "no video stream (audio only)"),
+    } | ({} if before else {"crash": failed[1:]})
 
 
 def test_a_video_that_lasts_for_centuries(long, monkeypatch):
@@ -155,7 +155,7 @@ def test_no_process_stays_when_reading_ends_early(long):
     sources = (taken.append(i) or source(long) for i in range(1000))
     items = read_windows(sources, Sampling(frames=4), image_size=SIDE, workers=1)
     assert isinstance(next(items), Piece)
-    assert len(multiprocessing.active_children()) == 2
+    assert len(multiprocessing.active_children()) == 3
     assert len(taken) < 20
     with pytest.raises(ZeroDivisionError):
         items.throw(ZeroDivisionError)
@@ -208,8 +208,9 @@ def test_content_is_that_of_the_bytes(short, tmp_path):
     assert [probed.seconds for probed in found] == [2.5] * 3
     assert {probed.size for probed in found} == {short.stat().st_size}
     assert found[1].mtime_ns == moved.stat().st_mtime_ns
-    assert found[0].content == found[1].content != found[2].content
-    assert len(bytes.fromhex(found[0].content)) == 16
+    assert found[0].samples == found[1].samples != found[2].samples
+    assert found[0].whole == found[1].whole != found[2].whole
+    assert len(bytes.fromhex(found[0].samples)) == 16
 
 
 def test_large_files_are_sampled(short, tmp_path):
@@ -217,18 +218,18 @@ def test_large_files_are_sampled(short, tmp_path):
     path.write_bytes(short.read_bytes())
     size = 10 * 2**30
     os.truncate(path, size)
-    empty = probe_file(source(path)).content
+    empty = probe_file(source(path)).samples
     between = (size - 2 * EDGE - BLOCK) // 32
     for where, seen in ((size - 1, True), (EDGE + between, True), (EDGE + between - 1, False)):
         with open(path, "r+b") as file:
             file.seek(where)
             file.write(b"x")
             file.flush()
-            assert (probe_file(source(path)).content != empty) == seen
+            assert (probe_file(source(path)).samples != empty) == seen
             file.seek(where)
             file.write(b"\0")
     os.truncate(path, size + 1)
-    assert probe_file(source(path)).content != empty
+    assert probe_file(source(path)).samples != empty
     assert WHOLE > 2 * EDGE + 16 * BLOCK
 
 
@@ -236,14 +237,14 @@ def test_pieces_of_an_mpeg_ts_are_found_by_seeking(tmp_path, monkeypatch):
     path = write(tmp_path / "video.ts", range(50), g="5", bf="2", preset="medium", sc_threshold="0")
     index = scan(str(path))
     decoded = []
-    frames_of = video._decode_frames
+    decode = FrameReader._decode
 
-    def count_frames(*args, **options):
-        for time, frame in frames_of(*args, **options):
-            decoded.append(time)
-            yield time, frame
+    def count_frames(*args):
+        for frame in decode(*args):
+            decoded.append(frame.pts)
+            yield frame
 
-    monkeypatch.setattr(video, "_decode_frames", count_frames)
+    monkeypatch.setattr(FrameReader, "_decode", count_frames)
     times = index.times[41:46]
     near = select_keyframes(times, index.keyframes)
     assert len(near) <= 5

@@ -109,6 +109,28 @@ def test_a_damaged_vector(index, folder, whole, done):
     assert_healed(index, folder, whole, done, ["b.mp4"])
 
 
+def test_a_repair_that_is_killed_midway(index, folder, whole, done, monkeypatch):
+    """The next run embeds anew; it must not take damaged windows for whole."""
+
+    def change(table, content, rows):
+        vector = [float(value) for value in rows[0].vector[::-1]]
+        table.update(where=f"content = '{content}'", values={"vector": vector})
+
+    damage(index, "b.mp4", change)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(type(index.store), "remove_files", lambda *_: interrupt())
+        index.verify(quiet=True)
+    done.clear()
+    index.add(folder, quiet=True)
+    assert list_decoded(done) == ["b.mp4"]
+    assert (list_files(index), list_windows(index)) == whole
+    assert index.verify(repair=False, quiet=True).is_clean
+
+
+def interrupt():
+    raise KeyboardInterrupt
+
+
 def test_a_damaged_thumbnail(index, folder, whole, done):
     def change(table, content, rows):
         table.update(where=f"id = '{rows[-1].id}'", values={"thumbnail": b"\xff\xd8"})

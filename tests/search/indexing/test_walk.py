@@ -10,13 +10,8 @@ import hostile_corpus
 import pytest
 
 from tempme_jax.search.errors import VideoIndexError
-from tempme_jax.search.indexing.walk import (
-    FoundFile,
-    SkippedPath,
-    compare_with_index,
-    find_videos,
-    make_file_id,
-)
+from tempme_jax.search.indexing.difference import compare_with_index
+from tempme_jax.search.indexing.walk import FoundFile, SkippedPath, find_videos, make_file_id
 from tempme_jax.video.frames import VideoError, read_frames
 
 
@@ -45,8 +40,8 @@ def tree(tmp_path):
             os.makedirs(os.path.dirname(path), exist_ok=True)
             with open(path, "xb"):
                 pass
-        found, skipped = find_videos(tmp_path)
-        return [file.path for file in found], dict(skipped)
+        content = find_videos(tmp_path)
+        return [file.path for file in content.found], dict(content.skipped)
 
     return make
 
@@ -57,7 +52,7 @@ def compare(found, known, *, retry_failed=False, **options):
 
 
 def test_every_file_of_the_hostile_corpus_is_found_or_skipped(corpus):
-    found, skipped = find_videos(corpus.folder)
+    found, skipped = find_videos(corpus.folder)[:2]
     assert [file.path for file in found] == sorted(file.path for file in found)
     reasons = dict(skipped)
     assert (len(reasons), reasons) == (4, {path: corpus.bad[path] for path in reasons})
@@ -68,7 +63,7 @@ def test_every_file_of_the_hostile_corpus_is_found_or_skipped(corpus):
 
 
 def test_hostile_corpus_is_what_it_says(corpus):
-    for file in find_videos(corpus.folder)[0]:
+    for file in find_videos(corpus.folder).found:
         path = os.path.join(os.fsencode(corpus.folder), file.path)
         if file.path in corpus.bad:
             with pytest.raises(VideoError) as caught:
@@ -86,10 +81,8 @@ def test_only_names_of_videos_count_in_any_case(tree):
 def test_hidden_ones_are_passed_over(tree, tmp_path):
     names = [".tempme/a.mp4", ".Trash/b/c.mp4", "._d.mp4", ".mp4", "e/.f/g.mp4", "e/h.mp4"]
     assert tree(*names) == ([b"e/h.mp4"], {})
-    assert find_videos(tmp_path / "e" / ".f") == (
-        [(b"g.mp4", 0, ANY)],
-        [],
-    )  # if not asked for by name
+    # unless they are asked for by name
+    assert find_videos(tmp_path / "e" / ".f").found == [(b"g.mp4", 0, ANY)]
 
 
 def test_links_within_the_folder(tree, tmp_path):
@@ -111,7 +104,7 @@ def test_links_that_lead_nowhere_or_out(tree, tmp_path):
     links |= {"out.mp4": "../videos and more/out.mp4", "device.mp4": "/dev/zero"}
     for name, target in (links | {"below_a_file.mp4": "a.mp4/b.mp4"}).items():
         (root / name).symlink_to(target)
-    found, skipped = find_videos(root)
+    found, skipped = find_videos(root)[:2]
     assert [file.path for file in found] == [b"a.mp4"]
     assert dict(skipped) == {
         b"out.mp4": "a link that leads out of the folder",
@@ -135,7 +128,7 @@ def test_links_to_folders_whose_videos_are_not_found_anyway(tree, tmp_path):
     links = {"same": "a", "hidden": ".store", "out": "../videos and more", "out.mp4": "../.."}
     for name, target in links.items():
         (tmp_path / "videos" / name).symlink_to(target)
-    found, skipped = find_videos(tmp_path / "videos")
+    found, skipped = find_videos(tmp_path / "videos")[:2]
     assert [file.path for file in found] == [b"a/b.mp4"]
     reason = "a link to a folder; index that folder itself"
     assert dict(skipped) == dict.fromkeys((b"hidden", b"out", b"out.mp4"), reason)
@@ -146,7 +139,7 @@ def test_the_folder_may_be_a_link(tree, tmp_path):
     (tmp_path / "real" / "b.mp4").symlink_to("a.mp4")
     (tmp_path / "link").symlink_to("real")
     assert find_videos(tmp_path / "link") == find_videos(tmp_path / "real")
-    assert [file.path for file in find_videos(tmp_path / "link")[0]] == [b"a.mp4"]
+    assert [file.path for file in find_videos(tmp_path / "link").found] == [b"a.mp4"]
 
 
 def test_what_is_no_regular_file(tree, tmp_path, monkeypatch):
@@ -233,14 +226,14 @@ def deep(tmp_path, monkeypatch):
 
 def test_folders_deeper_than_python_can_recurse(deep, tmp_path):
     deep("d", sys.getrecursionlimit() + 50)
-    found, skipped = find_videos(tmp_path)
+    found, skipped = find_videos(tmp_path)[:2]
     assert [file.path.count(b"d/") for file in found] == [sys.getrecursionlimit() + 50]
     assert skipped == []
 
 
 def test_folders_deeper_than_a_path_can_name(deep, tmp_path):
     deep("d" * 250, 20)
-    found, skipped = find_videos(tmp_path)
+    found, skipped = find_videos(tmp_path)[:2]
     reasons = [reason for _, reason in skipped]
     assert (found, reasons) == ([], ["cannot be read (File name too long)"])
 
@@ -274,6 +267,7 @@ def test_new_changed_and_unchanged():
     assert difference.unchanged == [known[0]]
     assert [file.path for file in difference.look_at] == [b"grown", b"touched", b"new"]
     assert difference.failed_before == difference.gone == difference.unseen == []
+    assert difference.left_out == []
 
 
 def test_failed_ones_are_tried_again_if_changed_or_asked():

@@ -1,0 +1,165 @@
+"""Reading an index: its files, windows and vectors, as of one moment."""
+
+import os
+from collections.abc import Callable, Collection, Iterator
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+
+from tempme_jax.search.errors import VideoIndexError
+from tempme_jax.search.store import columns, lance
+from tempme_jax.search.store.failures import explain_read_errors, is_failure
+from tempme_jax.search.store.rows import Content, FileRow, Near, Vectors, WindowRow
+from tempme_jax.search.store.tables import Tables
+
+if TYPE_CHECKING:
+    from lancedb.table import Table
+
+T = TypeVar("T")
+
+
+class StoreReader:
+    """The tables of an index, as of the last `refresh` or the last write of this object.
+
+    Attributes:
+        uri: address of the index: an absolute path, or an address such as s3://bucket/index.
+        exact_limit: number of windows above which `Store.tidy` makes a vector index and
+            `find_nearest` should be used.
+    """
+
+    def __init__(self, uri: str | os.PathLike[str], exact_limit: int):
+        """Open the tables; call `open` or `create` instead."""
+        self._tables, self.exact_limit = Tables(uri), exact_limit
+        self.uri = self._tables.uri
+
+    @property
+    def header(self) -> dict[str, Any]:
+        """Description of the index, of JSON's types: model, preprocessing, sampling."""
+        return self._tables.header
+
+    @property
+    def unrelated(self) -> tuple[list[str], np.ndarray]:
+        """m texts that describe none of the videos, and their vectors, float32 [m, d]."""
+        return self._tables.unrelated
+
+    @property
+    def version(self) -> tuple[str, int, int]:
+        """A value that changes whenever any process writes to the index.
+
+        It calls `refresh`: later reads see this version or a newer one.
+        """
+        self.refresh()
+        return self._tables.version
+
+    @property
+    def is_large(self) -> bool:
+        """True if the index has more windows than `exact_limit`."""
+        return self.count_windows() > self.exact_limit
+
+    def count_windows(self) -> int:
+        """Count the windows."""
+        return self._read(lambda: self._windows.count_rows())
+
+    def refresh(self) -> None:
+        """See what other processes have written, even if they rebuilt the index."""
+        self._tables.refresh()
+
+    def read_files(self) -> list[FileRow]:
+        """Read the rows of all files, in the order of their ids."""
+        return sorted(columns.read_files(self._read(lambda: self._files.search().to_arrow())))
+
+    def read_checksums(self) -> dict[str, int]:
+        """Read the checksums of contents, see `Vectors.checksums`, as far as they are stored."""
+        if "checksum" not in self._files.schema.names:
+            return {}
+        names = ["content", "checksum"]
+        table = self._read(lambda: self._files.search().select(names).to_arrow())
+        pairs = zip(*(table[name].to_pylist() for name in names), strict=True)
+        return {content: crc for content, crc in pairs if crc is not None}
+
+    def read_contents(self) -> dict[str, Content]:
+        """Read all contents that have windows, including those that no file refers to."""
+        names = ["content", "end"]
+        table = self._read(lambda: self._windows.search().select(names).to_arrow())
+        return columns.read_contents(table)
+
+    def read_vectors(self) -> Vectors:
+        """Read all windows without their thumbnails, in the order of their ids."""
+        names = ["id", "content", "start", "end", "vector"]
+        table = self._read(lambda: self._windows.search().select(names).to_arrow())
+        with explain_read_errors(self.uri):
+            return columns.read_vectors(table)
+
+    def read_window(self, window_id: str) -> WindowRow | None:
+        """Read a window; None if the id is not known.
+
+        Raises:
+            VideoIndexError: it has changed since it was stored.
+        """
+        where = lance.make_condition("id", [window_id])
+        table = self._read(lambda: self._windows.search().where(where).limit(1).to_arrow())
+        with explain_read_errors(self.uri):
+            rows = list(columns.read_checked_windows(table))
+        if rows and not rows[0].is_whole:
+            raise VideoIndexError(
+                f"a vector or a picture in the index {self.uri} has changed since it was stored; "
+                "repair it with `tempme index FOLDER --verify`"
+            )
+        return rows[0] if rows else None
+
+    def read_thumbnail(self, window_id: str) -> bytes | None:
+        """Read the JPEG thumbnail of a window; None if the id is not known."""
+        row = self.read_window(window_id)
+        return row.thumbnail if row else None
+
+    def scan(self) -> Iterator[WindowRow]:
+        """Yield all windows, checked, in no order and in little memory."""
+        with explain_read_errors(self.uri):
+            for batch in self._windows.search().to_batches(columns.ROWS_AT_ONCE):
+                yield from columns.read_checked_windows(batch)
+
+    def find_nearest(
+        self, vector: np.ndarray, count: int, contents: Collection[str] | None = None
+    ) -> list[Near]:
+        """Find the windows with the largest cosine similarity, best first.
+
+        With a vector index the search is approximate: it finds nearly all of the best windows.
+
+        Args:
+            vector: the query, float32 [d].
+            count: how many windows to return, if there are as many.
+            contents: only windows of these contents; None for all.
+        """
+        if contents is None:
+            contents, condition = (), None
+        elif contents:
+            condition = lance.make_condition("content", contents)
+        else:
+            return []
+        return self._read(
+            lambda: lance.find_nearest(self._windows, vector, count, contents, condition)
+        )
+
+    def find_nearest_many(self, vectors: np.ndarray, count: int) -> list[list[Near]]:
+        """Run `find_nearest` for q vectors at once, float32 [q, d], which is faster."""
+        if not len(vectors):
+            return []
+        return self._read(lambda: lance.find_nearest_many(self._windows, vectors, count))
+
+    @property
+    def _files(self) -> "Table":
+        return self._tables.files
+
+    @property
+    def _windows(self) -> "Table":
+        return self._tables.windows
+
+    def _read(self, read: Callable[[], T]) -> T:
+        """Read; if that fails, and another process has changed the index, read the new state."""
+        with explain_read_errors(self.uri):
+            try:
+                return read()
+            except BaseException as error:
+                if not is_failure(error) or not self._tables.refresh():
+                    raise
+                return read()
