@@ -8,6 +8,6 @@ from configs import common
 
 def get_config(words: str = "tempme"):
     """Return settings with 64 frames and 64 words, unless the method's recipe differs."""
-    config = common.get_config(words, long=True)
+    config = common.get_config(words, data="activitynet", long=True)
     config.data.name = "activitynet"
     return config

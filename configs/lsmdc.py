@@ -8,6 +8,6 @@ from configs import common
 
 def get_config(words: str = "tempme"):
     """Return settings with 12 frames and 32 words, unless the method's recipe differs."""
-    config = common.get_config(words)
+    config = common.get_config(words, data="lsmdc")
     config.data.name = "lsmdc"
     return config

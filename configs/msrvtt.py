@@ -12,7 +12,7 @@ from configs import common
 
 def get_config(words: str = "tempme"):
     """Return settings with 12 frames and 32 words, unless the method's recipe differs."""
-    config = common.get_config(words)
+    config = common.get_config(words, data="msrvtt")
     config.data.name = "msrvtt"
     config.data.variant = "9k"  # or "7k"
     return config

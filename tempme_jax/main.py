@@ -9,20 +9,23 @@ import sys
 
 from absl import app, flags, logging
 
-from tempme_jax.datasets.prepare import PreparationError
 from tempme_jax.training.flags import SETTING, find_config_file, parse_flags
 from tempme_jax.training.loop import TrainingError
-from tempme_jax.training.run import run
+from tempme_jax.training.places import choose_workdir
+from tempme_jax.training.run import is_main_process, run
 from tempme_jax.training.sharding import join_processes
 
 # Errors caused by what the user gave, or by the data: shown without a traceback.
-USER_ERRORS = (ValueError, OSError, PreparationError, TrainingError)
+USER_ERRORS = (ValueError, OSError, TrainingError)
 
 CONFIG = flags.DEFINE_string(
     "config", None, "The config file and the method, such as configs/msrvtt.py:tempme."
 )
 WORKDIR = flags.DEFINE_string(
-    "workdir", None, "The folder of the run. Default: workdir/<data set>-<method>-<seed>."
+    "workdir",
+    None,
+    "The folder of the run. Default: workdir/<data>-<method>-<seed>; <data> is the data set, "
+    "followed by the name and a hash of its folder unless that is data/<data set>.",
 )
 EVALUATE_ONLY = flags.DEFINE_bool(
     "evaluate_only", False, "Evaluate what was trained so far (or nothing), and do not train."
@@ -65,8 +68,10 @@ def main(settings: list[str]) -> None:
         if DISTRIBUTED.value or any(value is not None for value in cluster):
             join_processes(*cluster)  # must come before any other use of JAX
         config = parse_flags(settings)
-        default = f"workdir/{config.data.name}-{config.model.method}-{config.seed}"
-        run(config, WORKDIR.value or default, evaluate_only=EVALUATE_ONLY.value)
+        workdir = WORKDIR.value or choose_workdir(config)
+        if not WORKDIR.value and is_main_process():
+            print(f"Workdir: {workdir}", file=sys.stderr)
+        run(config, workdir, evaluate_only=EVALUATE_ONLY.value)
     except USER_ERRORS as error:
         if logging.level_debug():  # --verbosity=1
             raise

@@ -20,7 +20,7 @@ from tempme_jax.commands.group import CONFIG, OVERRIDES, PASSED_ON
 )
 @click.option(
     "--recipe",
-    type=click.Choice(["own", "shared"]),
+    type=click.Choice(["own", "shared", "single"]),
     help="Each method's own training recipe, or one for all. Default: the data set's.",
 )
 @click.option(

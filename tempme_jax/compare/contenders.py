@@ -94,7 +94,8 @@ def make_contenders(
     Args:
         table: a table of the paper.
         data: config file of a data set; None for the built-in set with its tiny model.
-        recipe: "own" or "shared", as in `configs/common.py`; empty for the config's default.
+        recipe: "own", "shared" or "single", as in `configs/common.py`; empty for the config's
+            default.
 
     Raises:
         ValueError: if the table has no rows for that set.

@@ -1,6 +1,7 @@
 """Comparisons: train each method with several seeds, each run in a process of its own."""
 
 import dataclasses
+import functools
 import itertools
 import json
 import os
@@ -14,8 +15,12 @@ from tempme_jax.checks import require_whole
 from tempme_jax.compare.launch import launch_process
 from tempme_jax.compare.report import report_comparison
 from tempme_jax.methods import split_method
+from tempme_jax.training.config import Config, DataSettings
 from tempme_jax.training.flags import find_config_file, parse_flags
+from tempme_jax.training.identity import describe_data, require_same_data
 from tempme_jax.training.results import read_results, summarize
+from tempme_jax.training.splits import prepare_here
+from tempme_jax.training.workdir import SplitIdentity, read_identity
 
 # Flags that a comparison sets for every run, and what the user chooses instead.
 OWN = {
@@ -55,14 +60,14 @@ class PlannedRun:
         contender, seed: the row that it belongs to, and its seed.
         flags: all its flags but --workdir.
         folder: its workdir.
-        config: its settings, as its results.json will hold them.
+        config: its settings.
     """
 
     contender: Contender
     seed: int
     flags: list[str]
     folder: pathlib.Path
-    config: dict[str, Any]
+    config: Config
 
     @property
     def command(self) -> list[str]:
@@ -70,14 +75,31 @@ class PlannedRun:
         return ["-m", "tempme_jax.main", *self.flags, f"--workdir={self.folder}"]
 
     def read_outcome(self) -> tuple[dict[str, Any] | None, str]:
-        """Return the results in its folder if they have its settings, else None and the reason."""
+        """Return the results in its folder, or None and why they are not those of this run.
+
+        They are, if they have its settings, are of the data that are there now, and the training
+        has come to its end.
+        """
         try:
             results = read_results(self.folder / "results.json")
+            if results["config"] != self.config.to_json():
+                problem = "holds results of other settings; choose another workdir"
+                return None, f"{self.folder} {problem}"
+            is_trained = results["step"] > 0 or not results["costs"]["trainable"]
+            if not results.get("finished", is_trained):
+                return None, f"{self.folder} holds results of a training that is not finished"
+            now = describe_data_now(self.config.data)
+            require_same_data(self.folder, read_identity(self.folder), now)
         except (OSError, ValueError) as error:
             return None, str(error)
-        if results["config"] != self.config:
-            return None, f"{self.folder} holds results of other settings; choose another workdir"
         return results, ""
+
+
+@functools.cache
+def describe_data_now(data: DataSettings) -> dict[str, SplitIdentity]:
+    """Return what distinguishes the splits of the data that the settings name, as they are now."""
+    prepare_here(data)
+    return describe_data(data)
 
 
 def run(
@@ -158,6 +180,7 @@ def plan_runs(
     Raises:
         ValueError, OSError: if a choice or a setting is wrong.
     """
+    describe_data_now.cache_clear()  # they may have changed since an earlier comparison
     rows = check_contenders(contenders)
     seeds = check_seeds(seeds)
     config_file = find_config_file(os.fspath(config_file))
@@ -171,7 +194,7 @@ def plan_runs(
         # A name may hold characters that a file name should not.
         name = "".join(c if c.isalnum() or c in "+-_.," else "_" for c in contender.name)
         folder = pathlib.Path(workdir) / name / f"seed_{seed}"
-        planned.append(PlannedRun(contender, seed, flags, folder, parse_flags(flags).to_json()))
+        planned.append(PlannedRun(contender, seed, flags, folder, parse_flags(flags)))
     return planned
 
 

@@ -93,6 +93,7 @@ class VideoSet(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         VARIANTS: values of `Storage.variant`; the first is the default.
         SPLITS: names of the splits.
         EXPECTED: published number of videos of each (variant, split).
+        MAKES_ITSELF: whether the set renders its own videos, the same below every root.
         PUBLIC_URLS: addresses of the files that anybody may download, by file name.
         HOMEPAGE: address of the page that the set comes from.
         root: folder with the user's files, in root/annotations and root/videos.
@@ -102,6 +103,7 @@ class VideoSet(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     VARIANTS: ClassVar[tuple[str, ...]] = ("default",)
     SPLITS: ClassVar[tuple[str, ...]] = ("train", "validation", "test")
     EXPECTED: ClassVar[dict[tuple[str, str], int]] = {}
+    MAKES_ITSELF: ClassVar[bool] = False
     PUBLIC_URLS: ClassVar[dict[str, str]] = {}
     HOMEPAGE: ClassVar[str] = ""
 

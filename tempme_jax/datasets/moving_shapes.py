@@ -37,6 +37,7 @@ class MovingShapes(VideoText):
     about 50 % R@1.
     """
 
+    MAKES_ITSELF = True
     VARIANTS = tuple(SIZES)
     EXPECTED = {
         (variant, split): takes * len(shapes.list_motions())

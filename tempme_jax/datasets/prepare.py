@@ -3,7 +3,6 @@
 An interrupted preparation is resumed: complete shards are kept.
 """
 
-import collections
 import contextlib
 import functools
 import json
@@ -18,26 +17,31 @@ import tensorflow_datasets as tfds
 from tensorflow_datasets.core.splits import SplitDict
 
 from tempme_jax import screen
-from tempme_jax.checks import require_one_of
 from tempme_jax.datasets.base import Video, VideoSet
 from tempme_jax.datasets.prepared import (
-    INFO,
     LOCK,
-    REPORT,
-    PreparationError,
     RecordShard,
     compute_signature,
     lock_folder,
     make_shards,
     remove_leftovers,
 )
+from tempme_jax.datasets.records import (
+    INFO,
+    REPORT,
+    PreparationError,
+    Report,
+    SplitFigures,
+    read_report,
+    write_lines,
+    write_source,
+)
+from tempme_jax.datasets.unchanged import Tolerance, check_bad, check_unchanged, list_splits
 from tempme_jax.files import write_text, write_whole
 from tempme_jax.video import workers as decoding
 
 # Few enough to lose little when a preparation is killed. A shard takes tens of megabytes.
 VIDEOS_PER_SHARD = 128
-
-Report = dict[str, dict[str, Any]]
 
 
 def prepare(
@@ -55,8 +59,7 @@ def prepare(
 ) -> Report:
     """Store frames of the videos of all splits, and return the content of report.json.
 
-    Videos that are stored already are not decoded again. A set that cannot be prepared is a
-    PreparationError or an AnnotationError.
+    Videos that are stored are checked, not decoded. Errors: PreparationError, AnnotationError.
 
     Args:
         builder: the data set; files are written to `builder.data_dir`.
@@ -69,12 +72,13 @@ def prepare(
         report: called after each video with the numbers of videos done, bad, and in total.
         decode: function that a child process calls for each request.
     """
-    require_one_of(missing, ("error", "skip"), "value of missing")
-    if builder.is_prepared() and not builder.root.exists():  # only prepared files were copied here
-        return _read_report(builder)
-    splits = _list_splits(builder)
+    tolerance = Tolerance(missing, max_bad)
+    require_root(builder)
+    if builder.is_prepared() and not builder.root.is_dir():  # it would render the same again
+        return read_report(Path(builder.data_dir))
+    splits = list_splits(builder)
     if builder.is_prepared():
-        return _check_unchanged(builder, splits)
+        return check_unchanged(builder, splits, tolerance, quiet)
     _check_found(builder, splits, missing)
     shards = make_shards(builder, splits, videos_per_shard)
     limits = {"seconds": seconds_per_video, "memory": memory_per_worker}
@@ -84,7 +88,7 @@ def prepare(
         if not builder.is_prepared():  # by a process that held the lock until now
             _write_shards(builder, shards, limits, decode_all, show_progress)
             return _finish(builder, splits, shards, max_bad)
-    return _check_unchanged(builder, splits)
+    return check_unchanged(builder, splits, tolerance, quiet)
 
 
 def _write_shards(
@@ -105,26 +109,21 @@ def _write_shards(
             shard.write(builder, pairs, limits, advance)
 
 
-def _read_report(builder: VideoSet) -> Report:
-    return json.loads((Path(builder.data_dir) / REPORT).read_text())
-
-
-def _list_splits(builder: VideoSet) -> dict[str, list[Video]]:
-    """List the videos of each split, each of which must have some, and none twice."""
-    splits = {split: builder.list_videos(split) for split in builder.SPLITS}
-    for split, videos in splits.items():
-        if not videos:
-            raise PreparationError(
-                f"the annotations list no video for the split {split!r}; "
-                "look whether these are the right files, and whole"
-            )
-        video_id, times = collections.Counter(video.id for video in videos).most_common(1)[0]
-        if times > 1:
-            raise PreparationError(
-                f"the annotations list the video {video_id!r} {times} times for the split "
-                f"{split!r}; join its captions, or give each its own id"
-            )
-    return splits
+def require_root(builder: VideoSet) -> None:
+    """Raise a PreparationError if the root is not there and the set does not make itself."""
+    if builder.root.is_dir() or builder.MAKES_ITSELF:
+        return
+    what = "is not a folder" if builder.root.exists() else "no such folder"
+    advice = "data.root names it; data/README.md says how the files must lie"
+    if builder.is_prepared():
+        advice += (
+            f". {builder.data_dir} holds prepared frames, but only the annotations tell whether "
+            "they are these: copy them to the root, too (without their videos)"
+        )
+    raise PreparationError(
+        f"{builder.root}: {what}, where the annotations and videos of {builder.name} should be; "
+        f"{advice}"
+    )
 
 
 def _check_found(builder: VideoSet, splits: dict[str, list[Video]], missing: str) -> None:
@@ -139,36 +138,19 @@ def _check_found(builder: VideoSet, splits: dict[str, list[Video]], missing: str
         )
 
 
-def _check_unchanged(builder: VideoSet, splits: dict[str, list[Video]]) -> Report:
-    """Return the report of a prepared set, if the annotations have not changed since."""
-    report = _read_report(builder)
-    for split, videos in splits.items():
-        before = {video["id"] for video in report[split]["missing"]}
-        come = sum(video.id in before and video.file is not None for video in videos)
-        change = f"{come} videos that were missing are there now" if come else ""
-        if report[split]["signature"] != compute_signature(videos):
-            change = "the annotations list other videos, captions or times"
-        if change:
-            raise PreparationError(
-                f"{builder.data_dir} was prepared before the split {split!r} changed "
-                f"({change}). Delete that folder to prepare the set anew, or choose another one "
-                "for prepared data, or undo the change"
-            )
-    return report
-
-
 def _finish(
     builder: VideoSet, splits: dict[str, list[Video]], shards: list[RecordShard], max_bad: float
 ) -> Report:
     """Describe the complete shards, write dataset_info.json last, and return the report."""
     folder = Path(builder.data_dir)
-    report, infos = {}, []
+    report: Report = {}
+    infos = []
     for split, videos in splits.items():
         own = [shard for shard in shards if shard.split == split]
         sides = [shard.read_side() for shard in own]
         records = [record for side in sides for record in side["records"]]
-        write_text(folder / f"{split}.jsonl", "".join(f"{json.dumps(r)}\n" for r in records))
         report[split] = _describe_split(builder, split, videos, sides)
+        report[split]["lines"] = write_lines(folder, split, records)
         lengths = [len(side["records"]) for side in sides]
         size = sum(shard.path.stat().st_size for shard in own)
         infos.append(
@@ -177,7 +159,8 @@ def _finish(
             )
         )
     write_text(folder / REPORT, json.dumps(report, indent=2))
-    _check_bad(folder, report, max_bad)
+    write_source(folder, builder.root)
+    check_bad(folder, report, max_bad)
     builder.info.set_splits(SplitDict(infos))
     _publish_info(builder, {shard.path for shard in shards})
     return report
@@ -185,12 +168,8 @@ def _finish(
 
 def _describe_split(
     builder: VideoSet, split: str, videos: list[Video], sides: list[dict[str, Any]]
-) -> dict[str, Any]:
-    """Return what report.json says of a split.
-
-    These are the numbers of videos "expected" (published, or else listed), "listed" and
-    "prepared", the lists of "missing" and "bad" videos, and the "signature" of the annotations.
-    """
+) -> SplitFigures:
+    """Return what report.json says of a split, but for the hash of its lines."""
     variant = builder.storage.variant
     return {
         "expected": builder.EXPECTED.get((variant, split), len(videos)),
@@ -215,19 +194,6 @@ def _publish_info(builder: VideoSet, shards: set[Path]) -> None:
         if file not in shards:  # side files, and shards of earlier annotations
             file.unlink()
     (folder / LOCK).unlink(missing_ok=True)
-
-
-def _check_bad(folder: Path, report: Report, max_bad: float) -> None:
-    for split, found in report.items():
-        bad = found["bad"]
-        if len(bad) > max_bad * found["listed"] or not found["prepared"]:
-            reasons = "; ".join(f"{Path(v['file']).name}: {v['reason']}" for v in bad[:3])
-            raise PreparationError(
-                f"{len(bad)} of {found['listed']} videos of the split {split!r} are bad, "
-                f"{len(found['missing'])} missing, and {found['prepared']} prepared ({reasons}). "
-                f"{folder / REPORT} lists all. Replace them and prepare again, which keeps what "
-                f"is done, or allow more than max_bad={max_bad:g}"
-            )
 
 
 @contextlib.contextmanager

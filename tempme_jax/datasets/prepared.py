@@ -3,7 +3,8 @@
 <home>/<name>/<storage>/<version>/
     <name>-<split>.array_record-00000-of-00004    the records, as TFDS reads them
     <split>.jsonl                                 a line for each record, without its frames
-    report.json                                   the missing and the bad videos
+    report.json                                   the missing and the bad videos, and hashes
+    source.json                                   the folder that it was prepared from
     features.json, dataset_info.json              written by TFDS, the second one last of all
 """
 
@@ -30,12 +31,17 @@ from PIL import Image
 from tensorflow_datasets.core.example_serializer import ExampleSerializer
 
 from tempme_jax.datasets.base import Video, VideoSet
+from tempme_jax.datasets.records import (
+    INFO,
+    PreparationError,
+    measure_file,
+    read_lines,
+    read_report,
+)
 from tempme_jax.files import write_text, write_whole
 from tempme_jax.video.container import VideoError
 from tempme_jax.video.workers import Decoded, Request
 
-REPORT = "report.json"
-INFO = "dataset_info.json"
 LOCK = "preparation.lock"
 # Who holds the lock. Taking a lock empties its own file.
 HOLDER = "unfinished-by"
@@ -43,10 +49,6 @@ HOLDER = "unfinished-by"
 
 class NotPreparedError(FileNotFoundError):
     """A data set, or a split of it, is not stored in the given folder."""
-
-
-class PreparationError(Exception):
-    """A data set cannot be prepared; the message says why, and what to do."""
 
 
 class Prepared:
@@ -71,6 +73,7 @@ class Prepared:
         Raises:
             NotPreparedError: the folder does not hold them; the message names the command that
                 prepares them.
+            PreparationError: a file in it is damaged.
         """
         self.folder = Path(folder).absolute()
         self.splits = (splits,) if isinstance(splits, str) else tuple(splits)
@@ -80,13 +83,13 @@ class Prepared:
                 f"{self.folder} holds no complete data set; run `tempme data prepare CONFIG` with "
                 f"the config file of the run, such as configs/{name}.py"
             )
-        self.report: dict[str, Any] = json.loads((self.folder / REPORT).read_text())
+        self.report = read_report(self.folder)
         for split in self.splits:
             if split not in self.report:
                 raise NotPreparedError(
                     f"{name} has no split {split!r}; it has {', '.join(self.report)}"
                 )
-        parts = [_read_lines(self.folder / f"{split}.jsonl") for split in self.splits]
+        parts = [read_lines(self.folder, split, self.report) for split in self.splits]
         lines = list(itertools.chain.from_iterable(parts))
         self.ids: list[str] = [line["id"] for line in lines]
         self.captions: list[tuple[str, ...]] = [tuple(line["captions"]) for line in lines]
@@ -191,7 +194,8 @@ class RecordShard:
                     # Otherwise the order of the fields differs from process to process.
                     writer.write(record.SerializeToString(deterministic=True))
                     line = {"id": video.id, "captions": video.captions, "group": video.group}
-                    records.append(line | {"frames": len(result.frames)})
+                    line |= {"frames": len(result.frames), "bytes": measure_file(video)}
+                    records.append(line)
                 advance(isinstance(result, VideoError))
             writer.close()
         side = {"signature": self.signature, "limits": limits, "bad": bad, "records": records}
@@ -261,11 +265,6 @@ def remove_leftovers(folder: Path) -> None:
             shutil.rmtree(path)
         elif path.name != HOLDER:
             path.unlink()
-
-
-def _read_lines(path: Path) -> list[dict[str, Any]]:
-    with path.open(encoding="utf-8") as file:
-        return [json.loads(line) for line in file]
 
 
 def decode_jpeg(jpeg: bytes) -> np.ndarray:

@@ -8,7 +8,7 @@ import urllib.parse
 from collections.abc import Iterable, Iterator
 
 from tempme_jax.datasets.annotations import make_error
-from tempme_jax.video.suffixes import DATASET_SUFFIXES, VIDEO_SUFFIXES
+from tempme_jax.video.suffixes import DATASET_SUFFIXES, LISTED_SUFFIXES
 
 
 class VideoFiles:
@@ -90,7 +90,7 @@ def _compose(name: str) -> str:
 def cut_suffix(name: str) -> str:
     """Return a name without the suffix of a video, or the dot at its end."""
     stem, suffix = os.path.splitext(name)
-    return (stem if suffix.lower() in VIDEO_SUFFIXES else name).rstrip(".")
+    return (stem if suffix.lower() in LISTED_SUFFIXES else name).rstrip(".")
 
 
 def _simplify(name: str) -> str:

@@ -25,7 +25,8 @@ class DataSettings:
         name: a name of `tempme_jax.datasets.DATASETS`.
         variant: variant of the set, such as "9k" of MSR-VTT; empty = its first.
         root: the folder with the user's annotations/ and videos/; empty = data/<name>.
-        prepared: the folder for prepared data.
+        prepared: the folder for prepared data; empty = data/prepared, in which data of another
+            root than data/<name> have a folder of their own.
         size: side of the stored frames in pixels, resized and cropped as CLIP does.
         fps: frames stored for every second; None: `least` frames, evenly spread.
         least, most: frames stored for a video, at least (if it has them) and at most.
@@ -39,7 +40,7 @@ class DataSettings:
     name: str = "msrvtt"
     variant: str = ""
     root: str = let_change("")
-    prepared: str = let_change("data/prepared")
+    prepared: str = let_change("")
     size: int = 224
     fps: float | None = 1.0
     least: int = 12

@@ -12,6 +12,7 @@ from tempme_jax.encoding import TEXT_BATCH
 from tempme_jax.inputs import convert_to_pixels
 from tempme_jax.model import Model
 from tempme_jax.networks.clip import Clip
+from tempme_jax.screen import make_progress_bar
 from tempme_jax.training.batches import FrameReader, VideoRows, read_batches
 from tempme_jax.training.config import Config
 from tempme_jax.training.metrics import Bootstrap, QueryBank, measure_retrieval
@@ -32,6 +33,7 @@ def evaluate_split(
     *,
     intervals: bool = False,
     bank: Prepared | None = None,
+    quiet: bool = True,
 ) -> dict[str, Any]:
     """Measure retrieval on a split in both directions.
 
@@ -43,12 +45,13 @@ def evaluate_split(
         mesh: the mesh of all devices.
         intervals: whether to compute confidence intervals.
         bank: the split whose texts and videos are the query bank of QB-Norm, if that is on.
+        quiet: whether the progress bar is hidden.
 
     Returns:
         The measures, see `metrics.measure_retrieval`.
     """
     settings = config.evaluate
-    embed = functools.partial(embed_split, model, params, config=config, mesh=mesh)
+    embed = functools.partial(embed_split, model, params, config=config, mesh=mesh, quiet=quiet)
     texts, videos, queries = embed(prepared)
     scale = np.exp(np.float32(params["logit_scale"]))
     similarities = None
@@ -68,32 +71,42 @@ def evaluate_split(
 
 
 def embed_split(
-    model: Model, params: dict, prepared: Prepared, config: Config, mesh: Mesh
+    model: Model, params: dict, prepared: Prepared, config: Config, mesh: Mesh, quiet: bool = True
 ) -> tuple[np.ndarray, np.ndarray, Pairs]:
     """Return the vectors [texts, e] and [videos, e] of a split, and the video of each text."""
     queries = make_pairs(prepared.captions, prepared.groups)
     texts = embed_texts(model, params, list(queries.texts), mesh)
-    return texts, embed_videos(model, params, prepared, config, mesh), queries
+    return texts, embed_videos(model, params, prepared, config, mesh, quiet), queries
 
 
 def embed_videos(
-    model: Model, params: dict, prepared: Prepared, config: Config, mesh: Mesh
+    model: Model, params: dict, prepared: Prepared, config: Config, mesh: Mesh, quiet: bool = True
 ) -> np.ndarray:
-    """Return unit vectors of all videos, float32 [videos, e], in every process."""
+    """Return unit vectors of all videos, float32 [videos, e], in every process.
+
+    A progress bar is shown on a terminal unless `quiet`.
+    """
     frame_reader = FrameReader(prepared, model.num_frames, config.evaluate.frame_sampling)
     size = round_up(config.evaluate.batch_size, mesh.shape["data"])
     vectors = np.zeros((len(prepared), model.arch.embed_dim), np.float32)
-    with read_batches(
-        VideoRows(frame_reader, size),
-        size,
-        workers=config.data.workers,
-        process=jax.process_index(),
-        processes=jax.process_count(),
-    ) as reader:
+    label = f"Embedding {'+'.join(prepared.splits)}"
+    quiet = quiet or jax.process_index() > 0
+    bar = make_progress_bar(label=label, total=len(prepared), unit="videos", quiet=quiet)
+    with (
+        bar,
+        read_batches(
+            VideoRows(frame_reader, size),
+            size,
+            workers=config.data.workers,
+            process=jax.process_index(),
+            processes=jax.process_count(),
+        ) as reader,
+    ):
         for rows in reader:
             number, found = encode_videos(model.network, mesh, params, place_batch(mesh, rows))
             number = np.asarray(number)
             vectors[number[number >= 0]] = np.asarray(found)[number >= 0]
+            bar.update(int(np.count_nonzero(number >= 0)))
     return vectors
 
 
@@ -121,12 +134,14 @@ def round_up(size: int, multiple: int) -> int:
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
 def encode_videos(network: Clip, mesh: Mesh, params: dict, batch: dict[str, jax.Array]):
-    """Return the numbers of the videos and their unit vectors [b, e], on every device."""
+    """Return the numbers of the videos and their vectors [b, e], on every device."""
     adapter, params = network.adapter.fold(params)
     encode = functools.partial(network.copy(adapter=adapter).apply, {"params": params})
-    pixels = convert_to_pixels(batch["frames"], network.arch.image_size)
+    arch = network.arch
+    pixels = convert_to_pixels(batch["frames"], arch.image_size, arch.mean, arch.std)
     vectors, _ = encode(pixels, batch["frame_mask"], method="encode_video")
-    result = batch["video"], normalize(vectors)
+    vectors = normalize(vectors) if adapter.unit_videos else vectors
+    result = batch["video"], vectors
     return jax.lax.with_sharding_constraint(result, replicate(mesh))
 
 

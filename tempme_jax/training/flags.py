@@ -183,7 +183,7 @@ def build_part(name: str, kind: type, given: dict[str, Any]) -> Any:
     """Make one part of the settings, with values of the types of its fields."""
     fields = {field.name: field for field in dataclasses.fields(kind)}
     values = {}
-    for key, value in given.items():
+    for key, value in check_type(name, given, dict[str, Any]).items():
         require_one_of(key, fields, f"setting of {name}")
         values[key] = check_type(f"{name}.{key}", value, fields[key].type)
     return kind(**values)

@@ -5,15 +5,28 @@ import os
 import pathlib
 import sys
 import time
-from typing import Any
+from typing import Any, TypedDict
 
 import tensorboardX
 
+from tempme_jax.fields import FieldError, parse_fields
 from tempme_jax.files import write_text
 from tempme_jax.screen import make_progress_bar
 from tempme_jax.words import format_clock
 
 METRICS = "metrics.jsonl"
+
+
+class Measurement(TypedDict):
+    """A line of metrics.jsonl; the values have names of their own.
+
+    Attributes:
+        step: the step.
+        kind: "train", or the split that was measured.
+    """
+
+    step: int
+    kind: str
 
 
 class Log:
@@ -83,15 +96,15 @@ class Log:
 
 
 def drop_later_lines(file: pathlib.Path, step: int) -> None:
-    """Remove the lines of later steps, and a line that was not written to its end."""
+    """Remove the lines of later steps, and those that cannot be read."""
     if not file.exists():
         return
     kept = []
-    for line in file.read_text(encoding="utf-8").splitlines():
+    for line in file.read_bytes().split(b"\n"):
         try:
-            if json.loads(line)["step"] > step:
-                continue
-        except ValueError:  # cut off when the run was killed
+            measured = parse_fields(line, Measurement, "line")
+        except FieldError:  # cut off when the run was killed, or damaged
             continue
-        kept.append(line + "\n")
+        if measured["step"] <= step:
+            kept.append(line.decode() + "\n")
     write_text(file, "".join(kept))

@@ -15,7 +15,7 @@ import optax
 from jax.experimental import multihost_utils
 
 from tempme_jax.training.batches import TrainingRows, read_batches
-from tempme_jax.training.checkpoint import Checkpoints, Progress
+from tempme_jax.training.checkpoint import Checkpoints, Progress, restore_newest
 from tempme_jax.training.config import Config
 from tempme_jax.training.log import Log
 from tempme_jax.training.sharding import place_batch
@@ -72,7 +72,7 @@ def train(plan: Plan, state: TrainState) -> tuple[TrainState, Progress, bool]:
         contextlib.closing(Checkpoints(plan.folder, "last")) as last,
         contextlib.closing(Checkpoints(plan.folder, "best")) as best,
     ):
-        state, progress = last.restore(state) or (state, Progress())
+        state, progress = restore_newest(last, best, state) or (state, Progress())
         log = Log(plan.folder, step=progress.step, steps=steps, writes=plan.reports)
         with contextlib.closing(log):
             if progress.step:

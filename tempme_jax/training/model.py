@@ -6,9 +6,10 @@ import os
 from tempme_jax.building import create, open_weights
 from tempme_jax.model import Drawn, Model
 from tempme_jax.parameters import join, split
-from tempme_jax.training.config import ModelSettings
+from tempme_jax.training.checksums import Progress
+from tempme_jax.training.config import Config, ModelSettings
 from tempme_jax.training.flags import build_config
-from tempme_jax.training.workdir import is_workdir, read_config
+from tempme_jax.training.workdir import CONFIG, WorkdirError, is_workdir, read_config
 from tempme_jax.weights.layouts import WeightsError
 
 
@@ -39,7 +40,14 @@ def build_model(settings: ModelSettings, seed: int) -> Model:
 
 
 def load_trained(workdir: str | os.PathLike, *, dtype: str = "float32") -> Model:
-    """Open the model that was trained in a workdir, with its best checkpoint.
+    """Open the model that was trained in a workdir; errors are those of `open_trained`."""
+    return open_trained(workdir, dtype=dtype)[0]
+
+
+def open_trained(
+    workdir: str | os.PathLike, *, dtype: str = "float32"
+) -> tuple[Model, Config, Progress]:
+    """Return the model trained in a workdir (its best checkpoint), its settings and progress.
 
     Raises:
         WeightsError: if there is no checkpoint yet.
@@ -47,12 +55,26 @@ def load_trained(workdir: str | os.PathLike, *, dtype: str = "float32") -> Model
     """
     from tempme_jax.training.checkpoint import restore_selected  # Orbax takes a second to import
 
-    config = build_config(read_config(workdir))
+    config = read_settings(workdir)
     model = build_model(dataclasses.replace(config.model, dtype=dtype), config.seed)
     trainable, frozen = split(model.network, model.params)
     if not trainable:
-        return model
+        return model, config, Progress()
     restored = restore_selected(workdir, trainable)
     if restored is None:
         raise WeightsError(f"{workdir} holds no checkpoint yet; train with it first")
-    return dataclasses.replace(model, params=join(restored[0], frozen), drawn=Drawn())
+    model = dataclasses.replace(model, params=join(restored[0], frozen), drawn=Drawn())
+    return model, config, restored[1]
+
+
+def read_settings(workdir: str | os.PathLike) -> Config:
+    """Return the settings of the run in a workdir, checked.
+
+    Raises:
+        WorkdirError: if they cannot be read.
+    """
+    given = read_config(workdir)
+    try:
+        return build_config(given)
+    except ValueError as error:
+        raise WorkdirError(f"{os.fspath(workdir)}/{CONFIG} cannot be used: {error}") from error

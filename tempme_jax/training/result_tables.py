@@ -61,7 +61,7 @@ def describe_protocol(result: dict[str, Any]) -> str:
         f"{name}, {result['split']}: {result['texts']} texts, {result['videos']} videos, ids "
         f"{result['id_hash']}",
         f"ties: {rules['ties']}",
-        f"checkpoint selected on {rules['selected_on']}",
+        f"checkpoint selected on {rules['selected_on']}" if rules["selected_on"] else "zero-shot",
     ]
     if rules["selected_on"] in ("test", result["split"]):
         parts[-1] += ", which is what is measured here: NOT UNSEEN DATA"
@@ -69,6 +69,7 @@ def describe_protocol(result: dict[str, Any]) -> str:
         fewer = result["videos"] < result["expected"]
         what = "ON A SUBSET" if fewer else "NOT THE PUBLISHED SPLIT"
         parts.append(f"{what}: {result['videos']} of {result['expected']} videos")
+    parts += result.get("remarks", [])
     marks = {"dual_softmax": "transductive: dual softmax", "qb_norm": "query bank: QB-Norm"}
     parts += rules.get("notes") or [mark for rule, mark in marks.items() if rules[rule]]
     return "; ".join(parts)

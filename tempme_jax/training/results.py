@@ -8,7 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from tempme_jax.fields import FieldError, check_type, parse_json
 from tempme_jax.files import write_text
+from tempme_jax.training.checksums import compute_digest
 from tempme_jax.training.metrics import MEASURES
 
 DIRECTIONS = ("text_to_video", "video_to_text")
@@ -33,12 +35,17 @@ FIELDS: dict[str, type | tuple[type, ...]] = {
     "training": dict,
     "config": dict,
 }
-PARTS = {
-    "protocol": ("ties", "dual_softmax", "qb_norm", "selected_on"),
-    **dict.fromkeys(DIRECTIONS, (*MEASURES, "intervals")),
-    "costs": ("trainable", "mac", "paper", "tokens"),
-    "training": ("seconds", "steps", "peak_memory_bytes"),
+# Intervals are pairs of numbers.
+MEASURED = dict.fromkeys(MEASURES, float) | {"intervals": dict[str, list[float]]}
+PARTS: dict[str, dict[str, Any]] = {
+    "protocol": {"ties": str, "dual_softmax": bool, "qb_norm": bool, "selected_on": str},
+    **dict.fromkeys(DIRECTIONS, MEASURED),
+    "costs": {"trainable": int, "mac": float, "paper": float, "tokens": int},
+    "training": {"seconds": float, "steps": int, "peak_memory_bytes": int | None},
 }
+# Fields that not all files have: "remarks", what a reader of the numbers must know, and "finished",
+# whether all steps of the training were made.
+OPTIONAL: dict[str, Any] = {"remarks": list[str], "finished": bool}
 
 
 class ResultsError(ValueError):
@@ -61,7 +68,9 @@ def write_results(file: str | os.PathLike, results: dict[str, Any]) -> None:
         raise ResultsError(f"results for {os.fspath(file)} hold NaN or infinity") from error
     if problem := find_problem(json.loads(text)):
         raise ResultsError(f"these results cannot be written to {os.fspath(file)}: {problem}")
-    write_text(file, text + "\n")
+    content = json.loads(text)
+    content["digest"] = compute_digest(content)
+    write_text(file, json.dumps(content, indent=1) + "\n")
 
 
 def read_results(file: str | os.PathLike) -> dict[str, Any]:
@@ -76,8 +85,11 @@ def read_results(file: str | os.PathLike) -> dict[str, Any]:
     if not file.is_file():
         raise FileNotFoundError(f"there is no {file}: a run writes it when it ends")
     try:
-        results = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
+        results = parse_json(file.read_bytes(), file.name)
+        digest = results.pop("digest", None) if isinstance(results, dict) else None
+        if digest is not None and digest != compute_digest(results):
+            raise FieldError("it has changed since it was written")
+    except (OSError, FieldError) as error:
         raise ResultsError(
             f"{file} is damaged ({error}); remove it, and start the run again: it resumes from its "
             "last checkpoint"
@@ -97,8 +109,24 @@ def find_problem(results: Any) -> str:
         value = results[name]
         if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
             return f"{name} is {value!r:.60}"
-        if missing := [part for part in PARTS.get(name, ()) if part not in value]:
+        parts = PARTS.get(name, {})
+        if missing := [part for part in parts if part not in value]:
             return f"{', '.join(missing)} missing in {name}"
+        for part, kind in parts.items():
+            if problem := find_wrong_type(f"{name}.{part}", value[part], kind):
+                return problem
+    for name, kind in OPTIONAL.items():
+        if name in results and (problem := find_wrong_type(name, results[name], kind)):
+            return problem
+    return ""
+
+
+def find_wrong_type(name: str, value: Any, kind: Any) -> str:
+    """Return why a value is not of a type; empty if it is."""
+    try:
+        check_type(name, value, kind)
+    except ValueError as error:
+        return str(error)
     return ""
 
 

@@ -24,12 +24,14 @@ from tempme_jax.training.batches import FrameReader, TrainingRows
 from tempme_jax.training.checkpoint import Progress, read_progress, restore_selected
 from tempme_jax.training.config import Config
 from tempme_jax.training.evaluate import evaluate_split
+from tempme_jax.training.identity import check_data
 from tempme_jax.training.loop import Plan, train
 from tempme_jax.training.model import build_model
 from tempme_jax.training.optim import make_learning_rate, make_optimizer
 from tempme_jax.training.order import Order, make_pairs
+from tempme_jax.training.places import make_storage
 from tempme_jax.training.sharding import check_divides, make_mesh, place, place_params, replicate
-from tempme_jax.training.splits import make_storage, open_split, prepare_data
+from tempme_jax.training.splits import open_split, prepare_data
 from tempme_jax.training.step import (
     Batch,
     Objective,
@@ -38,7 +40,7 @@ from tempme_jax.training.step import (
     leave_unchanged,
     train_step,
 )
-from tempme_jax.training.workdir import open_workdir
+from tempme_jax.training.workdir import check_workdir, open_workdir
 
 
 def run(
@@ -65,8 +67,10 @@ def run(
     mesh = make_mesh(config.mesh.data, config.mesh.model)
     check_divides("train.batch_size", config.train.batch_size, mesh)
     check_divides("train.gradient_cache", config.train.gradient_cache, mesh)
-    folder = open_workdir(workdir, config)
+    check_workdir(pathlib.Path(workdir), config)  # before what may take hours
     prepare_data(config.data)
+    folder = open_workdir(workdir, config)
+    check_data(folder, config.data)
     model = build_model(config.model, config.seed)
     trainable, frozen = split(model.network, model.params)
     if is_main_process():
@@ -75,7 +79,8 @@ def run(
     trainable = place_params(mesh, trainable, split=False)
     if trainable and not evaluate_only and not this_run.train(trainable):
         return None
-    return this_run.evaluate(*(restore_selected(folder, trainable) or (trainable, Progress())))
+    selected = restore_selected(folder, trainable) if trainable else None
+    return this_run.evaluate(*(selected or (trainable, Progress())))
 
 
 def is_main_process() -> bool:
@@ -147,10 +152,12 @@ class Run:
         measured = evaluate_split(
             self.model, params, prepared, self.config, self.mesh,
             intervals=True, bank=open_split(data, data.train) if settings.qb_norm else None,
+            quiet=False,
         )  # fmt: skip
-        measured["protocol"]["selected_on"] = settings.select_on
-        measured |= describe_split(self.config, prepared)
-        measured |= self.measure_costs() | {"step": progress.step}
+        is_selected = progress.step == progress.best_step
+        measured["protocol"]["selected_on"] = settings.select_on if is_selected else "last"
+        measured |= describe_split(self.config, prepared) | self.describe_training(trainable)
+        measured |= measure_costs(self.model, read_progress(self.folder)) | {"step": progress.step}
         measured["found"] = self.model.reducer.read_found_options(params)
         if is_main_process():
             results.write_results(self.folder / results.RESULTS, measured)
@@ -158,17 +165,35 @@ class Run:
             printing.print_found_options(measured["found"])
         return measured
 
-    def measure_costs(self) -> dict[str, Any]:
-        """Return the costs of a video, and those of the training so far."""
-        cost = costs.count_costs(self.model.network, self.model.num_frames)
-        training = read_progress(self.folder)
-        memory = measure_peak_memory()
-        return {
-            "costs": {name: getattr(cost, name) for name in results.PARTS["costs"]},
-            "training": {
-                "seconds": training.seconds, "steps": training.step, "peak_memory_bytes": memory,
-            },
-        }  # fmt: skip
+    def describe_training(self, trainable: dict) -> dict[str, Any]:
+        """Return whether the training has come to its end, and the remark if it has not."""
+        if not trainable:
+            return {"finished": True, "remarks": []}
+        made, steps = read_progress(self.folder).step, self.count_steps()
+        remark = f"TRAINING IS NOT FINISHED: {made} of {steps or '?'} steps"
+        if not made:
+            remark = "NOT TRAINED: what the method learns is as it was drawn"
+        finished = made == steps
+        return {"finished": finished, "remarks": [] if finished else [remark]}
+
+    def count_steps(self) -> int:
+        """Return the steps of the whole training; 0 if the data do not allow any."""
+        try:
+            return open_training_rows(self.config, self.model).steps
+        except ValueError:
+            return 0
+
+
+def measure_costs(model: Model, training: Progress) -> dict[str, Any]:
+    """Return the costs of a video, and those of the training so far."""
+    cost = costs.count_costs(model.network, model.num_frames)
+    memory = measure_peak_memory()
+    return {
+        "costs": {name: getattr(cost, name) for name in results.PARTS["costs"]},
+        "training": {
+            "seconds": training.seconds, "steps": training.step, "peak_memory_bytes": memory,
+        },
+    }  # fmt: skip
 
 
 def open_training_rows(config: Config, model: Model) -> TrainingRows:

@@ -99,7 +99,8 @@ class Objective:
 
     def encode(self, params: dict, batch: Batch) -> tuple[jax.Array, jax.Array]:
         """Return the vectors of the videos and of the texts, [b, e] each."""
-        pixels = convert_to_pixels(batch["frames"], self.network.arch.image_size)
+        arch = self.network.arch
+        pixels = convert_to_pixels(batch["frames"], arch.image_size, arch.mean, arch.std)
         vectors = self.network.apply(
             {"params": params}, pixels, batch["frame_mask"], batch["ids"], batch["text_mask"]
         )
@@ -118,7 +119,10 @@ class Objective:
         """Return the contrastive loss over all pairs of the batch, on all devices."""
         if self.temperature:
             logit_scale = jnp.float32(-math.log(self.temperature))
-        return compute_contrastive_loss(compute_similarity(text, video, logit_scale))
+        unit_videos = self.network.adapter.unit_videos
+        return compute_contrastive_loss(
+            compute_similarity(text, video, logit_scale, unit_videos=unit_videos)
+        )
 
 
 @dataclasses.dataclass(frozen=True)

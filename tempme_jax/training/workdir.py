@@ -3,31 +3,66 @@
 A run lives in a folder, its workdir:
 
     config.json     the settings
+    identity.json   hashes of the settings and of the data
     last/           the newest checkpoints, to resume from
     best/           the checkpoint with the best R-Sum on the split that selects
     metrics.jsonl   what training measured at every step; events.* hold the same for TensorBoard
     results.json    the final evaluation
 """
 
+import hashlib
 import json
 import os
 import pathlib
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, TypedDict
 
 import jax
 from jax.experimental import multihost_utils
 
+from tempme_jax.fields import FieldError, parse_fields, parse_json
 from tempme_jax.files import write_text
+from tempme_jax.methods import list_former_defaults
 from tempme_jax.training.config import PARTS, Config, list_changeable
 from tempme_jax.training.results import RESULTS
 
 # The file of a workdir that holds its settings.
 CONFIG = "config.json"
+# The file that tells them, and the data, from others.
+IDENTITY = "identity.json"
 
 
 class WorkdirError(ValueError):
     """A folder is not the workdir of this run, or a file in it cannot be read."""
+
+
+class SplitIdentity(TypedDict):
+    """What distinguishes a split from those of other data.
+
+    Attributes:
+        videos, captions: their numbers.
+        ids: hash of the ids, in their order.
+        texts: hash of the captions and groups.
+        id_hash: hash of the sorted ids, as results have it.
+    """
+
+    videos: int
+    captions: int
+    ids: str
+    texts: str
+    id_hash: str
+
+
+class Identity(TypedDict):
+    """What a workdir belongs to.
+
+    Attributes:
+        config: hash of its config.json.
+        data: its splits, by their names in the settings.
+    """
+
+    config: str
+    data: dict[str, SplitIdentity]
 
 
 def open_workdir(workdir: str | os.PathLike, config: Config) -> pathlib.Path:
@@ -45,6 +80,7 @@ def open_workdir(workdir: str | os.PathLike, config: Config) -> pathlib.Path:
         multihost_utils.sync_global_devices("workdir is looked at")
     if jax.process_index() == 0 and not is_begun(folder):
         folder.mkdir(parents=True, exist_ok=True)
+        (folder / IDENTITY).unlink(missing_ok=True)  # of an attempt that made no step
         write_text(folder / CONFIG, json.dumps(config.to_json(), indent=1) + "\n")
     return folder
 
@@ -81,11 +117,48 @@ def read_config(folder: str | os.PathLike) -> dict[str, Any]:
     Raises:
         WorkdirError: if its config.json is missing or damaged.
     """
-    file = pathlib.Path(folder) / CONFIG
+    file, identity = pathlib.Path(folder) / CONFIG, read_identity(folder)
     try:
-        return json.loads(file.read_text(encoding="utf-8"))
+        if identity and hash_file(file) != identity["config"]:
+            raise WorkdirError(
+                f"{file} is not as the run wrote it; restore it from a copy. If you changed it on "
+                f"purpose, remove {IDENTITY} beside it"
+            )
+        settings = parse_fields(file.read_bytes(), dict[str, Any], CONFIG)
+        model = settings["model"]
+        former = list_former_defaults(model["method"], model["options"])
+    except WorkdirError:
+        raise
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise WorkdirError(
+            f"{file} cannot be read ({error}). Restore it from a copy, or train in another "
+            "--workdir"
+        ) from error
+    model["options"] = former | model["options"]
+    return settings
+
+
+def read_identity(folder: str | os.PathLike) -> Identity | None:
+    """Return what a workdir belongs to; None if it was begun by version 0.1, or not at all.
+
+    Raises:
+        WorkdirError: if its identity.json is damaged.
+    """
+    file = pathlib.Path(folder) / IDENTITY
+    try:
+        return parse_fields(file.read_bytes(), Identity, IDENTITY)
+    except FileNotFoundError:
+        return None
     except (OSError, ValueError) as error:
-        raise WorkdirError(f"{file} cannot be read: {error}") from error
+        raise WorkdirError(
+            f"{file} cannot be read ({error}). Restore it from a copy; or remove it, if you are "
+            "sure that the settings and data are those that the run began with"
+        ) from error
+
+
+def hash_file(file: pathlib.Path) -> str:
+    """Return the SHA-256 of the content of a file."""
+    return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
 def list_differences(was: dict[str, Any], now: dict[str, Any], prefix: str = "") -> Iterator[str]:
@@ -100,9 +173,14 @@ def list_differences(was: dict[str, Any], now: dict[str, Any], prefix: str = "")
 
 
 def is_workdir(folder: str | os.PathLike) -> bool:
-    """Return whether a folder holds the settings of a run."""
+    """Return whether a folder holds the settings of a run, also if they are damaged."""
     file = pathlib.Path(folder) / CONFIG
     try:
-        return PARTS.keys() <= json.loads(file.read_text(encoding="utf-8")).keys()
-    except (OSError, ValueError, AttributeError):  # no file, or the config.json of another program
+        content = parse_json(file.read_bytes(), CONFIG)
+    except OSError:
         return False
+    except FieldError:
+        content = None
+    if isinstance(content, dict) and PARTS.keys() <= content.keys():
+        return True
+    return (file.parent / IDENTITY).exists() or any(file.parent.glob("last/[0-9]*"))

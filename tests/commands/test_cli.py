@@ -34,7 +34,8 @@ def rows_of(*arguments):
 @pytest.mark.parametrize(
     ("command", "shown"),
     [
-        ((), ["bench", "compare", "convert", "data", "export", "results", "--version", "--help"]),
+        ((), ["bench", "compare", "convert", "data", "evaluate", "export", "results"]),
+        ((), ["--version", "--help"]),
         (("bench",), ["costs", "data", "encode", "runs", "search"]),
         (("doctor",), ["--json"]),
         (("data",), ["doctor", "download", "prepare", "samples"]),
@@ -62,7 +63,7 @@ def test_every_option_has_a_help():
     groups = [main, main.commands["bench"], main.commands["data"]]
     commands = [command for group in groups for command in group.commands.values()]
     options = [o for c in commands for o in c.params if isinstance(o, click.Option)]
-    assert len(options) == 79
+    assert len(options) == 86
     assert [option.name for option in options if not option.help] == []
 
 

@@ -95,6 +95,16 @@ def test_what_an_index_says(indexed):
     assert result.stderr == "To embed: 3 videos, 16 s\n"
 
 
+def test_excluding_for_one_run_and_the_report_as_json(folder, here):
+    name = next(name for name in os.listdir(".") if os.fsencode(name) != BAD and name[-1] == "4")
+    report = json.loads(tempme("index", ".", "--exclude", name, "--json", "--quiet").stdout)
+    assert (report["withdrawn"], report["left_out"]) == (1, {"by --exclude": 1})
+    assert [failure["file"] for failure in report["failures"]] == [os.fsdecode(BAD)]
+    result = tempme("index", ".", "--exclude", "none/", "--quiet").stdout
+    assert "--exclude none/ left nothing out" in result
+    assert "'!' is not a pattern" in error("index", ".", "--exclude", "!")
+
+
 def test_a_second_run(folder, here):
     before = signal.getsignal(signal.SIGTERM)
     result = tempme("index", ".")

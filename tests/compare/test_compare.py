@@ -1,6 +1,7 @@
 """Comparing methods runs what is missing, survives failures, and says what was found."""
 
 import csv
+import functools
 import json
 import pathlib
 import subprocess
@@ -13,12 +14,24 @@ from PIL import Image
 from tempme_jax.compare import plot, report, runs
 from tempme_jax.training.flags import parse_flags
 from tempme_jax.training.metrics import Bootstrap, measure_retrieval
-from tempme_jax.training.results import DIRECTIONS, MEASURES, summarize, write_results
+from tempme_jax.training.results import (
+    DIRECTIONS,
+    MEASURES,
+    read_results,
+    summarize,
+    write_results,
+)
 
 # ml_collections reads config files in a way that Python means to drop.
 pytestmark = pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")
 
 GFLOPS = {"lora": 53.0, "tome": 40.2, "tempme": 34.8}
+
+
+@pytest.fixture(autouse=True)
+def without_data(monkeypatch):
+    """The runs of these tests are stand-ins, and have no data."""
+    monkeypatch.setattr(runs, "describe_data_now", functools.cache(lambda data: {}))
 
 
 @pytest.fixture
@@ -141,6 +154,34 @@ def test_results_of_other_settings_are_not_taken(config_file):
     assert (
         "holds results of other settings; choose another workdir" in found["failed"][0]["problem"]
     )
+
+
+def test_results_of_other_data_are_not_taken(config_file, monkeypatch):
+    """The data may be others although the settings, with the path in them, are the same."""
+    counts = {"videos": 40, "captions": 40, "texts": "0", "id_hash": "0123456789ab"}
+    identity = {"config": "", "data": {"test": {**counts, "ids": "before"}}}
+    assert compared(config_file, Runs(), seeds=1, methods=["lora"]) == 0
+    folder = config_file.parent / "work/lora/seed_0"
+    (folder / "identity.json").write_text(json.dumps(identity))
+    now = {"test": {**counts, "ids": "after"}}
+    monkeypatch.setattr(runs, "describe_data_now", functools.cache(lambda data: now))
+    assert compared(config_file, lambda command: (0, []), seeds=1, methods=["lora"]) == 1
+    [failed] = json.loads((config_file.parent / "work/compare.json").read_text())["failed"]
+    assert "on other data: its split 'test' now has other videos" in failed["problem"]
+    now["test"]["ids"] = "before"
+    launch = Runs()
+    assert compared(config_file, launch, seeds=1, methods=["lora"]) == 0 and launch.names == []
+
+
+@pytest.mark.parametrize("changes", [{"finished": False}, {"step": 0}])
+def test_results_of_a_training_that_is_not_finished_are_not_taken(config_file, changes):
+    """Such as `--evaluate_only` writes."""
+    assert compared(config_file, Runs(), seeds=1, methods=["lora"]) == 0
+    file = config_file.parent / "work/lora/seed_0/results.json"
+    write_results(file, read_results(file) | changes)
+    launch = Runs()
+    assert compared(config_file, launch, seeds=1, methods=["lora"]) == 0
+    assert launch.names == ["lora/seed_0"]
 
 
 def test_one_failure_does_not_stop_the_others(config_file, capsys):

@@ -59,6 +59,7 @@ def test_all_splits_are_stored(tmp_path, videos):
         *(f"listed-test.array_record-{i:05}-of-00001" for i in range(1)),
         *(f"listed-train.array_record-{i:05}-of-00003" for i in range(3)),
         "report.json",
+        "source.json",
         "test.jsonl",
         "train.jsonl",
     ]
@@ -97,12 +98,83 @@ def test_other_annotations_are_an_error(tmp_path, videos, change):
         prepare_here(builder)
 
 
-def test_prepared_set_without_its_videos(tmp_path, videos):
+def test_a_root_that_is_not_there_is_an_error_also_for_a_prepared_set(tmp_path, videos):
     builder = make_listed_set(tmp_path, test=videos[:1])
     report = prepare_here(builder)
     builder.root = tmp_path / "elsewhere"
-    builder.listed = {}
+    with pytest.raises(PreparationError, match=r"elsewhere: no such folder, .*copy them to the"):
+        prepare_here(builder)
+    builder.root = videos[0].file
+    with pytest.raises(PreparationError, match="0.mp4: is not a folder, where the annotations"):
+        prepare_here(builder)
+    builder.MAKES_ITSELF = True  # a set whose videos are the same below every root
+    builder.root = tmp_path / "elsewhere"
     assert prepare_here(builder) == report
+
+
+def test_a_set_is_used_without_its_videos_and_at_another_place(tmp_path, videos):
+    builder = make_listed_set(tmp_path, test=videos[:2])
+    report = prepare_here(builder)
+    builder.root = tmp_path / "moved"
+    builder.root.mkdir()
+    builder.listed["test"] = [dataclasses.replace(v, file=None) for v in videos[:2]]
+    assert prepare_here(builder) == report
+
+
+def test_replaced_videos_are_an_error(tmp_path, videos):
+    """The annotations may be the same for other videos."""
+    builder = make_listed_set(tmp_path, test=videos[:2])
+    prepare_here(builder)
+    builder.listed["test"] = [videos[0], dataclasses.replace(videos[1], file=videos[5].file)]
+    with pytest.raises(PreparationError, match=r"1 videos have files of another size, .* 1.mp4"):
+        prepare_here(builder)
+
+
+def test_a_subset_is_only_used_by_who_accepts_it(tmp_path, videos, empty):
+    builder = make_listed_set(tmp_path, test=[*videos[:3], LOST, empty])
+    prepare_here(builder, missing="skip", max_bad=0.5)
+    prepare_here(builder, missing="skip", max_bad=0.5)
+    with pytest.raises(PreparationError, match="without 1 videos that were missing, such as lost"):
+        prepare_here(builder, max_bad=0.5)
+    with pytest.raises(PreparationError, match="1 of 5 videos of the split 'test' are bad"):
+        prepare_here(builder, missing="skip")
+
+
+def test_a_set_of_an_earlier_version_is_taken_and_gets_its_hashes(tmp_path, videos, capsys):
+    builder = make_listed_set(tmp_path, test=videos[:2])
+    folder = Path(builder.data_dir)
+    prepare_here(builder)
+    now = read_files(builder)
+    make_old(folder)
+    prepare_here(builder, quiet=False)
+    assert "could not be checked" in capsys.readouterr().err
+    assert read_files(builder) == now
+    prepare_here(builder, quiet=False)
+    assert capsys.readouterr().err == ""
+
+
+def make_old(folder):
+    """Remove what version 0.1 did not note."""
+    (folder / "source.json").unlink()
+    report = json.loads((folder / "report.json").read_text())
+    for split, figures in report.items():
+        del figures["lines"]
+        lines = map(json.loads, (folder / f"{split}.jsonl").read_text().splitlines())
+        lines = [{k: v for k, v in line.items() if k != "bytes"} for line in lines]
+        text = "".join(json.dumps(line) + "\n" for line in lines)
+        (folder / f"{split}.jsonl").write_text(text)
+    (folder / "report.json").write_text(json.dumps(report, indent=2))
+
+
+@pytest.mark.parametrize("name", ["report.json", "test.jsonl", "source.json"])
+@pytest.mark.parametrize("content", [b"", b"[]", b'{"test": []}', b"\xff{}", None])
+def test_damaged_files_are_named(tmp_path, videos, name, content):
+    builder = make_listed_set(tmp_path, test=videos[:2])
+    prepare_here(builder)
+    file = Path(builder.data_dir) / name
+    file.write_bytes(file.read_bytes()[:-9] + b"\n" if content is None else content)
+    with pytest.raises(PreparationError, match=rf"{name}.*; delete .* to prepare the set anew"):
+        prepare_here(builder)
 
 
 def test_missing_videos(tmp_path, videos):
@@ -135,7 +207,7 @@ def test_too_many_bad_videos(tmp_path, videos, empty):
     assert report["prepared"] == 3
     (bad,) = report["bad"]
     assert (bad["id"], bad["file"]) == ("empty.mp4", str(empty.file))
-    assert bad["reason"].startswith("not a video")
+    assert bad["reason"] == "an empty file"
     decoded = []
     prepare_here(builder, max_bad=0.25, report=lambda *numbers: decoded.append(numbers))
     assert decoded == []  # it was all there
@@ -192,6 +264,8 @@ def start_preparation(folder, videos):
 
 
 def test_goes_on_after_a_kill(tmp_path, videos):
+    for name in ("whole", "killed"):
+        (tmp_path / name).mkdir()
     whole, killed = (make_listed_set(tmp_path / name, test=videos) for name in ("whole", "killed"))
     prepare_here(whole)
     with start_preparation(tmp_path / "killed", videos) as process:
@@ -207,7 +281,8 @@ def test_goes_on_after_a_kill(tmp_path, videos):
     decoded = []
     prepare_here(killed, report=lambda *numbers: decoded.append(numbers))
     assert decoded == [(5, 0, 7), (6, 0, 7), (7, 0, 7)]
-    assert read_files(killed) == read_files(whole)
+    expected = read_files(whole) | {"source.json": read_files(killed)["source.json"]}
+    assert read_files(killed) == expected
 
 
 def test_shards_of_other_annotations_are_done_again(tmp_path, videos, empty):

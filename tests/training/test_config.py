@@ -121,6 +121,37 @@ def test_every_method_has_its_own_recipe_and_may_take_the_shared_one(method, exp
     assert settings_of(given(f"msrvtt.py:{method},shared").train) == SHARED
 
 
+@pytest.mark.parametrize(
+    ("method", "expected"),
+    [
+        ("dgl", {"decay_biases": False, "b2": 0.98}),
+        ("dgl-transformer", {"decay_biases": False, "b2": 0.98}),
+        ("plevu", {"clip_norm": 0.0, "eps": 1e-8, "temperature": 0.07}),
+        ("vop", {"augmentation": "none", "frame_sampling": "random_segment"}),
+        ("diffrate-search", {"clip_norm": 0.0, "eps": 1e-8, "weight_decay": 0.0}),
+        ("mv-adapter", {"frame_sampling": "uniform", "learning_rate": 5e-6}),
+        ("mv-adapter,single", {"frame_sampling": "uniform", "learning_rate": 5e-4}),
+        ("full,single", FULL | {"learning_rate": 5e-6}),
+        ("lora,single", {"learning_rate": 6e-4}),
+    ],
+)
+def test_what_differs_from_the_shared_recipe(method, expected):
+    train = given(f"msrvtt.py:{method}").train
+    assert {name: getattr(train, name) for name in expected} == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "tied", "tie"),
+    [("msrvtt", 2, "out"), ("didemo", 2, "out"), ("lsmdc", 3, "in"), ("activitynet", 1, "in")],
+)
+def test_the_released_ties_of_mv_adapter(name, tied, tie):
+    """And the shared recipe has the paper's for MSR-VTT."""
+    options = given(f"{name}.py:mv-adapter+tempme").model.options
+    assert (options["tied"], options["tie"]) == (tied, tie)
+    options = given(f"{name}.py:mv-adapter,shared").model.options
+    assert (options["tied"], options["tie"]) == (2, "in")
+
+
 @pytest.fixture
 def common(monkeypatch):
     """What the config files have in common."""

@@ -1,6 +1,6 @@
 """The command: every way of running it, and mistakes answered in a line."""
 
-import json
+import shutil
 
 import jax
 import numpy as np
@@ -13,6 +13,7 @@ from tempme_jax import main
 from tempme_jax.parameters import split
 from tempme_jax.training import run as runs
 from tempme_jax.training.model import build_model
+from tempme_jax.training.results import read_results
 from tempme_jax.training.run import run
 from tempme_jax.training.sharding import make_mesh
 from tempme_jax.training.step import Objective
@@ -91,6 +92,8 @@ def test_a_mistake_on_the_command_line_is_answered_in_a_line(words, parts):
 def test_data_that_are_not_there_are_named(tmp_path, workdir):
     words = ["--config=configs/msrvtt.py", f"--config.data.root={tmp_path}/data"]
     places = [f"--config.data.prepared={tmp_path}/prepared", f"--workdir={workdir}"]
+    assert_one_line(answer(*words, *places), f"{tmp_path}/data: no such folder", "data/README.md")
+    (tmp_path / "data").mkdir()
     assert_one_line(answer(*words, *places), "no such folder", "data/README.md", "MSRVTT_data.json")
 
 
@@ -132,11 +135,11 @@ def test_a_process_ends_with_one_line_and_a_code(home, workdir):
 
 def test_what_is_trained_is_only_evaluated_again(home):
     workdir = toy_run.finish_whole(home)
-    before = json.loads((workdir / "results.json").read_text())
+    before = read_results(workdir)
     out, err = toy_run.finish(toy_run.start(home, workdir))
     assert err.splitlines() == ["resuming after step 12 of 12"]
     assert "folder, test: 8 texts, 8 videos" in out
-    after = json.loads((workdir / "results.json").read_text())
+    after = read_results(workdir)
     before["training"].pop("peak_memory_bytes"), after["training"].pop("peak_memory_bytes")
     assert after == before
 
@@ -152,7 +155,7 @@ def test_many_options_together(home, workdir):
     )  # fmt: skip
     with jax.numpy_dtype_promotion("standard"):  # which bfloat16 needs in Flax
         found = run(config, workdir)
-    assert found == json.loads((workdir / "results.json").read_text())
+    assert found == read_results(workdir)
     assert found["step"] == found["training"]["steps"] == 2
     assert found["protocol"]["selected_on"] == "last"
     assert np.isfinite(losses_of(workdir)).all()
@@ -162,6 +165,19 @@ def test_many_options_together(home, workdir):
         again = run(config, workdir, evaluate_only=True)
     assert again["text_to_video"] == found["text_to_video"]
     assert again["training"]["seconds"] == found["training"]["seconds"] > 0
+
+
+def test_what_is_not_trained_to_its_end_is_said(home, workdir, capsys):
+    config = toy_run.make_config(home)
+    found = run(config, workdir, evaluate_only=True)
+    assert not found["finished"] and found["step"] == 0
+    assert "NOT TRAINED: what the method learns is as it was drawn" in capsys.readouterr().out
+    whole = shutil.copytree(toy_run.finish_whole(home), workdir.with_name("whole"))
+    shutil.rmtree(whole / "last" / "12")
+    shutil.rmtree(whole / "best")
+    found = run(config, whole, evaluate_only=True)
+    assert not found["finished"] and found["protocol"]["selected_on"] == "last"
+    assert "TRAINING IS NOT FINISHED: 10 of 12 steps" in capsys.readouterr().out
 
 
 def test_a_method_that_trains_nothing_is_evaluated(home, workdir):

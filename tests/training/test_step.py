@@ -15,6 +15,7 @@ import pytest
 from repository import ROOT, SUPPORT
 from toy_clip import FRAMES, TOY, make_batch, make_network, make_params
 
+from tempme_jax.adapters.base import Adapter
 from tempme_jax.parameters import split
 from tempme_jax.reducers.base import Reducer
 from tempme_jax.training.config import TrainSettings
@@ -63,6 +64,7 @@ class Means:
     """In place of CLIP, what compiles in no time: pixels and ids, times matrices."""
 
     reducer: Reducer = Reducer()
+    adapter: Adapter = Adapter()
     arch = TOY
 
     def apply(self, variables, pixels, frame_mask, ids, text_mask):
