@@ -1,6 +1,7 @@
 """The methods: one row of `METHODS` for each, with an adapter and a reducer."""
 
 import dataclasses
+import typing
 from typing import Any
 
 from tempme_jax.adapters.base import Adapter
@@ -14,6 +15,7 @@ from tempme_jax.adapters.prompt import Prompt
 from tempme_jax.adapters.rap import RAP
 from tempme_jax.adapters.vop import VoP
 from tempme_jax.checks import require_one_of, require_whole
+from tempme_jax.fields import check_type
 from tempme_jax.networks.architecture import Architecture
 from tempme_jax.reducers.base import Reducer
 from tempme_jax.reducers.diffrate import DiffRate
@@ -59,6 +61,9 @@ METHODS: dict[str, tuple[Adapter, Reducer]] = {
 
 # Options that files of version 0.1 hold under another name, by that name.
 FORMER_OPTIONS = {"plevu": {"layers": "temporal_layers"}}
+# What files mean that lack the first of these options: they are older than it, and than the
+# present defaults of the others.
+FORMER_DEFAULTS = {"testa": {"classes_across": True, "vote": "mean"}}
 
 
 def split_method(method: str) -> tuple[Adapter, Reducer]:
@@ -127,16 +132,26 @@ def build(
 def replace_options(
     method: str, adapter: Adapter, reducer: Reducer, options: dict[str, Any]
 ) -> tuple[Adapter, Reducer]:
-    """Return copies of the two with the fields that `options` names replaced."""
+    """Return copies of the two with the fields that `options` names replaced.
+
+    Raises:
+        ValueError: an option is unknown or not allowed, or has another type than its field.
+    """
     options = rename_former_options(method, options)
-    of_adapter = {field.name for field in dataclasses.fields(adapter)}
-    of_reducer = {field.name for field in dataclasses.fields(reducer)}
+    halves = adapter, reducer
+    known = [{field.name for field in dataclasses.fields(half)} for half in halves]
     for name in options:
-        require_one_of(name, of_adapter | of_reducer, f"option of method {method!r}")
-    return (
-        dataclasses.replace(adapter, **{k: v for k, v in options.items() if k in of_adapter}),
-        dataclasses.replace(reducer, **{k: v for k, v in options.items() if k in of_reducer}),
-    )
+        require_one_of(name, set().union(*known), f"option of method {method!r}")
+    changed = []
+    for half, names in zip(halves, known, strict=True):
+        kinds = typing.get_type_hints(type(half))
+        given = {
+            name: check_type(name, value, kinds[name])
+            for name, value in options.items()
+            if name in names
+        }
+        changed.append(dataclasses.replace(half, **given))
+    return changed[0], changed[1]
 
 
 def rename_former_options(method: str, options: dict[str, Any]) -> dict[str, Any]:
@@ -147,3 +162,23 @@ def rename_former_options(method: str, options: dict[str, Any]) -> dict[str, Any
     """
     names = FORMER_OPTIONS.get(method, {})
     return {names.get(name, name): value for name, value in options.items()}
+
+
+def list_former_defaults(method: str, saved: dict[str, Any]) -> dict[str, Any]:
+    """Return what options that a saved model or workdir left open meant when it was saved.
+
+    Args:
+        method: its method.
+        saved: all of its settled options.
+
+    >>> list_former_defaults("lora+testa", {"gate": True, "vote": "min"})
+    {'classes_across': True, 'vote': 'mean'}
+    >>> list_former_defaults("testa", {"gate": True, "vote": "min", "classes_across": False})
+    {}
+    """
+    former = {}
+    for half in method.split("+"):
+        defaults = FORMER_DEFAULTS.get(half, {})
+        if defaults and next(iter(defaults)) not in saved:
+            former |= defaults
+    return former

@@ -76,6 +76,11 @@ class Adapter:
         return 0
 
     @property
+    def unit_videos(self) -> bool:
+        """True if vectors of videos are made unit length before they are compared with texts."""
+        return True
+
+    @property
     def prompts_enter(self) -> bool:
         """True if the context of the first block is part of the input.
 

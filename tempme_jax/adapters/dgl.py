@@ -173,7 +173,8 @@ class TransformerPrompts(nn.Module):
         arch, d = self.arch, self.arch.width
         text_prompts = 2 * self.count  # before and after the words
         shape = (text_prompts + self.count * self.frames, arch.depth, d)
-        x = self.param("prompts", make_patch_uniform(arch), shape).swapaxes(0, 1)
+        # As PyTorch's Embedding.
+        x = self.param("prompts", nn.initializers.normal(1.0), shape).swapaxes(0, 1)
         x = x.astype(self.dtype or x.dtype)
         x = TransformerBlock(arch.heads, self.dtype, name="block")(x)
         video = x[:, text_prompts:].reshape(arch.depth, self.frames, self.count, d)

@@ -11,7 +11,6 @@ merged token counts once. Without a reducer the adapter is as published.
 """
 
 import dataclasses
-import functools
 import numbers
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -23,7 +22,7 @@ from flax.linen.dtypes import promote_dtype
 from jaxtyping import Array, Bool, Float
 
 from tempme_jax.adapters.base import Adapter, Path, Site
-from tempme_jax.adapters.initializers import draw_uniform_by_width, make_uniform
+from tempme_jax.adapters.initializers import draw_uniform_by_width, make_dense, make_uniform
 from tempme_jax.checks import require_one_of, require_whole
 from tempme_jax.networks.architecture import ACTIVATIONS, Architecture
 from tempme_jax.networks.block import Block
@@ -34,7 +33,6 @@ TIES = ("in", "out")
 POSITION_STD = 0.01
 # Parts of CLIP that have biases, inside and outside the blocks.
 PARTS = {"ln_1", "attn", "ln_2", "mlp", "ln_pre", "ln_post", "ln_final"}
-
 quick_gelu = ACTIVATIONS["quick_gelu"]
 
 
@@ -49,7 +47,7 @@ class MVAdapter(Adapter):
         heads: attention heads of the transformers; they divide `width`.
         calibration: inner width of the network that calibrates the frames.
         tied: number of the last blocks in which a shared factor ties the down-projections of
-            both towers; 0 ties none. Published: 2 for MSR-VTT, 3 for LSMDC, 1 for ActivityNet.
+            both towers; 0 ties none.
         tie: channels of the down-projections that the factor multiplies, "in" or "out".
         factor: length of a shared factor.
         scale: factor of the result.
@@ -149,7 +147,7 @@ class FrameAdapter(nn.Module):
         b, t, _, d = output.shape
         down = DownProjection(options, draw_uniform_by_width, dtype, name="down")
         h = quick_gelu(down(output, get_factor(self.site, shared)))
-        real = tokens.size > 0
+        real = tokens.real
         cls, patches = h[:, :, :c], h[:, :, c:]
         frames, real_frames = cls.reshape(b, t * c, -1), real[:, :, :c].reshape(b, t * c)
         means = jnp.repeat(average_real(patches, real[:, :, c:]), c, axis=1)
@@ -237,20 +235,25 @@ class Transformer(nn.Module):
             "", 0, self.heads, "quick_gelu", TowerInitialization(self.tower_width),
             causal=self.causal, dtype=self.dtype, name="block",
         )  # fmt: skip
-        tokens = Tokens(x[:, None], size[:, None], n_cls=0)
-        tokens = block(tokens, Stage(clips=1, n_cls=0, attention=n, mlp=n))
-        return quick_gelu(tokens.x[:, 0])
+        stage = Stage(clips=1, n_cls=0, attention=n, mlp=n)
+        return quick_gelu(block(Tokens(x[:, None], size[:, None], n_cls=0), stage).x[:, 0])
 
 
 @dataclasses.dataclass(frozen=True)
 class TowerInitialization(Adapter):
-    """Linear layers of a new block, initialized as if the block were `tower_width` wide."""
+    """Linear layers of a new block, initialized as if the block were `tower_width` wide.
+
+    Biases start as PyTorch's: at zero in the attention, in U(+-1 / sqrt(inputs)) in the MLP.
+    """
 
     tower_width: int
 
     def linear(self, features: int, name: str, dtype: Any, role: str = "") -> nn.Module:
         std = (self.tower_width if name == "qkv" else 2 * self.tower_width) ** -0.5
-        return nn.Dense(features, dtype=dtype, kernel_init=nn.initializers.normal(std), name=name)
+        inputs = {"fc": features / 4, "proj": 4 * features}.get(name)
+        bias = make_uniform(inputs**-0.5) if inputs else nn.initializers.zeros
+        normal = nn.initializers.normal(std)
+        return nn.Dense(features, dtype=dtype, kernel_init=normal, bias_init=bias, name=name)
 
 
 class Calibration(nn.Module):
@@ -263,11 +266,10 @@ class Calibration(nn.Module):
     def __call__(self, frames: jax.Array, video: jax.Array, real: jax.Array) -> jax.Array:
         """Map [b, f, m], [b, 1, m] and bool [b, f] to [b, f, m]; padded frames enter as zeros."""
         m = frames.shape[-1]
-        dense = functools.partial(nn.Dense, dtype=self.dtype, kernel_init=draw_uniform_by_width)
-        video = jnp.broadcast_to(dense(m, name="video")(video), frames.shape)
+        video = jnp.broadcast_to(make_dense(m, m, self.dtype, "video")(video), frames.shape)
         u = jnp.where(real[:, :, None], jnp.concatenate([frames, video], axis=2), 0)
-        h = nn.relu(dense(self.inner, name="down")(u))
-        return 1 + dense(m, use_bias=False, kernel_init=nn.initializers.zeros, name="up")(h)
+        h = nn.relu(make_dense(self.inner, 2 * m, self.dtype, "down")(u))
+        return 1 + nn.Dense(m, False, self.dtype, kernel_init=nn.initializers.zeros, name="up")(h)
 
 
 def project_up(h: Float[Array, "b t n m"], width: int, dtype: Any) -> Float[Array, "b t n d"]:

@@ -27,7 +27,7 @@ from jaxtyping import Array, Bool, Float, Int
 from tempme_jax.adapters.base import Adapter, Site
 from tempme_jax.checks import require_whole
 from tempme_jax.networks.architecture import Architecture
-from tempme_jax.networks.attention import attend, join_heads
+from tempme_jax.networks.attention import Seen, attend, join_heads
 from tempme_jax.networks.tokens import Stage, Tokens
 from tempme_jax.vectors import HIGHEST, normalize
 
@@ -77,7 +77,7 @@ class RAP(Adapter):
         n = 1 + arch.patches
         grid = Stage(clips=stages[0].clips, n_cls=1, attention=n, mlp=n)
         for layer, stage in enumerate(stages):
-            if dataclasses.replace(stage, temporal=0) != grid:
+            if dataclasses.replace(stage, temporal=0, across=0) != grid:
                 raise ValueError(
                     f"asa=True warps the grid of {arch.patches} patches of every frame, and the "
                     f"reducer leaves {stage.clips} x {stage.out} tokens in block {layer}; choose a "
@@ -167,7 +167,8 @@ class WarpedAttention(nn.Module):
             return y.reshape(b, 1, y.shape[1], options.heads, -1).swapaxes(2, 3)
 
         counts = jnp.repeat(real, chosen.shape[2], axis=1)[:, None].astype(jnp.float32)
-        y, _ = attend(project("query", z), project("key", warped), project("value", warped), counts)
+        seen = Seen(project("key", warped), project("value", warped), counts)
+        y, _ = attend(project("query", z), seen)
         up = nn.Dense(d, dtype=dtype, kernel_init=nn.initializers.zeros, name="up")
         y = up(join_heads(y)[:, 0]).reshape(*chosen.shape, d)
         videos, frames = np.ogrid[:b, :t]

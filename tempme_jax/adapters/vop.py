@@ -42,6 +42,8 @@ class VoP(Adapter):
         generator_rate: learning rate of the LSTM and its output layer, as a factor of the run's
             (the paper gives none; ours is a tenth).
         std: standard deviation of all prompts before training.
+        unit_mean: False: the mean over the frames is compared as it is, like in the public code. A
+            video whose frames differ then has smaller similarities with all texts.
     """
 
     generic: int = 8
@@ -52,6 +54,7 @@ class VoP(Adapter):
     text: int = 8
     generator_rate: float = 0.1
     std: float = 0.02
+    unit_mean: bool = True
 
     def __post_init__(self):
         for name in ("generic", "positional", "contextual", "video", "text"):
@@ -68,6 +71,10 @@ class VoP(Adapter):
     @property
     def text_positions(self) -> int:
         return self.text
+
+    @property
+    def unit_videos(self) -> bool:
+        return self.unit_mean
 
     def resolve(self, *, frames: int, words: int, depth: int) -> "Adapter":
         if self.split is not None or not self.video:

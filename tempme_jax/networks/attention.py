@@ -5,7 +5,7 @@
 The right side needs no logarithm of 0: a key of count 0 is padding, and is not seen.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -21,8 +21,21 @@ from tempme_jax.networks.tokens import Evidence
 MASKED = -1e9
 
 Heads = Float[Array, "b t h n c"]
-# Keys and values [b, t, h, n, c], and the count of each [b, t, n].
-Seen = tuple[jax.Array, jax.Array, jax.Array]
+
+
+class Seen(NamedTuple):
+    """The keys that queries attend to.
+
+    Attributes:
+        k, v: float [b, t, h, n, c], keys and values.
+        counts: float32 [b, t, n], how often each is attended to.
+        mask: float32 [b, t, n] or None, see `Tokens.mask`.
+    """
+
+    k: jax.Array
+    v: jax.Array
+    counts: jax.Array
+    mask: jax.Array | None = None
 
 
 class Attention(nn.Module):
@@ -48,6 +61,7 @@ class Attention(nn.Module):
         context: Float[Array, "#b #t m d"] | None = None,
         summary: Float[Array, "b s d"] | None = None,
         *,
+        mask: Float[Array, "b t n"] | None = None,
         proportional: bool = False,
         role: str = "",
     ) -> tuple[Float[Array, "b t n d"], Float[Array, "b s d"] | None, Evidence]:
@@ -58,6 +72,7 @@ class Attention(nn.Module):
             size: number of patches that each token stands for; 0 = padding.
             context: learned tokens of a clip, which are only seen.
             summary: learned tokens of the whole video.
+            mask: see `Tokens.mask`.
             proportional: whether a token counts as often as its size, or once.
             role: role of the linear layers, see `Adapter.linear`.
 
@@ -71,44 +86,54 @@ class Attention(nn.Module):
         q, k, v = split_heads(linear(x), self.heads)
         metric = k.astype(jnp.float32).mean(axis=2)  # compared in full precision
         counts = size if proportional else (size > 0).astype(jnp.float32)
-        seen = (k, v, counts)
+        seen = Seen(k, v, counts, mask)
         if context is not None:
             _, context_k, context_v = split_heads(linear(context), self.heads)
             # A clip of nothing but padding has no context, or the whole video would see it.
             real = (counts.max(axis=2, keepdims=True) > 0).astype(jnp.float32)
-            seen = extend(seen, (context_k, context_v, real))
+            seen = extend(seen, Seen(context_k, context_v, real))
         if summary is not None:
             summary_q, summary_k, summary_v = split_heads(linear(summary[:, None]), self.heads)
-            more = (summary_k, summary_v, jnp.ones((1, 1, 1)))
-            y, _ = attend(summary_q, *extend(join_all_clips(seen), more))
+            more = Seen(summary_k, summary_v, jnp.ones((1, 1, 1)))
+            y, _ = attend(summary_q, extend(join_all_clips(seen), more))
             summary = out(join_heads(y))[:, 0]
             seen = extend(seen, more)
-        bias = make_causal_bias(n, seen[0].shape[3]) if self.causal else None
-        y, weight = attend(q, *seen, bias)
+        bias = make_causal_bias(n, seen.k.shape[3]) if self.causal else None
+        y, weight = attend(q, seen, bias, see_themselves=True)
         return out(join_heads(y)), summary, Evidence(metric, weight[..., :n].mean(axis=2))
 
 
 def attend(
     q: Float[Array, "b t h q c"],
-    k: Float[Array, "b t h k c"],
-    v: Float[Array, "b t h k c"],
-    counts: Float[Array, "b t k"],
+    seen: Seen,
     bias: np.ndarray | None = None,
+    *,
+    see_themselves: bool = False,
 ) -> tuple[Float[Array, "b t h q c"], Float[Array, "b t h k"]]:
-    """Return the output for each query, and the attention of the first one, in float32."""
-    counts = counts[:, :, None, None]
+    """Return the output for each query, and the attention of the first one, in float32.
+
+    If `see_themselves`, query i is that of key i, which it sees even if the key is masked.
+    """
+    there = seen.counts[:, :, None, None]
+    counts = there
+    if seen.mask is not None:
+        shown = seen.mask[:, :, None, None]
+        if see_themselves:
+            own = np.eye(q.shape[3], shown.shape[4], dtype=bool)
+            shown = jnp.where(own[None, None, None], 1, shown)
+        counts = there * shown
     q = q * q.shape[-1] ** -0.5
-    logits = jnp.einsum("bthqc,bthkc->bthqk", q, k, preferred_element_type=jnp.float32)
+    logits = jnp.einsum("bthqc,bthkc->bthqk", q, seen.k, preferred_element_type=jnp.float32)
     logits = logits if bias is None else logits + bias
-    top = jnp.where(counts > 0, logits, MASKED).max(axis=-1, keepdims=True)
+    top = jnp.where(there > 0, logits, MASKED).max(axis=-1, keepdims=True)
     shifted = logits - jax.lax.stop_gradient(top)
     # The logit of an unseen key may be larger than all others, and must not overflow before it is
     # multiplied by 0.
-    weight = jnp.exp(jnp.where(counts > 0, shifted, jnp.minimum(shifted, 0))) * counts
+    weight = jnp.exp(jnp.where(there > 0, shifted, jnp.minimum(shifted, 0))) * counts
     # Divide after the product, which has fewer elements.
     total = jnp.maximum(weight.sum(axis=-1, keepdims=True), 1e-9)
-    y = jnp.einsum("bthqk,bthkc->bthqc", weight.astype(v.dtype), v)
-    return (y / total).astype(v.dtype), weight[..., 0, :] / total[..., 0, :]
+    y = jnp.einsum("bthqk,bthkc->bthqc", weight.astype(seen.v.dtype), seen.v)
+    return (y / total).astype(seen.v.dtype), weight[..., 0, :] / total[..., 0, :]
 
 
 def split_heads(x: Float[Array, "b t n qkv"], heads: int) -> tuple[Heads, Heads, Heads]:
@@ -125,21 +150,24 @@ def join_heads(y: Float[Array, "b t h n c"]) -> Float[Array, "b t n d"]:
 
 
 def extend(seen: Seen, more: Seen) -> Seen:
-    """Append `more` to the sequence of every clip; `more` is broadcast over videos and clips."""
-    k, v, counts = seen
-    more_k, more_v, more_counts = more
-    more_k, more_v = (jnp.broadcast_to(a, (*k.shape[:3], *a.shape[3:])) for a in (more_k, more_v))
-    more_counts = jnp.broadcast_to(more_counts, (*counts.shape[:2], more_k.shape[3]))
-    k, v = (jnp.concatenate(pair, axis=3) for pair in ((k, more_k), (v, more_v)))
-    return k, v, jnp.concatenate([counts, more_counts], axis=2)
+    """Append `more`, which has no mask, to every clip; it is broadcast over videos and clips."""
+    more_k, more_v = (
+        jnp.broadcast_to(a, (*seen.k.shape[:3], *a.shape[3:])) for a in (more.k, more.v)
+    )
+    more_counts = jnp.broadcast_to(more.counts, (*seen.counts.shape[:2], more_k.shape[3]))
+    k, v = (jnp.concatenate(pair, axis=3) for pair in ((seen.k, more_k), (seen.v, more_v)))
+    counts, mask = jnp.concatenate([seen.counts, more_counts], axis=2), seen.mask
+    if mask is not None:
+        mask = jnp.concatenate([mask, jnp.ones_like(more_counts)], axis=2)
+    return Seen(k, v, counts, mask)
 
 
 def join_all_clips(seen: Seen) -> Seen:
     """Join all clips of a video into one sequence."""
-    k, v, counts = seen
-    b, _, h, _, c = k.shape
-    k, v = (a.swapaxes(1, 2).reshape(b, 1, h, -1, c) for a in (k, v))
-    return k, v, counts.reshape(b, 1, -1)
+    b, _, h, _, c = seen.k.shape
+    k, v = (a.swapaxes(1, 2).reshape(b, 1, h, -1, c) for a in (seen.k, seen.v))
+    mask = None if seen.mask is None else seen.mask.reshape(b, 1, -1)
+    return Seen(k, v, seen.counts.reshape(b, 1, -1), mask)
 
 
 def make_causal_bias(n: int, seen: int) -> np.ndarray:

@@ -19,17 +19,19 @@ from tempme_jax.reducers.base import Reducer
 
 
 class Mlp(nn.Module):
-    """Two linear layers; the hidden one is four times as wide as the tokens."""
+    """Two linear layers; the hidden one is wider than the tokens, four times if `width` is None."""
 
     adapter: Adapter
     activation: str
     dtype: Any = None
+    width: int | None = None
 
     @nn.compact
     def __call__(self, x: Float[Array, "b t n d"]) -> Float[Array, "b t n d"]:
         """Transform each token by itself."""
         d = x.shape[-1]
-        x = ACTIVATIONS[self.activation](self.adapter.linear(4 * d, "fc", self.dtype)(x))
+        hidden = self.adapter.linear(self.width or 4 * d, "fc", self.dtype)(x)
+        x = ACTIVATIONS[self.activation](hidden)
         return self.adapter.linear(d, "proj", self.dtype)(x)
 
 
@@ -43,6 +45,7 @@ class Block(nn.Module):
         activation: name of the activation of the MLP, see `ACTIVATIONS`.
         causal: whether a token sees only itself and those before it.
         dtype: dtype of the activations; None = that of the parameters.
+        mlp_width: width inside the MLP; None = four times that of a token.
     """
 
     tower: str
@@ -53,6 +56,7 @@ class Block(nn.Module):
     reducer: Reducer = Reducer()
     causal: bool = False
     dtype: Any = None
+    mlp_width: int | None = None
 
     @nn.compact
     def __call__(
@@ -70,7 +74,7 @@ class Block(nn.Module):
         site = Site(self.tower, layer, self.dtype)
         ln_1, ln_2 = make_layer_norm("ln_1", self.dtype), make_layer_norm("ln_2", self.dtype)
         attention = Attention(self.heads, adapter, self.causal, self.dtype, name="attn")
-        mlp = Mlp(adapter, self.activation, self.dtype, name="mlp")
+        mlp = Mlp(adapter, self.activation, self.dtype, self.mlp_width, name="mlp")
 
         def attend_across(x, size):
             y, _, evidence = attention(ln_1(x), size, role="temporal")
@@ -81,8 +85,9 @@ class Block(nn.Module):
         context, summary = (None if a is None else ln_1(a) for a in (context, tokens.summary))
         proportional = reducer.is_proportional(layer)
         y, summary, evidence = attention(
-            ln_1(tokens.x), tokens.size, context, summary, proportional=proportional
-        )
+            ln_1(tokens.x), tokens.size, context, summary, mask=tokens.mask,
+            proportional=proportional,
+        )  # fmt: skip
         y = adapter.branch("attn", site)(y, tokens, shared)
         tokens = tokens.add(y, summary)
 

@@ -62,7 +62,7 @@ class VideoTower(nn.Module):
                 context = ln_pre(context)  # as if it had been in the sequence from the start
             block = choose_block_type(remat=self.remat)(
                 "video", layer, arch.heads, arch.activation, adapter, self.reducer,
-                dtype=self.dtype, name=f"block_{layer}",
+                dtype=self.dtype, mlp_width=arch.get_mlp_width("video"), name=f"block_{layer}",
             )  # fmt: skip
             tokens = block(tokens, stage, context, shared)
         return self.read(tokens), tokens
@@ -145,7 +145,7 @@ class TextTower(nn.Module):
                 context = context + prompt_positions.astype(context.dtype)[None, None]
             block = choose_block_type(remat=self.remat)(
                 "text", layer, arch.text_heads, arch.activation, adapter, causal=True,
-                dtype=self.dtype, name=f"block_{layer}",
+                dtype=self.dtype, mlp_width=arch.get_mlp_width("text"), name=f"block_{layer}",
             )  # fmt: skip
             tokens = block(tokens, stage, context, shared)
         last = tokens.x[jnp.arange(len(ids)), 0, end]

@@ -7,14 +7,12 @@ They are counted from the schedule in two ways:
   multiply-accumulate is one FLOP: matrix products, with learned tokens in the sequence through the
   MLP, plus 5 for every element of a layer norm, 1 for every one of a softmax, and 1 for every
   explicit multiplication (scaling of queries, QuickGELU). Bias and residual additions and the
-  matching are not counted.
+  matching are not counted; class tokens are, in attention across clips, too.
 """
 
 from tempme_jax.networks.clip import Clip
 from tempme_jax.networks.tokens import Stage
 from tempme_jax.reducers.schedule import make_schedule
-
-MLP_RATIO = 4
 
 
 def list_stages(network: Clip, num_frames: int) -> tuple[Stage, ...]:
@@ -35,9 +33,10 @@ def count_macs(network: Clip, num_frames: int) -> tuple[int, int]:
     paper = outside + count_paper_outside(network, num_frames)
     for layer, stage in enumerate(stages):
         both = adapter.count_block_macs(layer, stage, arch)
-        both += count_temporal_products(network, stage)
         mac += both + count_products(network, layer, stage)
+        mac += count_temporal_products(arch.width, stage.temporal, stage.across)
         paper += both + count_paper_products(network, layer, stage)
+        paper += count_temporal_products(arch.width, stage.temporal, stage.attention)
         paper += count_paper_elements(network, layer, stage)
     return mac, paper
 
@@ -49,15 +48,14 @@ def count_products(network: Clip, layer: int, stage: Stage) -> int:
     tokens, seen = stage.clips * stage.attention, stage.attention + m + s
     of_clips = 4 * tokens * d * d + 2 * tokens * seen * d
     of_summary = 4 * s * d * d + 2 * s * (stage.clips * (stage.attention + m) + s) * d
-    mlp = (stage.clips * stage.mlp + s) * 2 * MLP_RATIO * d * d
+    mlp = (stage.clips * stage.mlp + s) * 2 * d * network.arch.get_mlp_width("video")
     return (
         of_clips + of_summary + mlp + network.adapter.count_context_macs(layer, stage, network.arch)
     )
 
 
-def count_temporal_products(network: Clip, stage: Stage) -> int:
-    """Count the matrix products of a block's attention across clips."""
-    d, t, n = network.arch.width, stage.temporal, stage.attention
+def count_temporal_products(d: int, t: int, n: int) -> int:
+    """Count the matrix products of a block's attention of `n` tokens across `t` clips."""
     return 4 * t * n * d * d + 2 * n * t * t * d
 
 
@@ -71,7 +69,8 @@ def count_paper_products(network: Clip, layer: int, stage: Stage) -> int:
     if network.adapter.published_keys_twice:
         projected += 2 * stage.clips * (in_clip + s) * d * d
     pairs = stage.clips * in_clip * (in_clip + s) + s * in_video
-    return projected + 2 * pairs * d + (stage.clips * in_mlp + s) * 2 * MLP_RATIO * d * d
+    mlp = (stage.clips * in_mlp + s) * 2 * d * network.arch.get_mlp_width("video")
+    return projected + 2 * pairs * d + mlp
 
 
 def count_paper_elements(network: Clip, layer: int, stage: Stage) -> int:
@@ -83,7 +82,7 @@ def count_paper_elements(network: Clip, layer: int, stage: Stage) -> int:
     across, t = stage.temporal * stage.attention, stage.temporal
     norms = 5 * (in_video + in_mlp + across) * d
     softmax = stage.clips * in_clip * (in_clip + s) + s * in_video + across * t
-    multiplications = (in_video + across) * d + 2 * MLP_RATIO * in_mlp * d
+    multiplications = (in_video + across) * d + 2 * in_mlp * network.arch.get_mlp_width("video")
     return norms + network.arch.heads * softmax + multiplications
 
 

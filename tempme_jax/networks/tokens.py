@@ -27,6 +27,7 @@ class Stage:
         out: number of tokens of a clip that leave the block; None = as many as in the MLP.
         temporal: number of clips that a token sees in an attention across clips, before the
             block's own attention; 0 = there is none.
+        across: number of tokens of a clip that take part in it.
     """
 
     clips: int
@@ -35,6 +36,7 @@ class Stage:
     mlp: int
     out: int = None  # pyright: ignore[reportAssignmentType]  # __post_init__ sets it
     temporal: int = 0
+    across: int = 0
 
     def __post_init__(self):
         if self.out is None:
@@ -43,7 +45,7 @@ class Stage:
 
 @functools.partial(
     jax.tree_util.register_dataclass,
-    data_fields=("x", "size", "source", "summary"),
+    data_fields=("x", "size", "source", "summary", "mask"),
     meta_fields=("n_cls",),
 )
 @dataclasses.dataclass(frozen=True)
@@ -60,6 +62,8 @@ class Tokens:
         summary: float [b, s, d] or None, learned tokens of the whole video: all clips attend to
             them, and they to all clips.
         n_cls: the number of class tokens of a clip.
+        mask: float32 [b, t, n] or None (all are seen), 0 for tokens that a search removed but keeps
+            in place: only they themselves see them. It has a gradient.
     """
 
     x: Float[Array, "b t n d"]
@@ -67,6 +71,13 @@ class Tokens:
     source: Int[Array, "b fp"] | None = None
     summary: Float[Array, "b s d"] | None = None
     n_cls: int = 1
+    mask: Float[Array, "b t n"] | None = None
+
+    @property
+    def real(self) -> Bool[Array, "b t n"]:
+        """Whether a token is there: neither padding nor removed."""
+        real = self.size > 0
+        return real if self.mask is None else real & (self.mask > 0)
 
     def replace(self, **changes) -> "Tokens":
         """Return a copy with some fields changed."""

@@ -90,7 +90,9 @@ class Reducer:
 def make_stage(before: Stage, *, removed: int = 0) -> Stage:
     """Return the stage after `before`, in which `removed` tokens go between attention and MLP."""
     n = before.out
-    return dataclasses.replace(before, attention=n, mlp=n - removed, out=n - removed, temporal=0)
+    return dataclasses.replace(
+        before, attention=n, mlp=n - removed, out=n - removed, temporal=0, across=0
+    )
 
 
 def require_block_numbers(layers: Any) -> tuple[int, ...]:

@@ -2,15 +2,9 @@
 
 "DiffRate: Differentiable Compression Rate for Efficient Vision Transformers" (Chen et al., ICCV
 2023). Every block but the first has two vectors of logits over the numbers of patches that pruning
-and merging leave. All tokens stay in the sequence. Removed ones have size 0, so nothing attends to
-them, and a size has the gradient of the probability that the token stays. See
-docs/methods/diffrate.md. Differences from the published code, whose masked softmax is not needed
-here:
-
-* A removed token does not attend to itself.
-* The gradient is that of the product of both probabilities, so tokens that both steps remove have
-  a gradient too.
-* The cost of a block has a gradient even if the block removes nothing yet.
+and merging leave. All tokens stay in the sequence, beside a mask with the gradient of the
+probability that a token stays; a masked token is seen by itself alone. See
+docs/methods/diffrate.md.
 """
 
 import dataclasses
@@ -18,7 +12,7 @@ import functools
 import math
 import numbers
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -36,8 +30,6 @@ from tempme_jax.reducers.diffrate import DiffRate
 from tempme_jax.reducers.evit import rank_by_attention
 from tempme_jax.vectors import HIGHEST, normalize
 
-# Probability of keeping all patches before training; the other choices share the rest.
-KEEPS_ALL = 0.95
 FEW_TOKENS = 100
 # Expectations are rounded up; float32 errors of this size must not raise them.
 NOISE = 1e-3
@@ -100,8 +92,8 @@ class DiffRateSearch(Reducer):
     def compute_cost(self, params: dict, arch: Architecture, frames: int) -> jax.Array:
         """Return the cost of the current rates, 1e9 multiply-accumulates of a video, float32 [].
 
-        Its value follows from the numbers of `read_found_options`, its gradient from their
-        expectations.
+        Its value follows from the numbers of `read_found_options`. Its gradient is that of the
+        expectations: each of both numbers passes on the whole gradient of what is left.
         """
         network = Clip(arch)
         # Traced, to have a gradient, and floats: products of counts do not fit into an int32.
@@ -117,7 +109,7 @@ class DiffRateSearch(Reducer):
             if layer > 0:
                 prune, merge = self._count_kept(params, layer, arch.patches)
                 least = jnp.minimum(jnp.minimum(prune, merge), entering)
-                left = apply_straight_through(least, (prune + merge) / 2)
+                left = apply_straight_through(least, prune + merge)
             stage = Stage(clips=frames, n_cls=1, attention=entering, mlp=left)
             total += macs.count_products(network, layer, stage) / 1e9
             entering = left
@@ -146,6 +138,18 @@ class DiffRateSearch(Reducer):
         return [1 + count_kept_patches(chance) for chance in chances]
 
 
+class Rate(NamedTuple):
+    """A learned number of tokens.
+
+    Attributes:
+        kept: float32 [], a whole number of tokens that stay, class tokens counted.
+        chance: float32 [n], probability that the token of each rank stays.
+    """
+
+    kept: jax.Array
+    chance: jax.Array
+
+
 class LearnedRates(nn.Module):
     """Pruning and merging in place, to learned numbers of tokens."""
 
@@ -153,67 +157,84 @@ class LearnedRates(nn.Module):
 
     @nn.compact
     def __call__(self, tokens: Tokens, evidence: Evidence) -> Tokens:
-        """Map [b, t, n, d] to [b, t, n, d]; the sizes of removed tokens become 0."""
-        patches = tokens.x.shape[2] - tokens.n_cls
+        """Map [b, t, n, d] to [b, t, n, d]; removed tokens are masked."""
+        patches, n_cls = tokens.x.shape[2] - tokens.n_cls, tokens.n_cls
         shape = (len(list_choices(patches, self.granularity)),)
-        prune, merge = (
-            compute_chance(self.param(name, make_initial_logits, shape), patches, self.granularity)
-            for name in ("prune", "merge")
-        )
-        compress = functools.partial(
-            prune_and_merge_in_place,
-            chance=jnp.concatenate([jnp.ones(tokens.n_cls), prune * merge]),
-            prune=tokens.n_cls + count_kept_patches(prune),
-            merge=tokens.n_cls + count_kept_patches(merge),
-            n_cls=tokens.n_cls,
-        )
-        of_all = jax.vmap(jax.vmap(compress))
-        return tokens.regroup(*of_all(tokens.x, tokens.size, evidence.class_attention))
+        rates = {}
+        for name in ("prune", "merge"):
+            logits = self.param(name, nn.initializers.zeros, shape)
+            chance = compute_chance(logits, patches, self.granularity)
+            rates[name] = Rate(
+                n_cls + count_kept_patches(chance), jnp.concatenate([jnp.ones(n_cls), chance])
+            )
+        compress = jax.vmap(jax.vmap(functools.partial(compress_in_place, **rates, n_cls=n_cls)))
+        mask = jnp.ones(tokens.size.shape) if tokens.mask is None else tokens.mask
+        *changed, mask = compress(tokens.x, tokens.size, mask, evidence.class_attention)
+        return tokens.regroup(*changed).replace(mask=mask)
 
 
-def prune_and_merge_in_place(
+def compress_in_place(
     x: Float[Array, "n d"],
     size: Float[Array, " n"],
+    mask: Float[Array, " n"],
     score: Float[Array, " n"],
     *,
-    chance: Float[Array, " n"],
-    prune: Float[Array, ""],
-    merge: Float[Array, ""],
+    prune: Rate,
+    merge: Rate,
     n_cls: int,
-) -> tuple[Float[Array, "n d"], Float[Array, " n"], Int[Array, " n"]]:
+) -> tuple[Float[Array, "n d"], Float[Array, " n"], Int[Array, " n"], Float[Array, " n"]]:
     """Prune and merge like `diffrate.prune_and_merge`, but leave every token at its index.
+
+    A number that removes nothing has no effect and no gradient. Unlike there, a token that merges
+    adds at least 1 to the size of another.
 
     Args:
         x: float [n, d], the tokens of one clip.
-        size: float [n]; a token of size 0 was removed, or is padding.
+        size: float [n]; a token of size 0 is padding.
+        mask: float32 [n], 0 for tokens that are removed already.
         score: float32 [n], attention of the class token to each token.
-        chance: float32 [n], probability that the token of each rank stays; sizes get its gradient.
-        prune: float32 [], a whole number of tokens left after pruning, class tokens counted.
-        merge: float32 [], a whole number of tokens left after merging.
+        prune: number of tokens that are left after pruning.
+        merge: number of these that are left after merging.
         n_cls: number of class tokens, which come first.
 
     Returns:
-        x [n, d], size [n], and for every token the index of the one that it is now part of, int32
-        [n]; -1 = pruned.
+        x [n, d], size [n], for every token the index of the one that it is now part of, int32 [n]
+        (-1 = pruned), and the mask [n].
     """
     own = np.arange(x.shape[0])
-    there, rank = size > 0, rank_by_attention(size, score, n_cls=n_cls)
+    living = (size > 0) & (mask > 0)
+    rank = rank_by_attention(living.astype(jnp.float32), score, n_cls=n_cls)
+    before = living.sum().astype(jnp.float32)
+    mask = mask * mask_by_rank(rank, prune, before)
+    after = jnp.minimum(before, prune.kept)
+    mask = mask * mask_by_rank(rank, merge, after)
+
     place = rank.astype(jnp.float32)
-    stays = place < jnp.minimum(prune, merge)
-    goes = there & ~stays & (place < prune)
+    goes = living & (place >= merge.kept) & (place < after)
+    stays = living & (mask > 0)
     direction = normalize(jax.lax.stop_gradient(x).astype(jnp.float32))
     alike = jnp.matmul(direction, direction.T, precision=HIGHEST)
-    alike = jnp.where((there & stays & (own >= n_cls))[None, :], alike, -jnp.inf)
+    alike = jnp.where((stays & (own >= n_cls))[None, :], alike, -jnp.inf)
     target = alike.argmax(axis=1)
-    into = goes[:, None] & (target[:, None] == own[None, :])  # [n, n]: from, to
-    chance = jnp.where(rank[:, None] == own[None, :], chance[None, :], 0).sum(axis=1)
-    stay = size * apply_straight_through(stays.astype(jnp.float32), chance)
-    moved = (size - stay) * jnp.maximum(alike.max(axis=1), 0)
-    size = stay + jnp.where(into, moved[:, None], 0).sum(axis=0)
-    came = into.astype(jnp.float32)
+    came = (goes[:, None] & (target[:, None] == own[None, :])).astype(jnp.float32)  # from, to
     total = x.astype(jnp.float32) + jnp.matmul(came.T, x.astype(jnp.float32), precision=HIGHEST)
     x = (total / (1 + came.sum(axis=0))[:, None]).astype(x.dtype)
-    return x, size, jnp.where(goes, target, jnp.where(stays | ~there, own, -1))
+    size = jnp.where(goes, jnp.maximum(size * alike.max(axis=1), 1), size)
+    size = size + (came * size[:, None]).sum(axis=0)
+    return x, size, jnp.where(goes, target, jnp.where(stays | ~living, own, -1)), mask
+
+
+def mask_by_rank(rank: Int[Array, " n"], rate: Rate, there: jax.Array) -> Float[Array, " n"]:
+    """Return 1 for tokens that stay and 0 for those that go, with the gradient of their chance.
+
+    Of `there` tokens, those that are not there any more keep the mask that removed them. If `rate`
+    removes none, this is 1 without a gradient.
+    """
+    at = rank[:, None] == np.arange(rank.shape[0])[None, :]
+    chance = jnp.where(at, rate.chance[None, :], 0).sum(axis=1)
+    place = rank.astype(jnp.float32)
+    hard = ((place < rate.kept) | (place >= there)).astype(jnp.float32)
+    return jnp.where(rate.kept < there, apply_straight_through(hard, chance), 1)
 
 
 def list_choices(patches: int, granularity: int) -> np.ndarray:
@@ -240,11 +261,3 @@ def count_kept_patches(chance: Float[Array, " p"]) -> Float[Array, ""]:
 def apply_straight_through(hard: jax.Array, soft: jax.Array) -> jax.Array:
     """Return the value of `hard` with the gradient of `soft` (straight-through estimator)."""
     return jax.lax.stop_gradient(hard) + (soft - jax.lax.stop_gradient(soft))
-
-
-def make_initial_logits(key: jax.Array, shape: tuple[int], dtype: Any = jnp.float32) -> jax.Array:
-    """Return logits that give `KEEPS_ALL` to the first choice and share the rest evenly."""
-    del key
-    others = max(shape[0] - 1, 1)
-    odds = math.log(others * KEEPS_ALL / (1 - KEEPS_ALL))
-    return jnp.zeros(shape, dtype).at[0].set(odds)

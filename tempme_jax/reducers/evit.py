@@ -1,9 +1,8 @@
 """EViT: the patches that the class token attends to least become one token.
 
 "Not All Patches are What You Need: Expediting Vision Transformers via Token Reorganizations"
-(Liang et al., ICLR 2022), with the keep rate and the blocks of its authors. Here the keep rate is
-constant. The published recipe lowers it from 1 over a hundred epochs, while retrieval trains for
-five. See docs/methods/evit.md.
+(Liang et al., ICLR 2022), with the keep rate and the blocks of its authors. The keep rate is
+constant, as when its authors finetune a trained model. See docs/methods/evit.md.
 """
 
 import dataclasses

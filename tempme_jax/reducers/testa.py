@@ -52,14 +52,16 @@ class TESTA(ToMe):
             patches of B/32, 12 for the 196 of B/16.
         gate: True: a learned vector, zero before training, scales the output of the attention
             across frames. False: the output is added as it is.
-        vote: similarity of two frames: the "mean" over their tokens, or the "min".
+        vote: similarity of two frames: the "min" over their patches, or the "mean".
+        classes_across: whether class tokens, too, attend across frames and vote.
     """
 
     layers: tuple[int, ...] | None = None
     r_frame: int = 1
     r_patch: int | None = None
     gate: bool = True
-    vote: str = "mean"
+    vote: str = "min"
+    classes_across: bool = False
 
     def __post_init__(self):
         super().__post_init__()
@@ -103,6 +105,7 @@ class TESTA(ToMe):
             make_stage(before, removed=self.r_patch),
             clips=before.clips - self.r_frame,
             temporal=before.clips,
+            across=before.out - (0 if self.classes_across else before.n_cls),
         )
 
     def before_attention(self, layer: int, stage: Stage) -> Callable[[Tokens, Attend], Tokens]:
@@ -110,29 +113,37 @@ class TESTA(ToMe):
         assert self.layers is not None  # set by `resolve`
         if layer not in self.layers:
             return super().before_attention(layer, stage)
-        return AcrossFrames(stage.clips, self.gate, self.vote, name="across_frames")
+        return AcrossFrames(
+            stage.clips, self.gate, self.vote, self.classes_across, name="across_frames"
+        )
 
 
 class AcrossFrames(nn.Module):
-    """Attention of each token to those of its index in all frames; then frames merge to `n_out`."""
+    """Attention of each token to those of its index in all frames; then frames merge to `n_out`.
+
+    Class tokens neither attend nor vote unless `classes_across`; they merge with their frames.
+    """
 
     n_out: int
     gate: bool
     vote: str
+    classes_across: bool
 
     @nn.compact
     def __call__(self, tokens: Tokens, attend: Attend) -> Tokens:
         """Map [b, t, n, d] to [b, n_out, n, d]."""
-        y, evidence = attend(tokens.x.swapaxes(1, 2), tokens.size.swapaxes(1, 2))
+        apart = 0 if self.classes_across else tokens.n_cls
+        x, size = tokens.x[:, :, apart:], tokens.size[:, :, apart:]
+        y, evidence = attend(x.swapaxes(1, 2), size.swapaxes(1, 2))
         y = y.swapaxes(1, 2)
         if self.gate:
             gamma = self.param("gamma", nn.initializers.zeros, (y.shape[-1],))
             y = y * gamma.astype(y.dtype)[None, None, None]
-        tokens = tokens.replace(x=tokens.x + y)
-        return merge_frames(tokens, evidence.keys, self.n_out, vote=self.vote)
+        x = jnp.concatenate([tokens.x[:, :, :apart], x + y], axis=2)
+        return merge_frames(tokens.replace(x=x), evidence.keys, self.n_out, vote=self.vote)
 
 
-def merge_frames(tokens: Tokens, keys: Float[Array, "b n t k"], n_out: int, *, vote: str) -> Tokens:
+def merge_frames(tokens: Tokens, keys: Float[Array, "b m t k"], n_out: int, *, vote: str) -> Tokens:
     """Merge the frames whose `keys` are most alike, with all of their tokens, into `n_out`."""
     b, t, n = tokens.size.shape
     if t == n_out:

@@ -258,6 +258,14 @@ class KeysOnce(DGL):
     published_keys_twice = False
 
 
+def test_the_prompts_of_the_transformer_start_as_pytorch_s_embedding():
+    network = Clip(TOY, DGLTransformer(frames=FRAMES))
+    path = ("shared", "prompts")
+    prompts = initialise(network, FRAMES, {path}, seed=0)[path]
+    assert prompts.shape == (8 + 4 * FRAMES, 3, 16)
+    np.testing.assert_allclose([prompts.mean(), prompts.std()], [0, 1], atol=0.1)
+
+
 @pytest.mark.parametrize(
     ("backbone", "published", "once", "tokens"),
     [("ViT-B/32", 67.52, 57.65, 652), ("ViT-B/16", 251.35, 216.48, 2416)],

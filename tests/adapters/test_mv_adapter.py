@@ -16,7 +16,7 @@ from tempme_jax.networks import macs
 from tempme_jax.networks.architecture import ARCHITECTURES, Architecture
 from tempme_jax.networks.clip import Clip
 from tempme_jax.networks.tokens import Tokens
-from tempme_jax.parameters import find_shapes, join, list_pretrained_paths, split
+from tempme_jax.parameters import find_shapes, initialise, join, list_pretrained_paths, split
 from tempme_jax.reducers.base import Reducer
 from tempme_jax.reducers.tempme import TempMe
 from tempme_jax.reducers.tome import ToMe
@@ -305,3 +305,24 @@ def test_multiply_accumulates(backbone, gflops):
 def test_mistakes_are_named(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_biases_start_as_in_pytorch():
+    """Those of the MLPs and of the calibration in U(+-1/sqrt(inputs)), all others at zero."""
+    adapter = dataclasses.replace(SMALL, width=16, calibration=16)
+    network = Clip(TOY, adapter)
+    learned = find_shapes(network, FRAMES).keys() - list_pretrained_paths(TOY)
+    values = initialise(network, FRAMES, {p for p in learned if p[-1] == "bias"}, seed=0)
+    inputs = {
+        ("mlp", "fc"): 16, ("mlp", "proj"): 64, ("calibration", "video"): 16,
+        ("calibration", "down"): 32, ("down", "modulation"): 5,
+    }  # fmt: skip
+    seen = set()
+    for path, value in values.items():
+        if (part := path[-3:-1]) in inputs:
+            bound = inputs[part] ** -0.5
+            assert 0.5 * bound < np.abs(value).max() <= bound, path
+            seen.add(part)
+        else:
+            assert not value.any(), path
+    assert seen == inputs.keys()

@@ -1,5 +1,6 @@
 """VoP against slow loops over frames, written from the paper; its published costs."""
 
+import dataclasses
 import functools
 
 import flax.traverse_util
@@ -9,8 +10,10 @@ import numpy as np
 import pytest
 from random_weights import make_random_tree
 
+import tempme_jax
 from tempme_jax import costs
 from tempme_jax.adapters.vop import PromptGenerator, VoP, average_class_tokens
+from tempme_jax.losses import compute_similarity
 from tempme_jax.networks import macs
 from tempme_jax.networks.architecture import Architecture
 from tempme_jax.networks.clip import Clip
@@ -398,3 +401,30 @@ def test_cost_of_a_video(generic, video, patch, gflops, tokens):
     seen = 8 * 12 * (1 + network.arch.patches) * (generic + 4)
     seen = seen + 4 * 12 * (1 + network.arch.patches) * video
     assert mac == without + made + 2 * 768 * seen
+
+
+def test_a_plain_mean_keeps_its_length():
+    """In the loss and in the similarities of a model, and it changes ranks of videos."""
+    steady, mixed = jnp.array([1.0, 0.0]), jnp.array([0.6, 0.1])
+    text, videos, scale = jnp.array([[2.0, 0.2]]), jnp.stack([steady, mixed]), jnp.zeros(())
+    found = [
+        compute_similarity(text, videos, scale, unit_videos=adapter.unit_videos)[0]
+        for adapter in (VoP(), VoP(unit_mean=False))
+    ]
+    assert [int(row.argmax()) for row in found] == [1, 0]
+    model = tempme_jax.create(
+        width=8, heads=2, depth=1, text_width=8, text_heads=2, text_depth=1, image_size=16, patch=8,
+        embed_dim=4, vocab_size=30, context_length=16, num_frames=2, max_words=6, method="vop",
+        method_options={"unit_mean": False},
+    )  # fmt: skip
+    frames = np.random.default_rng(0).integers(0, 256, (1, 2, 16, 16, 3)).astype(np.uint8)
+    vector = model.embed_video(frames)
+    assert np.linalg.norm(vector) < 0.9999
+    text = model.embed_tokens(np.array([[28, 3, 29]], np.int32))
+    expected = np.exp(model.params["logit_scale"]) * text @ vector.T
+    np.testing.assert_allclose(model.similarity(text, vector), expected, rtol=1e-5)
+    unit = dataclasses.replace(
+        model,
+        network=model.network.copy(adapter=dataclasses.replace(model.adapter, unit_mean=True)),
+    )
+    np.testing.assert_allclose(np.linalg.norm(unit.embed_video(frames)), 1, rtol=1e-6)

@@ -15,7 +15,7 @@ from tempme_jax.adapters.base import Adapter
 from tempme_jax.adapters.lora import LoRA
 from tempme_jax.adapters.prompt import Prompt
 from tempme_jax.networks.architecture import Architecture
-from tempme_jax.networks.attention import Attention, attend, make_causal_bias
+from tempme_jax.networks.attention import Attention, Seen, attend, make_causal_bias
 from tempme_jax.networks.clip import Clip
 from tempme_jax.parameters import find_shapes
 from tempme_jax.reducers.base import Reducer
@@ -139,7 +139,7 @@ def test_a_key_counts_as_often_as_it_says():
     k = jnp.array([np.log(2), 0.0, 1e6])[None, None, None, :, None]
     v = jnp.array([3.0, 6.0, 1e6])[None, None, None, :, None]
     counts = jnp.array([[[1.0, 4.0, 0.0]]])
-    y, weight = attend(q, k, v, counts)
+    y, weight = attend(q, Seen(k, v, counts))
     np.testing.assert_allclose(weight[0, 0, 0], [2 / 6, 4 / 6, 0], rtol=1e-6)
     np.testing.assert_allclose(y.ravel(), [5.0], rtol=1e-6)
 

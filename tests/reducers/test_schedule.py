@@ -73,7 +73,7 @@ def test_groups_of_other_numbers_of_frames():
         (12, {"layers": (8, 9, 12)}, r"layers=\(8, 9, 12\) must lie in 0\.\.11"),
         (12, {"layers": (8, 9), "groups": (2, 2, 3)}, "of one length"),
         (12, {"groups": (0, 2, 3)}, "one of groups=0 must be a whole number of 1 or more"),
-        (12, {"keep_cross": 0}, r"keep_cross=0 must be in \(0, 1\]"),
+        (12, {"keep_cross": 0}, r"keep_cross=0.0 must be in \(0, 1\]"),
         (12, {"keep_intra": 1.2}, r"keep_intra=1.2 must be in \(0, 1\]"),
         (12, {"r": 20}, r"r=20 is too large for block 1: 30 tokens .* at most 14"),
         (12, {"r": -1}, r"r=-1"),

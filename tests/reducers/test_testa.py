@@ -83,16 +83,20 @@ def attend_slowly(p, x, seen, lora=""):
     return apply_linear(p["out"], np.concatenate(heads, axis=1)), k.mean(axis=1)
 
 
-def apply_block_slowly(p, x, size, r_frame, r_patch):
-    """One video [t, n, d]: tokens, sizes, and where each token went, as (frame, token)."""
+def apply_block_slowly(p, x, size, r_frame, r_patch, vote, first):
+    """One video [t, n, d]: tokens, sizes, and where each token went, as (frame, token).
+
+    Tokens from `first` on attend across frames.
+    """
     t, n, d = x.shape
     of_index = [
         attend_slowly(p["attn"], apply_norm(p["ln_1"], x[:, j]), size[:, j] > 0, "temporal_")
-        for j in range(n)
+        for j in range(first, n)
     ]
     y, keys = (np.stack(a) for a in zip(*of_index, strict=True))
-    x = x + p["across_frames"]["gamma"] * y.swapaxes(0, 1)
-    frame_at = match_frames_slowly(keys, size[:, 0] > 0, r_frame, "mean")
+    x = x.copy()
+    x[:, first:] += p["across_frames"]["gamma"] * y.swapaxes(0, 1)
+    frame_at = match_frames_slowly(keys, size[:, 0] > 0, r_frame, vote)
     merged = [merge_slowly(x[:, j], size[:, j], frame_at, t - r_frame) for j in range(n)]
     x, size = (np.stack(a, axis=1) for a in zip(*merged, strict=True))
     out, out_size, token_at = [], [], []
@@ -107,12 +111,15 @@ def apply_block_slowly(p, x, size, r_frame, r_patch):
     return np.stack(out), np.stack(out_size), where
 
 
-def test_a_block_agrees_with_a_slow_loop():
+@pytest.mark.parametrize(("vote", "first"), [("min", 1), ("mean", 0)])
+def test_a_block_agrees_with_a_slow_loop(vote, first):
     """With and without padding; and, where the gate is zero, nothing is added across frames."""
     t, n, d, r_frame, r_patch = 5, 8, 8, 2, 2
-    reducer = TESTA(r=1, layers=(0,), r_frame=r_frame, r_patch=r_patch)
+    reducer = TESTA(
+        r=1, layers=(0,), r_frame=r_frame, r_patch=r_patch, vote=vote, classes_across=first == 0
+    )
     stage = reducer.stage(0, Stage(clips=t, n_cls=1, attention=n, mlp=n))
-    assert stage == Stage(clips=3, n_cls=1, attention=8, mlp=6, temporal=5)
+    assert stage == Stage(clips=3, n_cls=1, attention=8, mlp=6, temporal=5, across=8 - first)
     block = Block("video", 0, HEADS, "quick_gelu", LoRA(rank=2), reducer)
     rng = np.random.default_rng(0)
     x, size = rng.standard_normal((2, t, n, d)), rng.integers(1, 4, (2, t, n))
@@ -126,7 +133,7 @@ def test_a_block_agrees_with_a_slow_loop():
         ours = apply(jax.tree.map(jnp.float32, params), tokens)
         for video in range(2):
             slow, slow_size, where = apply_block_slowly(
-                params, x[video], size[video], r_frame, r_patch
+                params, x[video], size[video], r_frame, r_patch, vote, first
             )
             np.testing.assert_array_equal(ours.size[video], slow_size)
             real = slow_size > 0
@@ -176,7 +183,7 @@ def test_frames_merge_by_size_and_without_gate_all_is_added():
     size = jnp.array([[[1.0, 3.0], [1.0, 1.0], [1.0, 1.0]]])
     tokens = make_tokens(x, None, trace=True).replace(size=size)
     for gate, added in ((False, 10), (True, 0)):
-        module = AcrossFrames(2, gate, "mean")
+        module = AcrossFrames(2, gate, "mean", classes_across=True)
         call = functools.partial(module.init_with_output, jax.random.key(0), attend=attend)
         merged, _ = jax.jit(call)(tokens)
         expected = added + np.array([[7, 8], [3, 3]])
@@ -238,18 +245,22 @@ def test_a_fresh_one_that_merges_nothing_is_the_backbone():
 def test_published_trace_and_cost():
     """Counted independently: 40.599 ("fit"), 40.514 (products).
 
-    The script projects 12 class tokens in both; of products we count the 8 that are left.
+    The script projects 12 class tokens in both; of products we count the 8 that are left. It lets
+    class tokens attend across frames.
     """
     stages = list_counts(TESTA())
     assert [(s.clips, s.attention, s.mlp) for s in stages[7:]] == [
         (12, 36, 34), (11, 34, 31), (10, 31, 28), (9, 28, 25), (8, 25, 22),
     ]  # fmt: skip
     assert [s.temporal for s in stages] == [0] * 8 + [12, 11, 10, 9]
+    assert [s.across for s in stages] == [0] * 8 + [33, 30, 27, 24]
     network = make_clip(TESTA(), LoRA(), B32, 12)
-    counted = macs.count_macs(network, 12)
-    projections = 4 * 768 * 512 / 1e9
-    expected = [40.514 - projections, 40.599]
-    assert [count / 1e9 for count in counted] == pytest.approx(expected, abs=5e-4)
+    projections = 4 * 768 * 512
+    of_classes = sum(4 * t * 768**2 + 2 * t**2 * 768 for t in (12, 11, 10, 9))
+    for reducer, apart in ((TESTA(), of_classes), (TESTA(classes_across=True), 0)):
+        counted = macs.count_macs(make_clip(reducer, LoRA(), B32, 12), 12)
+        expected = [40.514 - (projections + apart) / 1e9, 40.599]
+        assert [count / 1e9 for count in counted] == pytest.approx(expected, abs=5e-4)
     assert costs.count_output_tokens(network, tuple(stages)) == 8 * 22
     assert costs.count_trainable(network, 12) == 592_896
     assert costs.count_trainable(make_clip(TESTA(gate=False), LoRA(), B32, 12), 12) == 589_824
@@ -259,7 +270,7 @@ def test_options_follow_the_backbone():
     reducer = TESTA().resolve(patches=196, frames=12, depth=12)
     assert reducer == TESTA(r=10, layers=(8, 9, 10, 11), r_frame=1, r_patch=12)
     assert [reducer.is_proportional(layer) for layer in (7, 8)] == [True, False]
-    assert list_counts(TESTA(), B16)[-1] == Stage(8, 1, attention=81, mlp=69, temporal=9)
+    assert list_counts(TESTA(), B16)[-1] == Stage(8, 1, attention=81, mlp=69, temporal=9, across=80)
     toy = TESTA(r=1, layers=(2,), r_patch=1)
     assert TESTA().resolve(patches=16, frames=8, depth=3) == toy
     assert hash(TESTA(layers=[3])) == hash(TESTA(layers=(3,)))
