@@ -17,7 +17,7 @@ _HOMES = {
     "VideoError": "tempme_jax.video.frames",
     "VideoIndex": "tempme_jax.search.index",
     "VideoIndexError": "tempme_jax.search.errors",
-    "WeightsError": "tempme_jax.weights.layouts",
+    "WeightsError": "tempme_jax.weights.errors",
     "create": "tempme_jax.building",
     "load": "tempme_jax.loading",
 }

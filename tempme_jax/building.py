@@ -88,8 +88,10 @@ def open_weights(
     is_same_method = method == saved.get("method")
     given, settled = asked, asked
     if is_same_method:
-        settled = methods.rename_former_options(method, saved["options"]) | asked
-        given = read_given_options(saved, weights.arch) | asked
+        settled = methods.rename_former_options(method, saved["options"])
+        former = methods.list_former_defaults(method, settled)
+        settled = former | settled | asked
+        given = former | read_given_options(saved, weights.arch) | asked
         if (frames, words) != (saved["num_frames"], saved["max_words"]):
             settled = given  # the options left open follow these numbers
     model = assemble(

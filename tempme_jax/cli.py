@@ -7,6 +7,7 @@ from tempme_jax.commands.compare import compare, show_results
 from tempme_jax.commands.config import show_config
 from tempme_jax.commands.data import data
 from tempme_jax.commands.doctor import diagnose
+from tempme_jax.commands.evaluate import evaluate
 from tempme_jax.commands.group import Group
 from tempme_jax.commands.search import index, search, serve
 from tempme_jax.commands.visualize import visualize
@@ -14,8 +15,8 @@ from tempme_jax.commands.weights import convert, export
 from tempme_jax.version import __version__
 
 COMMANDS = (
-    index, search, serve, data, show_config, compare, show_results, export, convert, visualize,
-    bench, diagnose,
+    index, search, serve, data, show_config, evaluate, compare, show_results, export, convert,
+    visualize, bench, diagnose,
 )  # fmt: skip
 
 

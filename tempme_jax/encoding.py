@@ -30,14 +30,16 @@ def split_rows(size: int, *arrays: np.ndarray) -> Iterator[tuple[np.ndarray, ...
 
 @functools.partial(jax.jit, static_argnums=0)
 def encode_pixels(network: Clip, params: dict, pixels: jax.Array, mask: jax.Array) -> jax.Array:
-    """Return unit vectors [b, e] of normalised pixels."""
-    return normalize(network.apply(params, pixels, mask, method="encode_video")[0])
+    """Return vectors [b, e] of normalised pixels, of unit length if the adapter compares those."""
+    vectors = network.apply(params, pixels, mask, method="encode_video")[0]
+    return normalize(vectors) if network.adapter.unit_videos else vectors
 
 
 @functools.partial(jax.jit, static_argnums=0)
 def encode_frames(network: Clip, params: dict, frames: jax.Array, mask: jax.Array) -> jax.Array:
-    """Return unit vectors [b, e] of uint8 frames, which are normalised on the device."""
-    return encode_pixels(network, params, normalize_frames(frames), mask)
+    """Return the vectors [b, e] of uint8 frames, which are normalised on the device."""
+    pixels = normalize_frames(frames, network.arch.mean, network.arch.std)
+    return encode_pixels(network, params, pixels, mask)
 
 
 @functools.partial(jax.jit, static_argnums=0)

@@ -143,7 +143,7 @@ def _check_fields(name: str, value: Any, kind: Any) -> Any:
     _require(name, value, isinstance(value, dict), "an object with fields")
     hints = typing.get_type_hints(kind, include_extras=True)
     if typing.is_typeddict(kind):
-        needed: typing.Iterable[str] = kind.__required_keys__
+        needed = [key for key in hints if key in kind.__required_keys__]
     else:
         for key in value.keys() - hints.keys():
             there = ", ".join(hints)

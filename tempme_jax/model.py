@@ -21,7 +21,7 @@ from tempme_jax.networks.macs import list_stages
 from tempme_jax.networks.tokens import Stage
 from tempme_jax.parameters import find_shapes, flatten, split
 from tempme_jax.reducers.base import Reducer
-from tempme_jax.text.bpe import Tokenizer
+from tempme_jax.text.bpe import VOCAB_SIZE, Tokenizer, VocabularyError
 from tempme_jax.video.frames import read_frames
 from tempme_jax.weights.files import save_weights
 from tempme_jax.weights.layouts import check_params
@@ -206,8 +206,8 @@ class Model:
         Returns:
             The cosine of every text and every video times the logit scale, float32 [n, m].
         """
-        scale = self.params["logit_scale"]
-        return np.asarray(compute_similarity(jnp.asarray(text), jnp.asarray(video), scale))
+        arrays = map(jnp.asarray, (text, video, self.params["logit_scale"]))
+        return np.asarray(compute_similarity(*arrays, unit_videos=self.adapter.unit_videos))
 
     def save(
         self, file: str | os.PathLike, *, layout: str = "tempme_jax", backbone: bool = False
@@ -264,6 +264,11 @@ class Model:
     def tokenizer(self) -> Tokenizer:
         """The tokenizer that turns texts into this model's ids."""
         arch = self.arch
+        if arch.tokenizer != "clip":
+            raise VocabularyError(
+                f"this model takes {arch.vocab_size} ids of a tokenizer that is not known; CLIP's "
+                f"has {VOCAB_SIZE}. Its texts would mean nothing; embed_tokens takes ids of its own"
+            )
         return Tokenizer(self.max_words, arch.context_length, vocab_size=arch.vocab_size)
 
     @functools.cached_property

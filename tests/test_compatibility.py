@@ -4,6 +4,7 @@
 holds what that version embedded and found.
 """
 
+import json
 import os
 import shutil
 import tarfile
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import safetensors.numpy
 from repository import FIXTURES
 
 import tempme_jax
@@ -89,3 +91,39 @@ def test_an_index_is_searched_and_brought_up_to_date(saved, expected, tmp_path):
     report = index.add(videos, quiet=True)
     assert (report.embedded, len(report.failures)) == (0, 1)
     assert index.verify().problems == []
+
+
+def test_a_testa_of_before_merges_frames_as_it_did(tmp_path):
+    """Class tokens then attended across frames and voted, and the mean similarity counted."""
+    model = tempme_jax.create(
+        width=16, heads=2, depth=3, text_width=12, text_heads=2, text_depth=1, embed_dim=8,
+        image_size=24, patch=8, vocab_size=30, context_length=16, num_frames=4, max_words=6,
+        method="testa", method_options={"gate": False, "vote": "mean", "classes_across": True},
+    )  # fmt: skip
+    model.save(tmp_path / "new.safetensors")
+    with safetensors.safe_open(tmp_path / "new.safetensors", "np") as file:
+        about = json.loads(file.metadata()["tempme_jax"])
+        arrays = {name: file.get_tensor(name) for name in file.keys()}
+    del about["settings"]["options"]["classes_across"]
+    about["settings"]["given"] = {"gate": False}
+    metadata = {"tempme_jax": json.dumps(about)}
+    safetensors.numpy.save_file(arrays, tmp_path / "old.safetensors", metadata)
+
+    old = tempme_jax.load(tmp_path / "old.safetensors")
+    assert old.reducer == model.reducer
+    assert old.options == {"gate": False, "vote": "mean", "classes_across": True}
+    frames = np.random.default_rng(0).integers(0, 256, (1, 5, 24, 24, 3)).astype(np.uint8)
+    np.testing.assert_array_equal(old.embed_video(frames), model.embed_video(frames))
+    longer = tempme_jax.load(tmp_path / "old.safetensors", num_frames=5)
+    assert (longer.reducer.vote, longer.reducer.classes_across) == ("mean", True)
+    other = tempme_jax.load(tmp_path / "old.safetensors", method_options={"vote": "min"})
+    assert (other.reducer.vote, other.reducer.classes_across) == ("min", True)
+
+
+def test_a_workdir_of_testa_of_before_says_what_it_meant(saved, tmp_path):
+    workdir = shutil.copytree(saved / "workdir", tmp_path / "workdir")
+    config = json.loads((workdir / "config.json").read_text())
+    config["model"] |= {"method": "testa", "options": {"vote": "min", "r": 1}}
+    (workdir / "config.json").write_text(json.dumps(config))
+    options = read_config(workdir)["model"]["options"]
+    assert options == {"vote": "min", "r": 1, "classes_across": True}

@@ -118,6 +118,7 @@ def test_command(command, monkeypatch, tmp_path):
 def test_training(command, tmp_path):
     """Up to where the videos are wanted; test_run_sh.py goes on with those of the built-in set."""
     flags = [word for word in shlex.split(command) if word.startswith("--")]
+    (tmp_path / "msrvtt").mkdir()
     with pytest.raises(AnnotationError, match=WITHOUT_DATA):
         prepare_data(dataclasses.replace(parse_flags(flags).data, root=str(tmp_path / "msrvtt")))
 

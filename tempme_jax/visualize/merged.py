@@ -45,7 +45,7 @@ class MergedTokens:
         frames: uint8 [f, s, s, 3], the frames as the model saw them.
         source: int32 [f, side, side], the id of the token that holds each patch; -1 for a pruned
             patch, which no token holds.
-        seconds: time of each frame, from the first frame of the video; None if unknown.
+        seconds: time of each frame, from the start of the video; None if unknown.
     """
 
     method: str
@@ -141,17 +141,17 @@ def trace_patches(
     mask: Bool[np.ndarray, "b f"],
 ) -> Int[jax.Array, "b fp"]:
     """Return the id of the token that holds each patch at the end of the tower."""
-    pixels = inputs.normalize_frames(jnp.asarray(frames))
+    pixels = inputs.normalize_frames(jnp.asarray(frames), network.arch.mean, network.arch.std)
     _, tokens = network.apply(params, pixels, mask, trace=True, method="encode_video")
     assert isinstance(tokens, Tokens) and tokens.source is not None
     return tokens.source
 
 
 def read_times(path: str | os.PathLike, num_frames: int) -> list[float]:
-    """Return the times of the frames of `read_frames`, in seconds from the first frame."""
+    """Return the times of the frames of `read_frames`, in seconds from the video's start."""
     index = scan(os.fsdecode(path))
     times = index.find_shown(find_middles(Fraction(0), index.length, num_frames))
-    return [float((time - index.times[0]) * index.unit) for time in times]
+    return [index.find_seconds(time) for time in times]
 
 
 def trace_methods(
