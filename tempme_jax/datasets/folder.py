@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import os
 import pathlib
+import unicodedata
 
 from tempme_jax.checks import suggest
 from tempme_jax.datasets.annotated import hash_name
@@ -95,6 +96,8 @@ class Folder(VideoText):
         return path, file
 
     def _read_captions(self) -> tuple[pathlib.Path, list[Annotation]]:
+        if not self.root.is_dir():
+            raise make_error(self.root, "no such folder", "", "give the folder of your videos")
         files = [self.root / name for name in READERS if (self.root / name).is_file()]
         if len(files) != 1:
             names = [file.name for file in files] or READERS
@@ -107,13 +110,16 @@ class Folder(VideoText):
         if entry.has("split"):
             split = entry.get_text("split")
             if split not in self.SPLITS:
-                hint = suggest(split, self.SPLITS)
+                hint = suggest(split, self.SPLITS) or (
+                    " (did you mean 'validation'?)" if split in ("val", "valid", "dev") else ""
+                )
                 raise entry.make_error(
                     f"unknown split {split!r}{hint}", f"use {', '.join(self.SPLITS)}"
                 )
             return split
-        # By the path, not the id: parts of one file look alike, so they belong in one split.
-        tenth = int(hash_name(str(path))[:8], 16) % 10
+        # By the path, not the id: parts of one file look alike, so they belong in one split. In
+        # the composed form, as macOS decomposes accents when files are copied.
+        tenth = int(hash_name(unicodedata.normalize("NFC", str(path)))[:8], 16) % 10
         return {0: "test", 1: "validation"}.get(tenth, "train")
 
     def _make_video(

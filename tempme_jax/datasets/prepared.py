@@ -34,7 +34,7 @@ from tempme_jax.datasets.base import Video, VideoSet
 from tempme_jax.datasets.records import (
     INFO,
     PreparationError,
-    measure_file,
+    describe_file,
     read_lines,
     read_report,
 )
@@ -64,6 +64,7 @@ class Prepared:
         groups: group of each video; videos of one group are hard negatives of one another, and ""
             stands for no group.
         frames: number of frames of each video.
+        files: hash of samples of the file of each video; "" if it is not known.
         report: content of report.json, for all splits.
     """
 
@@ -95,6 +96,7 @@ class Prepared:
         self.captions: list[tuple[str, ...]] = [tuple(line["captions"]) for line in lines]
         self.groups: list[str] = [line["group"] for line in lines]
         self.frames: list[int] = [line["frames"] for line in lines]
+        self.files: list[str] = [line.get("samples", "") for line in lines]
         self._starts = [0, *itertools.accumulate(map(len, parts))][:-1]
 
     @property
@@ -194,7 +196,7 @@ class RecordShard:
                     # Otherwise the order of the fields differs from process to process.
                     writer.write(record.SerializeToString(deterministic=True))
                     line = {"id": video.id, "captions": video.captions, "group": video.group}
-                    line |= {"frames": len(result.frames), "bytes": measure_file(video)}
+                    line |= {"frames": len(result.frames), **describe_file(video)}
                     records.append(line)
                 advance(isinstance(result, VideoError))
             writer.close()

@@ -74,6 +74,9 @@ def read_csv(
             if any(map(str.strip, row[len(header) :])) or len(row) < len(header):
                 problem = f"{len(row)} fields, where the header has {len(header)}"
                 advice = f"put quotes around what holds {_SEPARATORS[separator]}"
+                advice = (
+                    advice if len(row) > len(header) else "fill in the others, or leave them empty"
+                )
                 raise make_error(file, problem, place, advice)
             yield Annotation(file, place, dict(zip(header, row, strict=False)))
     except csv.Error as error:

@@ -19,6 +19,8 @@ from tempme_jax.files import write_text
 REPORT = "report.json"
 SOURCE = "source.json"
 INFO = "dataset_info.json"
+# Number of bytes in each sample of a video's file.
+SAMPLE = 64 * 2**10
 
 
 class PreparationError(ValueError):
@@ -54,6 +56,8 @@ class RecordLine(TypedDict):
         id, captions, group: as in the annotations.
         frames: number of its frames.
         bytes: size of the file that it was decoded from; not in version 0.1.
+        samples: hash of samples of that file; not in version 0.1.
+        mtime_ns: time of the last change of that file, in nanoseconds; not in version 0.1.
     """
 
     id: str
@@ -61,6 +65,16 @@ class RecordLine(TypedDict):
     group: str
     frames: int
     bytes: NotRequired[int]
+    samples: NotRequired[str]
+    mtime_ns: NotRequired[int]
+
+
+class FileFigures(TypedDict, total=False):
+    """The fields of a `RecordLine` that tell the file."""
+
+    bytes: int
+    samples: str
+    mtime_ns: int
 
 
 Report = dict[str, SplitFigures]
@@ -108,12 +122,36 @@ def write_source(folder: Path, root: Path) -> None:
     write_text(folder / SOURCE, json.dumps({"root": os.path.realpath(root)}) + "\n")
 
 
-def measure_file(video: Video) -> int:
-    """Return the size of the file of a video in bytes; -1 if it is not there."""
+def describe_file(video: Video) -> FileFigures:
+    """Return what distinguishes the file of a video from others; {} if it is not there.
+
+    Samples of a file are its first, middle and last bytes, so a large one is not read whole.
+    """
     try:
-        return os.stat(video.file).st_size if video.file else -1
+        with open(video.file or "", "rb") as file:
+            status = os.fstat(file.fileno())
+            digest = hashlib.sha256(status.st_size.to_bytes(8, "little"))
+            last = max(0, status.st_size - SAMPLE)
+            for start in (0, last // 2, last):
+                file.seek(start)
+                digest.update(file.read(SAMPLE))
     except OSError:
-        return -1
+        return {}
+    samples = digest.hexdigest()[:32]
+    return {"bytes": status.st_size, "samples": samples, "mtime_ns": status.st_mtime_ns}
+
+
+def has_changed(video: Video, line: RecordLine) -> bool:
+    """Return whether the file of a video is there, and is not the one that was decoded."""
+    try:
+        status = os.stat(video.file or "")
+    except OSError:
+        return False
+    if line.get("bytes", -1) not in (-1, status.st_size):
+        return True
+    if "samples" not in line or line.get("mtime_ns") == status.st_mtime_ns:
+        return False
+    return describe_file(video).get("samples") != line["samples"]
 
 
 def hash_text(content: bytes) -> str:

@@ -17,7 +17,8 @@ from tempme_jax.datasets.records import (
     RecordLine,
     Report,
     SplitFigures,
-    measure_file,
+    describe_file,
+    has_changed,
     read_lines,
     read_report,
     read_source,
@@ -25,6 +26,7 @@ from tempme_jax.datasets.records import (
     write_source,
 )
 from tempme_jax.files import write_text
+from tempme_jax.words import pluralize
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,15 +113,13 @@ def _find_change(figures: SplitFigures | None, lines: list[RecordLine], videos: 
     lost = {video["id"] for video in figures["missing"]}
     if come := sum(video.id in lost and video.file is not None for video in videos):
         return f"{come} videos that were missing are there now"
-    sizes = {line["id"]: line.get("bytes", -1) for line in lines}
+    noted = {line["id"]: line for line in lines}
     changed = [
-        video.id
-        for video in videos
-        if sizes.get(video.id, -1) >= 0 and measure_file(video) not in (-1, sizes[video.id])
+        video.id for video in videos if video.id in noted and has_changed(video, noted[video.id])
     ]
-    return (
-        f"{len(changed)} videos have files of another size, such as {changed[0]}" if changed else ""
-    )
+    if not changed:
+        return ""
+    return f"{pluralize(len(changed), 'video')} with another file, such as {changed[0]}"
 
 
 def _check_tolerated(folder: Path, report: Report, tolerance: Tolerance) -> None:
@@ -139,11 +139,11 @@ def _adopt(
     lines: dict[str, list[RecordLine]],
     quiet: bool,
 ) -> None:
-    """Note for a set of an earlier version from where it is, and how large its videos are."""
+    """Note for a set of an earlier version from where it is, and which files its videos are."""
     folder = Path(builder.data_dir)
     for split, videos in splits.items():
-        sizes = {video.id: measure_file(video) for video in videos}
-        noted: list[RecordLine] = [{**line, "bytes": sizes[line["id"]]} for line in lines[split]]
+        files = {video.id: describe_file(video) for video in videos}
+        noted: list[RecordLine] = [{**line, **files[line["id"]]} for line in lines[split]]
         # First without the hash, so that no kill leaves lines with the hash of others.
         report[split].pop("lines", None)
         write_text(folder / REPORT, json.dumps(report, indent=2))
@@ -152,7 +152,7 @@ def _adopt(
     write_source(folder, builder.root)
     if not quiet:
         print(
-            f"{folder} was prepared by an earlier version, which did not note the sizes of the "
+            f"{folder} was prepared by an earlier version, which did not note the files of the "
             "videos: that these are the same could not be checked; from now on it is. Delete it to "
             "have the videos decoded as this version does",
             file=sys.stderr,

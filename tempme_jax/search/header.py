@@ -23,7 +23,7 @@ from tempme_jax.version import __version__
 RESIZE = "short side, bicubic, centre crop"
 
 
-class ModelFields(TypedDict):
+class IndexedModel(TypedDict):
     """The field "model" of a header, which `header.describe_model` makes."""
 
     method: str
@@ -43,7 +43,7 @@ class HeaderFields(TypedDict):
     """The fields of a header that any version has."""
 
     source: dict[str, Any]
-    model: ModelFields
+    model: IndexedModel
     sampling: SamplingFields
 
 

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 import jax
 from jax.experimental import multihost_utils
 
+from tempme_jax.datasets import DATASETS
 from tempme_jax.datasets.prepared import Prepared
 from tempme_jax.files import write_text
 from tempme_jax.training.config import DataSettings
@@ -68,21 +69,27 @@ def require_same_data(
 def describe_data(data: DataSettings) -> dict[str, SplitIdentity]:
     """Return what distinguishes the splits that the settings name from those of other data."""
     return {
-        name: describe_split(open_split(data, name))
+        name: describe_split(open_split(data, name), rendered=DATASETS[data.name].MAKES_ITSELF)
         for name in dict.fromkeys((data.train, data.validation, data.test))
     }
 
 
-def describe_split(prepared: Prepared) -> SplitIdentity:
-    """Return what distinguishes a split from others; the order counts, training follows it."""
+def describe_split(prepared: Prepared, *, rendered: bool = False) -> SplitIdentity:
+    """Return what distinguishes a split from others; the order counts, training follows it.
+
+    The files of `rendered` videos do not count, as they differ with the version of the encoder.
+    """
     texts = list(zip(prepared.captions, prepared.groups, strict=True))
-    return {
+    found: SplitIdentity = {
         "videos": len(prepared),
         "captions": sum(map(len, prepared.captions)),
         "ids": hash_value(prepared.ids),
         "texts": hash_value(texts),
         "id_hash": prepared.id_hash,
     }
+    if all(prepared.files) and not rendered:
+        found["files"] = hash_value(prepared.files)
+    return found
 
 
 def hash_value(value: list) -> str:
@@ -94,7 +101,7 @@ def list_changes(was: dict[str, SplitIdentity], now: dict[str, SplitIdentity]) -
     """Yield a line for every split that is not what it was."""
     for name in now:
         before, after = was.get(name), now[name]
-        if before is None or before == after:
+        if before is None:
             continue
         counts = [f"{one['videos']} videos with {one['captions']} captions"
                   for one in (before, after)]  # fmt: skip
@@ -102,8 +109,10 @@ def list_changes(was: dict[str, SplitIdentity], now: dict[str, SplitIdentity]) -
             yield f"its split {name!r} had {counts[0]}, now it has {counts[1]}"
         elif before["ids"] != after["ids"]:
             yield f"its split {name!r} now has other videos, or in another order"
-        else:
+        elif before["texts"] != after["texts"]:
             yield f"its split {name!r} now has other captions or groups of the same videos"
+        elif before.get("files", "") not in ("", after.get("files", before.get("files"))):
+            yield f"its split {name!r} now has other files under the same names of videos"
 
 
 def list_changed_results(folder: str | os.PathLike, now: dict[str, SplitIdentity]) -> Iterator[str]:

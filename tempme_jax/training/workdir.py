@@ -15,7 +15,7 @@ import json
 import os
 import pathlib
 from collections.abc import Iterator
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 import jax
 from jax.experimental import multihost_utils
@@ -36,6 +36,19 @@ class WorkdirError(ValueError):
     """A folder is not the workdir of this run, or a file in it cannot be read."""
 
 
+class ModelFields(TypedDict):
+    """The fields of a workdir's "model" that are read before all are checked."""
+
+    method: str
+    options: dict[str, Any]
+
+
+class ModelPart(TypedDict):
+    """The part of config.json that is read before all of it is checked."""
+
+    model: ModelFields
+
+
 class SplitIdentity(TypedDict):
     """What distinguishes a split from those of other data.
 
@@ -44,6 +57,8 @@ class SplitIdentity(TypedDict):
         ids: hash of the ids, in their order.
         texts: hash of the captions and groups.
         id_hash: hash of the sorted ids, as results have it.
+        files: hash of samples of the videos' files; not there if they are not known, or if the set
+            renders its videos itself.
     """
 
     videos: int
@@ -51,6 +66,7 @@ class SplitIdentity(TypedDict):
     ids: str
     texts: str
     id_hash: str
+    files: NotRequired[str]
 
 
 class Identity(TypedDict):
@@ -124,12 +140,12 @@ def read_config(folder: str | os.PathLike) -> dict[str, Any]:
                 f"{file} is not as the run wrote it; restore it from a copy. If you changed it on "
                 f"purpose, remove {IDENTITY} beside it"
             )
-        settings = parse_fields(file.read_bytes(), dict[str, Any], CONFIG)
+        settings = parse_fields(file.read_bytes(), ModelPart, CONFIG)
         model = settings["model"]
         former = list_former_defaults(model["method"], model["options"])
     except WorkdirError:
         raise
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError) as error:
         raise WorkdirError(
             f"{file} cannot be read ({error}). Restore it from a copy, or train in another "
             "--workdir"

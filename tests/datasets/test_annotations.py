@@ -201,7 +201,7 @@ BAD_FOLDERS = {
     FOLDER + ".,b\n": r"line 2: '.' is not a path within",
     FOLDER + "out/b.mp4,b\n": r"line 2: 'out/b.mp4' is a link that leads out of .*put the file it",
     "file,video,caption\na,b,c\n": r"line 2: there must be either a file or a video",
-    "file,caption,split\na,b,val\n": r"line 2: unknown split 'val'; use train, validation, test",
+    "file,caption,split\na,b,val\n": r"line 2: unknown split 'val' .did you mean 'validation'",
     "file,caption,split\na,b,\nb,c,test\n": r"line 3: split must be filled in in all rows or",
     "file,caption,split\na,b,train\na,c,test\n": r"line 3: 'a' is not the video of line 2; give",
     "file,caption,id\na,b,x\nc,d,x\n": r"line 3: 'x' is not the video of line 2",

@@ -104,6 +104,22 @@ def test_two_spellings_of_one_file_are_one_video(tmp_path):
     assert len(video.captions) == 2
 
 
+def test_a_split_does_not_follow_how_accents_are_written(tmp_path):
+    for number in range(40):
+        splits = set()
+        for form in ("NFC", "NFD"):
+            name = unicodedata.normalize(form, f"{CAFE}{number}.mp4")
+            root = write(tmp_path / f"{number}{form}", {name: ""})
+            write(root, {"captions.jsonl": [{"file": name, "caption": "x"}]})
+            for split in ("train", "validation", "test"):
+                try:
+                    list_folder(root, split)
+                except AnnotationError:
+                    continue
+                splits.add(split)
+        assert len(splits) == 1
+
+
 def test_a_file_found_by_its_stem_must_not_lead_out(tmp_path):
     row = {"file": "a.avi", "caption": "x", "split": "train"}
     root = write(tmp_path, {"in/captions.jsonl": [row], "out.mp4": ""}) / "in"

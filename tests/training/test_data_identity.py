@@ -165,9 +165,23 @@ def test_edited_captions_and_replaced_videos_are_noticed(roots, tmp_path):
         prepare_here(data)
     (root / "captions.csv").write_text(captions)
     prepare_here(data)
-    shutil.copy(roots["b"] / "20.mp4", root / "00.mp4")
-    with pytest.raises(PreparationError, match="1 videos have files of another size, .*00.mp4"):
-        prepare_here(data)
+    video = (root / "00.mp4").read_bytes()
+    os.utime(root / "00.mp4")  # the same file at another time
+    prepare_here(data)
+    (root / "00.mp4").unlink()  # it shares its bytes with others
+    for other in ((roots["b"] / "20.mp4").read_bytes(), video[:-9] + bytes(9)):
+        (root / "00.mp4").write_bytes(other)
+        with pytest.raises(PreparationError, match=r"1 video with another file, such as 00.mp4"):
+            prepare_here(data)
+
+
+def test_other_videos_under_the_same_names_and_captions(roots, finished, tmp_path):
+    root = shutil.copytree(roots["b"], tmp_path / "b")
+    for number in range(6):
+        (root / f"{20 + number}.mp4").rename(root / f"{number:02}.mp4")
+    shutil.copy(roots["a"] / "captions.csv", root)
+    with pytest.raises(WorkdirError, match="'train' now has other files under the same names"):
+        run(settings_of(root), finished)
 
 
 def test_fewer_videos_do_not_replace_results(roots, finished, tmp_path):
