@@ -9,20 +9,32 @@ from tempme_jax.fields import FieldError, check_type, parse_json
 from tempme_jax.weights.errors import WeightsError
 from tempme_jax.weights.open_clip import read_open_clip
 from tempme_jax.weights.sections import Description
-from tempme_jax.weights.transformers_files import (
-    read_config,
-    read_preprocessor,
+from tempme_jax.weights.tokenizer_files import (
+    read_added_tokens,
+    read_merges,
+    read_merges_file,
+    read_special_tokens,
     read_tokenizer,
     read_tokenizer_config,
+    read_vocabulary,
 )
+from tempme_jax.weights.transformers_files import read_config, read_preprocessor
 
 OPEN_CLIP, TRANSFORMERS = "open_clip_config.json", "config.json"
 # What transformers writes beside config.json: how pictures become pixels, and texts become ids.
 PREPROCESSORS = ("preprocessor_config.json", "processor_config.json")
 TOKENIZER_CONFIG = "tokenizer_config.json"
-TOKENIZERS = ("tokenizer.json", "vocab.json")
+MERGES = "merges.txt"
+TOKENIZERS = {
+    TOKENIZER_CONFIG: read_tokenizer_config,
+    "special_tokens_map.json": read_special_tokens,
+    "added_tokens.json": read_added_tokens,
+    "tokenizer.json": read_tokenizer,
+    "vocab.json": read_vocabulary,
+    MERGES: read_merges,
+}
 # The names of the config files that are read, where they lie beside the weights.
-CONFIG_NAMES = (OPEN_CLIP, TRANSFORMERS, *PREPROCESSORS, TOKENIZER_CONFIG, *TOKENIZERS)
+CONFIG_NAMES = (OPEN_CLIP, TRANSFORMERS, *PREPROCESSORS, *TOKENIZERS)
 
 
 def read_configs(
@@ -36,7 +48,10 @@ def read_configs(
     Raises:
         WeightsError: if a file is not JSON, or a field has another type; it names both.
     """
-    contents = {config.name: read_object(config) for config in configs}
+    contents: dict[str, Any] = {
+        config.name: read_merges_file(config) if config.name == MERGES else read_object(config)
+        for config in configs
+    }
     names = [name for name in (OPEN_CLIP, TRANSFORMERS) if describes_clip(name, contents)]
     if layout == "huggingface":
         names.reverse()
@@ -47,9 +62,8 @@ def read_configs(
             read = read_open_clip if names[0] == OPEN_CLIP else of_transformers
             found = name_file(names[0], read, contents[names[0]])
         read_pixels(found, contents)
-        for name in (TOKENIZER_CONFIG, *TOKENIZERS):
+        for name, read in TOKENIZERS.items():
             if name in contents:
-                read = read_tokenizer_config if name == TOKENIZER_CONFIG else read_tokenizer
                 read(contents[name], found, name)
         return found
     except ValueError as error:

@@ -76,7 +76,7 @@ def convert_file(
         save_weights(target, params, read.arch, layout=layout, settings=settings)
     except WeightsError as error:
         raise WeightsError(f"{source}: {error}") from error
-    return list_remarks(read, file.arrays, leave_out)
+    return list_remarks(read, file, leave_out)
 
 
 def open_source(source: pathlib.Path) -> tuple[TorchFile, SavedModel]:
@@ -132,11 +132,14 @@ def is_of_open_clip(file: TorchFile) -> bool:
     return keys >= OF_OPEN_CLIP or parallel
 
 
-def list_remarks(
-    read: Interpretation, arrays: dict[str, np.ndarray], leave_out: Sequence[str]
-) -> list[str]:
+def list_remarks(read: Interpretation, file: TorchFile, leave_out: Sequence[str]) -> list[str]:
     """List what was assumed or left out, in sentences."""
-    remarks = []
+    remarks, arrays, described = [], file.arrays, file.description
+    if described.others:
+        remarks.append(
+            f"The file holds several models: {described.taken!r} was taken, "
+            f"{', '.join(map(repr, described.others))} left out; to convert another, save it alone."
+        )
     if not read.evidence:
         remarks.append(f"{ASSUMED[0].upper()}{ASSUMED[1:]}; --activation gelu replaces it.")
     if leave_out:

@@ -7,7 +7,7 @@ transformers'; and tempme_jax's own, where a name is the path of the parameter, 
 
 import dataclasses
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -151,6 +151,7 @@ def read_layout(
         expected = list_entries("openai", {tower: find_depth(params, tower) for tower in TOWERS})
         missing = {entry.path for entry in expected} - params.keys()
         raise_problems({"missing": ["/".join(path) for path in missing]})
+        refuse_not_finite(params, {})
         return layout, params
     expected = list_entries(layout, find_depths(layout, arrays))
     present = [e for e in expected if not e.optional or set(e.names) <= arrays.keys()]
@@ -167,6 +168,7 @@ def read_layout(
         except (ValueError, IndexError):  # sizes that the form cannot have
             misshapen += [f"{name} {arrays[name].shape}" for name in entry.names]
     raise_problems({"misshapen": misshapen})
+    refuse_not_finite(params, {entry.path: " ".join(entry.names) for entry in present})
     return layout, params
 
 
@@ -194,6 +196,14 @@ def refuse_integers(arrays: Arrays) -> None:
     """Raise a WeightsError that lists the arrays of whole or complex numbers, if there are any."""
     kinds = {name: str(a.dtype) for name, a in arrays.items() if a.dtype.kind in "iubcO"}
     raise_problems({"not of real numbers": [f"{name} ({kind})" for name, kind in kinds.items()]})
+
+
+def refuse_not_finite(params: dict[Path, np.ndarray], names: Mapping[Path, str]) -> None:
+    """Raise a WeightsError that lists the parameters, by names in a file, with NaN or infinity."""
+    broken = [
+        names.get(path, "/".join(path)) for path, a in params.items() if not np.isfinite(a).all()
+    ]
+    raise_problems({"with NaN or infinite numbers": broken})
 
 
 def recognise_layout(names: Iterable[str]) -> str:

@@ -28,7 +28,8 @@ PREFIXES = ("module", "_orig_mod", "model", "clip_model", "net", "network", "cli
 NOT_WEIGHTS = ("input_resolution", "context_length", "vocab_size", "logit_bias")
 CUSTOM_TEXT = "text."
 IN_CUSTOM_TEXT = ("token_embedding.weight", "positional_embedding", "text_projection")
-LARGEST_SEEN = -1e4  # of a mask that is added to the attention; below, nothing is seen
+# Of a mask that is added to the attention: from here on down, nothing is seen.
+HIDDEN = -1e3
 
 
 def tidy_names(arrays: Arrays, leave_out: Sequence[str] = ()) -> Arrays:
@@ -96,6 +97,8 @@ def is_weight(name: str, array: np.ndarray) -> bool:
         return False
     last = name.rpartition(".")[2]
     if last == "attn_mask":
+        if name.startswith(("visual.", "vision_model.")):
+            raise WeightsError(f"{name} is a mask in the video tower, where a CLIP has none")
         if not may_be_causal(array):
             raise WeightsError(
                 f"{name} is not the mask of a CLIP, in whose text tower a token sees only itself "
@@ -111,17 +114,21 @@ def is_weight(name: str, array: np.ndarray) -> bool:
 
 
 def may_be_causal(mask: np.ndarray) -> bool:
-    """Return whether a mask lets each token see itself and those before it, and hides something.
+    """Return whether a mask is the causal one, or holds no rule at all.
 
-    CLIP makes the mask anew from its rule, so what the file holds is only a sign of another rule.
+    CLIP makes the mask anew from its rule, so what the file holds is only a sign of another rule. A
+    mask that hides anything must hide all tokens behind each, and add 0 to all others. One of small
+    numbers that are not all 0 was never filled in.
     """
     if mask.ndim == 3 and len(mask) == 1:
         mask = mask[0]
     if mask.ndim != 2 or mask.shape[0] != mask.shape[1] or mask.dtype.kind not in "fV":
         return False
     values = np.asarray(mask, np.float32)
-    seen = values[np.tri(len(values), dtype=bool)]
-    return bool((seen > LARGEST_SEEN).all() and (len(values) == 1 or values.any()))
+    before = np.tri(len(values), dtype=bool)
+    if (values <= HIDDEN).any():
+        return bool((values[before] == 0).all() and (values[~before] <= HIDDEN).all())
+    return bool((np.abs(values) <= 1).all() and (len(values) == 1 or values.any()))
 
 
 def list_starts(names: Iterable[str], most: int = 8) -> str:

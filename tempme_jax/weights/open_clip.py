@@ -15,6 +15,11 @@ NOT_COMPUTED = {
     "hf_model_pretrained", "attn_pooler_queries", "attn_pooler_heads", "output_tokens", "timm_pool",
     "timm_proj", "timm_proj_bias", "hf_proj_type", "hf_pooler_type", "pad_id", "correct_cls_mask",
 }  # fmt: skip
+# Where these are null, open_clip takes no default: it stops, or computes something else.
+NEVER_NULL = (
+    "layers", "width", "head_width", "heads", "mlp_ratio", "patch_size", "image_size", "vocab_size",
+    "context_length", "pool_type", "pos_embed_type", "proj_type",
+)  # fmt: skip
 # Tokenizers by name that are CLIP's own.
 CLIP_TOKENIZERS = tuple(
     f"openai/clip-vit-{name}"
@@ -58,7 +63,7 @@ def read_vision(vision: Section) -> None:
     vision.compare("width", "width")
     compare_square(vision, "patch_size", "patch")
     compare_square(vision, "image_size", "image_size")
-    found.head_width = vision.get("head_width", int)
+    found.head_width = get_positive(vision, "head_width")
     compare_mlp(vision, "video")
     vision.require("pos_embed_type", "learnable")
     vision.require("pool_type", "tok")
@@ -77,17 +82,17 @@ def read_text(text: Section) -> None:
     text.compare("vocab_size", "vocab_size")
     text.compare("context_length", "context_length")
     if text.fields:
-        found.text_heads = text.get("heads", int, 8)
+        found.text_heads = get_positive(text, "heads", 8)
     compare_mlp(text, "text")
     pooling = text.get("pool_type", str, "argmax")
     if pooling == "eos":  # the first id of this number, where "argmax" takes the largest
         text.require("eos_id", text.get("vocab_size", int, 49408) - 1, default=2)
+        if text.fields.get("eos_id", 2) is None:
+            found.refuse(text.join("eos_id"), None, "the largest id")
     else:
         text.get("eos_id", int)
         text.require("pool_type", "argmax")
     text.require("proj_type", "linear", default="linear")
-    if text.fields.get("proj_type", "linear") is None:
-        found.refuse(text.join("proj_type"), None, "'linear'")
     text.require("proj_bias", False)
     for name in ("embed_cls", "no_causal_mask", "ln_post_emb"):
         text.require(name, False)
@@ -99,11 +104,25 @@ def refuse_variants(tower: Section) -> None:
     """Refuse what changes the blocks of a tower, and all fields that are not known."""
     for name in ("attentional_pool", "final_ln_after_pool", "no_ln_pre", "global_average_pool"):
         tower.require(name, False)
+    for name in NEVER_NULL:
+        if tower.fields.get(name, 0) is None:
+            tower.description.refuse(
+                tower.join(name), None, "a value; without the field, its default"
+            )
     tower.require("ls_init_value")
     tower.require("act_kwargs", {}, {"approximate": "none"})
     tower.require("norm_kwargs", {}, {"eps": 1e-5})
     tower.require("block_type", "default")
     tower.refuse_others(NOT_COMPUTED)
+
+
+def get_positive(section: Section, field: str, default: int | None = None) -> int | None:
+    """Return a whole number above 0, or the default; refuse any other."""
+    value = section.get(field, int, default)
+    if value is None or value > 0:
+        return value
+    section.description.refuse(section.join(field), value, "whole numbers above 0")
+    return default
 
 
 def compare_square(section: Section, field: str, size: str) -> None:

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from tempme_jax.weights.naming import MARKS
 from tempme_jax.weights.torch_names import StandIn, may_stand_in
 from tempme_jax.weights.torch_nesting import check_opcodes
 
@@ -75,12 +76,17 @@ class Description(NamedTuple):
         modules: names of the classes of a TorchScript archive.
         stand_ins: names of what became stand-ins.
         keys: keys of the outermost dict.
+        taken: the one of them whose tensors these are; empty for all.
+        others: those that hold a CLIP as well, such as averages over the training, and were passed
+            over.
     """
 
     tensors: dict[str, Tensor]
     modules: frozenset[str] = frozenset()
     stand_ins: frozenset[str] = frozenset()
     keys: frozenset[str] = frozenset()
+    taken: str = ""
+    others: tuple[str, ...] = ()
 
 
 class _ScriptedModule:
@@ -196,7 +202,9 @@ def read_pickle(pickled: bytes) -> Description:
             raise TorchFileError(f"its data.pkl {problem}")
         unpickler = _TensorUnpickler(pickled)
         root = unpickler.load()
-        tensors = _collect_tensors(_unwrap(root))
+        part = _unwrap(root)
+        tensors = _collect_tensors(part)
+        taken, others = _list_models(root, part)
         keys = frozenset(map(str, root)) if isinstance(root, dict) else frozenset()
     except TorchFileError:
         raise
@@ -204,7 +212,7 @@ def read_pickle(pickled: bytes) -> Description:
     except Exception as error:
         raise TorchFileError("its data.pkl is " + DAMAGED.format(error)) from error
     stand_ins = frozenset(unpickler.stand_ins)
-    return Description(tensors, frozenset(unpickler.modules), stand_ins, keys)
+    return Description(tensors, frozenset(unpickler.modules), stand_ins, keys, taken, others)
 
 
 def _unwrap(root: Any) -> Any:
@@ -214,6 +222,27 @@ def _unwrap(root: Any) -> Any:
     if len(wrapped) > 1:  # the others may be settings
         wrapped = [part for part in wrapped if any(isinstance(v, Tensor) for v in part.values())]
     return wrapped[0] if len(wrapped) == 1 else root
+
+
+def _list_models(root: Any, part: Any) -> tuple[str, tuple[str, ...]]:
+    if part is root:
+        return "", ()
+    marks, known = tuple(MARKS.values()), {}
+
+    def is_model(value: Any, deeper: int) -> bool:
+        if not isinstance(value, dict):
+            return False
+        if id(value) not in known:  # a pickle can hold one dict in many places, and in itself
+            known[id(value)] = False
+            known[id(value)] = any(
+                (isinstance(key, str) and key.endswith(marks)) or (deeper and is_model(inner, 0))
+                for key, inner in value.items()
+            )
+        return known[id(value)]
+
+    taken = next(key for key in root if root[key] is part)
+    others = [key for key in root if root[key] is not part and is_model(root[key], 1)]
+    return str(taken), tuple(map(str, others))
 
 
 def _collect_tensors(root: Any) -> dict[str, Tensor]:

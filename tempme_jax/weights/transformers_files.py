@@ -6,13 +6,12 @@ from typing import Any
 
 from tempme_jax.checks import require_one_of
 from tempme_jax.networks.architecture import ACTIVATIONS, MEAN, STD
-from tempme_jax.text.bpe import END, START, VOCAB_SIZE, read_packaged
+from tempme_jax.text.bpe import VOCAB_SIZE
 from tempme_jax.weights.open_clip import compare_square
 from tempme_jax.weights.sections import Description, Section, read_colours
 
 PROCESSORS = ("CLIPImageProcessor", "CLIPImageProcessorFast", "CLIPImageProcessorPil",
               "CLIPFeatureExtractor", "CLIPProcessor")  # fmt: skip
-TOKENIZERS = ("CLIPTokenizer", "CLIPTokenizerFast", "")
 # By the number that Pillow gives it.
 BICUBIC = (3, "bicubic")
 # In configs of old, a text ends at the largest id, whatever the config says its id is.
@@ -33,6 +32,9 @@ def read_config(content: dict[str, Any], activation: str | None = None) -> Descr
     whole.require("model_type", "clip")
     for name in ("auto_map", "quantization_config", "adapter_type"):
         whole.require(name)
+    for name in whole.get("architectures", list[str], []):
+        if not name.startswith("CLIP"):
+            found.refuse("architectures", name, "the classes of CLIP")
     whole.compare("projection_dim", "embed_dim")
     vision = read_part(whole, "vision_config", "clip_vision_model")
     text = read_part(whole, "text_config", "clip_text_model")
@@ -55,6 +57,9 @@ def read_config(content: dict[str, Any], activation: str | None = None) -> Descr
     text.compare("max_position_embeddings", "context_length")
     last = text.get("vocab_size", int, VOCAB_SIZE) - 1
     text.require("eos_token_id", last, VOCAB_SIZE - 1, FORMER_END)
+    if text.fields.get("eos_token_id", last) is None:
+        found.refuse("text_config.eos_token_id", None, last)
+    text.require("is_causal", True)
     return found
 
 
@@ -137,29 +142,3 @@ def check_side(section: Section, field: str, side: int) -> None:
     if known is not None and known[1] != side:
         section.description.refuse(section.join(field), side, f"{known[0]}={known[1]}")
     section.description.sizes["image_size"] = section.join(field), side
-
-
-def read_tokenizer_config(content: dict[str, Any], found: Description, file: str) -> None:
-    """Note a problem if a tokenizer_config.json is not that of CLIP's tokenizer."""
-    section = Section(f"{file}:", content, found)
-    section.require("tokenizer_class", *TOKENIZERS)
-    section.require("do_lower_case", True)
-    section.require("auto_map")
-
-
-def read_tokenizer(content: dict[str, Any], found: Description, file: str) -> None:
-    """Note a problem if a tokenizer.json or a vocab.json has another vocabulary than CLIP's."""
-    model = content.get("model") if file == "tokenizer.json" else {"vocab": content}
-    vocabulary = model.get("vocab") if isinstance(model, dict) else None
-    special = {START: VOCAB_SIZE - 2, END: VOCAB_SIZE - 1}  # some list them elsewhere
-    if not isinstance(vocabulary, dict) or special | vocabulary != load_vocabulary():
-        count = len(vocabulary) if isinstance(vocabulary, dict | list) else "unknown"
-        found.problems.append(
-            f"{file} has a vocabulary of {count} tokens that is not CLIP's {VOCAB_SIZE}"
-        )
-
-
-@functools.cache
-def load_vocabulary() -> dict[str, int]:
-    """Return CLIP's tokens and their ids."""
-    return read_packaged()[0]

@@ -215,6 +215,18 @@ def test_a_scripted_archive_tells_its_activation(cls, activation, arrays, tmp_pa
     assert load_weights(tmp_path / "x.safetensors").arch.activation == activation
 
 
+@pytest.mark.parametrize("average", [lambda names: names, lambda names: {"module": names}])
+def test_several_models_in_a_file_are_told(average, arrays, tmp_path):
+    names = dict.fromkeys((f"module.{name}" for name in arrays), T)
+    source = save(tmp_path / "a.pt", arrays, ema=average(names), optimizer={"state": {0: T}})
+    target = tmp_path / "x.safetensors"
+    [told] = convert_file(source, target, activation="gelu")
+    assert "holds several models: 'state_dict' was taken, 'ema' left out" in told
+    np.testing.assert_array_equal(
+        load_weights(target).params["video", "projection"], arrays["visual.proj"]
+    )
+
+
 def test_parts_are_left_out_by_an_option(arrays, tmp_path):
     extra = {"transformerClip.resblocks.0.ln_1.weight": np.zeros(3, np.float32)}
     published = {f"clip.{name}": a for name, a in arrays.items()}

@@ -76,7 +76,45 @@ def test_scalars_and_buffers_are_taken(more, params):
     assert read["logit_scale",] == (2 if "logit_scale" in more else params["logit_scale",])
 
 
-@pytest.mark.parametrize("mask", [np.zeros((12, 12)), CAUSAL.T, np.tri(12, dtype=bool)])
+PREFIX = np.where(np.arange(12) < 6, 0, CAUSAL).astype(np.float32)  # the first see each other
+RANDOM = np.random.default_rng(0).uniform(-1, 1, CAUSAL.shape).astype(np.float32)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32])
+@pytest.mark.parametrize("hidden", [-np.inf, -1e4])
+def test_masks_of_the_causal_rule_are_taken(dtype, hidden, params):
+    mask = np.where(np.tri(12), 0, hidden).astype(dtype)
+    assert_same_params(read_layout(write_layout("openai", params) | {"attn_mask": mask})[1], params)
+
+
+def test_a_mask_that_was_never_filled_in_is_taken(params):
+    arrays = write_layout("openai", params) | {"attn_mask": RANDOM}
+    assert_same_params(read_layout(arrays)[1], params)
+
+
+def test_a_mask_in_the_video_tower_is_refused(params):
+    arrays = write_layout("openai", params) | {"visual.attn_mask": CAUSAL}
+    with pytest.raises(WeightsError, match="visual.attn_mask is a mask in the video tower"):
+        read_layout(arrays)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("layout", ["tempme_jax", "openai", "huggingface"])
+def test_numbers_that_are_none_are_refused(layout, value, params):
+    arrays = write_layout(layout, params)
+    name = next(n for n in arrays if "ln_final" in n or "final_layer_norm" in n)
+    arrays[name] = arrays[name].astype(np.float16)
+    arrays[name][3] = value
+    with pytest.raises(WeightsError, match=f"1 with NaN or infinite numbers: {name}"):
+        read_layout(arrays)
+
+
+@pytest.mark.parametrize(
+    "mask",
+    [np.zeros((12, 12)), CAUSAL.T, np.tri(12, dtype=bool), PREFIX, CAUSAL + 0.5, 5 * RANDOM,
+     CAUSAL - np.tri(12) * np.arange(12), np.where(np.tri(12, k=3), CAUSAL, 0),
+     np.full((12, 12), np.nan)],
+)  # fmt: skip
 def test_a_mask_that_is_not_causal_is_refused(mask, params):
     with pytest.raises(WeightsError, match="attn_mask is not the mask of a CLIP"):
         read_layout(write_layout("openai", params) | {"attn_mask": mask})
