@@ -34,6 +34,8 @@ SMALLEST_RESTART = Fraction(1, 10)
 LAID_END_TO_END = ("matroska,webm", "flv", "asf")
 # Seconds, likewise, if most frames are marked as keyframes. Some may be wrong, and be reordered.
 SMALLEST_RESTART_OF_MANY = 1
+# A decoder holds no more frames back to reorder them, with any codec.
+MOST_REORDERED = 16
 # Codecs for which libav does not find the times of display that AVI does not store.
 UNTIMED_IN_AVI = ("h264", "hevc")
 # Packets that are decoded to see whether frames have ascending timestamps.
@@ -48,8 +50,8 @@ class Clock(NamedTuple):
             after it, up to the next pair.
         by_decoding: whether the times of decoding are taken for those of display, which the file
             does not store.
-        in_order: whether, besides, frames are displayed in another order than they are decoded in.
-            Then they get the times in ascending order.
+        in_order: whether the times are right as a whole, but not those of each packet. Then the
+            frames get them in ascending order.
     """
 
     shifts: tuple[tuple[int, int], ...] = ()
@@ -63,13 +65,13 @@ class Clock(NamedTuple):
 
     def correct(self, packets: Iterable[Packet]) -> Iterator[Packet]:
         """Yield packets with corrected timestamps; unless it is plain, from the first packet on."""
-        shift, shifts = 0, dict(self.shifts)
+        shift, shifts, moves = 0, dict(self.shifts), self._list_moves()
         for number, packet in enumerate(packets):
             shift = shifts.get(number, shift)
             if self.by_decoding:
                 packet.pts = packet.dts
             if packet.pts is not None and packet.dts is not None:
-                packet.pts += _find_foreign(packet.pts - packet.dts, shift, shifts.get(number + 1))
+                packet.pts += _find_foreign(packet.pts - packet.dts, moves.get(number, 0))
             if shift and packet.pts is not None:
                 packet.pts += shift
             if shift and packet.dts is not None:
@@ -81,15 +83,27 @@ class Clock(NamedTuple):
         packets, before = packets.copy(), 0
         if self.by_decoding:
             packets["pts"] = packets["dts"]
+        for number, move in self._list_moves().items():
+            row = packets[number]
+            if UNKNOWN not in (row["pts"], row["dts"]):
+                row["pts"] += _find_foreign(int(row["pts"]) - int(row["dts"]), move)
         for number, shift in self.shifts:
-            last = packets[number - 1]
-            if UNKNOWN not in (last["pts"], last["dts"]):
-                last["pts"] += _find_foreign(int(last["pts"]) - int(last["dts"]), before, shift)
             for name in ("pts", "dts"):
                 times = packets[name][number:]
                 times[times != UNKNOWN] += shift - before
             before = shift
         return packets
+
+    def _list_moves(self) -> dict[int, int]:
+        """Return what the next jump adds, for the numbers of the packets before jumps forward."""
+        moves: dict[int, int] = {}
+        start, before = 0, 0
+        for number, shift in self.shifts:
+            if shift < before:
+                earlier = range(max(start, number - MOST_REORDERED), number)
+                moves |= dict.fromkeys(earlier, shift - before)
+            start, before = number, shift
+        return moves
 
 
 def _decodes_out_of_order(container: InputContainer, stream: VideoStream) -> bool:
@@ -108,19 +122,17 @@ def _decodes_out_of_order(container: InputContainer, stream: VideoStream) -> boo
     return times != sorted(times)
 
 
-def _find_foreign(delay: int, shift: int, following: int | None) -> int:
-    """Return what to add to the time of display of the last packet before a jump forward.
+def _find_foreign(delay: int, move: int) -> int:
+    """Return what to add to the time of display of a packet shortly before a jump forward.
 
-    If the file does not store it, libav may take it from the next packet, which has a new clock.
+    It may be one of the new clock already, although the packet is decoded before the jump: frames
+    are reordered, and if the file does not store the time, libav takes it from a later packet.
 
     Args:
         delay: time between decoding and display of the packet.
-        shift: what is added to its timestamps.
-        following: what is added to those of the next packet; None if that is the same.
+        move: what the jump adds to the timestamps after it; 0 if no jump forward follows.
     """
-    if following is None or following >= shift or delay <= (shift - following) // 2:
-        return 0
-    return following - shift
+    return move if move < 0 and delay > -move // 2 else 0
 
 
 # That of most files.
@@ -133,8 +145,8 @@ def find_clock(container: InputContainer, stream: VideoStream, packets: np.ndarr
     Args:
         container: the file.
         stream: its video stream.
-        packets: rows "pts", "dts", "duration", "size" and "is_keyframe" of all packets of the
-            stream, in the order in which they are stored.
+        packets: rows "pts", "dts", "duration", "size", "is_keyframe" and "is_discard" of all
+            packets of the stream, in the order in which they are stored.
     """
     assert stream.time_base is not None
     unit = Fraction(stream.time_base)
@@ -149,7 +161,19 @@ def find_clock(container: InputContainer, stream: VideoStream, packets: np.ndarr
         shifts = _find_jumps(packets, unit)
     elif name in LAID_END_TO_END:
         shifts = _find_keyframe_restarts(packets, unit)
-    return Clock(tuple(shifts), by_decoding, by_decoding and codec.has_b_frames)
+    clock = Clock(tuple(shifts), by_decoding, by_decoding and codec.has_b_frames)
+    return clock._replace(in_order=clock.in_order or _are_misplaced(clock.apply(packets)))
+
+
+def _are_misplaced(packets: np.ndarray) -> bool:
+    """Return whether packets have times of display that their frames cannot have.
+
+    Such a frame would be displayed after others that are decoded too late for that.
+    """
+    times = packets["pts"][(packets["size"] > 0) & ~packets["is_discard"]]
+    times = times[times != UNKNOWN]
+    earliest_left = np.minimum.accumulate(times[::-1])[::-1]
+    return bool((times[:-MOST_REORDERED] > earliest_left[MOST_REORDERED:]).any())
 
 
 def find_end_of_leading_sound(path: str) -> Fraction | None:

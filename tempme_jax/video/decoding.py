@@ -5,6 +5,7 @@ import heapq
 import itertools
 import os
 from bisect import bisect_right
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import dropwhile
 from typing import Any
@@ -14,7 +15,7 @@ from av.error import FFmpegError
 from av.packet import Packet
 from av.video.frame import VideoFrame
 
-from tempme_jax.video.clock import Clock
+from tempme_jax.video.clock import MOST_REORDERED, Clock
 from tempme_jax.video.container import NO_FRAME, VideoError, find_video_stream, open_video
 from tempme_jax.video.elementary import time_frames
 from tempme_jax.video.keyframes import is_predicted
@@ -88,11 +89,12 @@ class FrameReader:
     def _decode(self, packets: Iterable[Packet]) -> Iterator[VideoFrame]:
         """Yield frames in the order of display, without those of damaged packets."""
         in_order = self._clock.in_order
-        times: list[int] = []  # a heap: times of decoding that no frame has got yet
+        times: list[int] = []  # a heap: times of display that no frame has got yet
         # An empty packet, of a frame that repeats the one before it, would end the decoding.
-        for packet in itertools.chain((packet for packet in packets if packet.size), [None]):
-            if in_order and packet is not None and packet.dts is not None:
-                heapq.heappush(times, packet.dts)
+        filled: Iterator[Packet] = (packet for packet in packets if packet.size)
+        if in_order:
+            filled = _collect_times(filled, times)
+        for packet in itertools.chain(filled, [None]):
             try:
                 frames = self.player.decode(packet)
             except MemoryError:
@@ -104,6 +106,21 @@ class FrameReader:
                 if in_order:
                     frame.pts = heapq.heappop(times) if times else None
                 yield frame
+
+
+def _collect_times(packets: Iterable[Packet], times: list[int]) -> Iterator[Packet]:
+    """Yield packets; before each, add its time of display and those of the next ones to a heap.
+
+    The least of them is then that of the next frame, even if some of the packets have wrong times.
+    """
+    waiting: deque[Packet] = deque()
+    for packet in packets:
+        if packet.pts is not None and not packet.is_discard:
+            heapq.heappush(times, packet.pts)
+        waiting.append(packet)
+        if len(waiting) > MOST_REORDERED:
+            yield waiting.popleft()
+    yield from waiting
 
 
 def _pair_with_times(frames: Iterable[VideoFrame]) -> Iterator[tuple[int, VideoFrame]]:
