@@ -14,7 +14,7 @@ from tempme_jax.checks import require_one_of, require_whole
 from tempme_jax.compile_cache import use_persistent_cache
 from tempme_jax.model import Drawn, Model
 from tempme_jax.networks.architecture import ARCHITECTURES, Architecture
-from tempme_jax.networks.clip import Clip
+from tempme_jax.networks.backbones import make_network
 from tempme_jax.parameters import draw_backbone, find_shapes, initialise, list_pretrained_paths
 from tempme_jax.weights.files import load_weights
 from tempme_jax.weights.layouts import WeightsError, check_params
@@ -174,7 +174,7 @@ def assemble(
         max_words = min(methods.MAX_WORDS, most)
     require_whole("max_words", max_words, least=SHORTEST_TEXT, most=most)
     adapter, reducer = methods.build(method, arch, num_frames, options, max_words=max_words)
-    network = Clip(arch, adapter, reducer, DTYPES[require_one_of(dtype, DTYPES, "dtype")])
+    network = make_network(arch, adapter, reducer, DTYPES[require_one_of(dtype, DTYPES, "dtype")])
     return Model(network, {}, method, num_frames, max_words, options=options)
 
 

@@ -8,7 +8,7 @@ from tempme_jax.commands.config import show_config
 from tempme_jax.commands.data import data
 from tempme_jax.commands.doctor import diagnose
 from tempme_jax.commands.evaluate import evaluate
-from tempme_jax.commands.group import Group
+from tempme_jax.commands.group import HELP_NAMES, Group
 from tempme_jax.commands.search import index, search, serve
 from tempme_jax.commands.visualize import visualize
 from tempme_jax.commands.weights import convert, export
@@ -20,7 +20,7 @@ COMMANDS = (
 )  # fmt: skip
 
 
-@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Group, context_settings={"help_option_names": HELP_NAMES})
 @click.version_option(__version__, prog_name="tempme")
 def main():
     """Efficient text-video retrieval in JAX: CLIP with temporal token merging."""

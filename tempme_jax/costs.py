@@ -3,8 +3,8 @@
 import dataclasses
 import math
 
-from tempme_jax.networks.clip import Clip
 from tempme_jax.networks.macs import count_macs, list_stages
+from tempme_jax.networks.network import Network
 from tempme_jax.networks.tokens import Stage
 from tempme_jax.parameters import find_shapes, list_pretrained_paths
 
@@ -28,7 +28,7 @@ class Cost:
     stages: tuple[Stage, ...]
 
 
-def count_costs(network: Clip, num_frames: int) -> Cost:
+def count_costs(network: Network, num_frames: int) -> Cost:
     """Count the costs of a model on videos of `num_frames` frames.
 
     >>> import tempme_jax
@@ -47,14 +47,14 @@ def count_costs(network: Clip, num_frames: int) -> Cost:
     )
 
 
-def count_output_tokens(network: Clip, stages: tuple[Stage, ...]) -> int:
+def count_output_tokens(network: Network, stages: tuple[Stage, ...]) -> int:
     """Count all tokens at the output, over all clips, learned ones included."""
     adapter, last = network.adapter, stages[-1]
     context = adapter.count_context_tokens("video", len(stages) - 1)
     return last.clips * (last.out + context) + adapter.summary_tokens
 
 
-def count_trainable(network: Clip, num_frames: int) -> int:
+def count_trainable(network: Network, num_frames: int) -> int:
     """Count the parameters that train."""
     pretrained = list_pretrained_paths(network.arch)
     return sum(

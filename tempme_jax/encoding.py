@@ -7,7 +7,7 @@ import jax
 import numpy as np
 
 from tempme_jax.inputs import normalize_frames
-from tempme_jax.networks.clip import Clip
+from tempme_jax.networks.network import Network
 from tempme_jax.vectors import normalize
 
 # Rows that go through the network at once; the last ones are filled up to a power of two, so few
@@ -29,21 +29,21 @@ def split_rows(size: int, *arrays: np.ndarray) -> Iterator[tuple[np.ndarray, ...
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def encode_pixels(network: Clip, params: dict, pixels: jax.Array, mask: jax.Array) -> jax.Array:
+def encode_pixels(network: Network, params: dict, pixels: jax.Array, mask: jax.Array) -> jax.Array:
     """Return vectors [b, e] of normalised pixels, of unit length if the adapter compares those."""
     vectors = network.apply(params, pixels, mask, method="encode_video")[0]
-    return normalize(vectors) if network.adapter.unit_videos else vectors
+    return normalize(vectors) if network.unit_videos else vectors
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def encode_frames(network: Clip, params: dict, frames: jax.Array, mask: jax.Array) -> jax.Array:
+def encode_frames(network: Network, params: dict, frames: jax.Array, mask: jax.Array) -> jax.Array:
     """Return the vectors [b, e] of uint8 frames, which are normalised on the device."""
     pixels = normalize_frames(frames, network.arch.mean, network.arch.std)
     return encode_pixels(network, params, pixels, mask)
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def encode_tokens(network: Clip, params: dict, ids: jax.Array, mask: jax.Array) -> jax.Array:
+def encode_tokens(network: Network, params: dict, ids: jax.Array, mask: jax.Array) -> jax.Array:
     """Return unit vectors [b, e] of token ids."""
     vectors = network.apply(params, ids, mask, method="encode_text")
     assert isinstance(vectors, jax.Array)

@@ -1,7 +1,7 @@
 """Check videos and texts from users, and bring them into the shape that the towers take."""
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, UInt8
 
 from tempme_jax.networks import architecture
-from tempme_jax.video.pixels import resize_and_crop
+from tempme_jax.video.pixels import make_square
 from tempme_jax.video.positions import pick_evenly
 
 # CLIP's mean and standard deviation, which a model may replace.
@@ -67,7 +67,7 @@ def list_paths(videos: str | os.PathLike | Sequence[str | os.PathLike]) -> list[
 
 
 def fit_frames(
-    frames: UInt8[np.ndarray, "..."], num_frames: int, image_size: int
+    frames: UInt8[np.ndarray, "..."], num_frames: int, image_size: int, resize: str = "crop"
 ) -> tuple[UInt8[np.ndarray, "b f s s 3"], Bool[np.ndarray, "b f"]]:
     """Bring frames of any number and size to the number and size that the model takes.
 
@@ -75,7 +75,8 @@ def fit_frames(
         frames: uint8 [t, h, w, 3] or [b, t, h, w, 3].
         num_frames: number of frames to return; of more, the middle of each equal span is taken;
             fewer are filled up with zeros.
-        image_size: side of the returned frames, in pixels, after CLIP's resizing and centre crop.
+        image_size: side of the returned frames, in pixels.
+        resize: how a frame becomes a square: "crop" or "squash", see `Architecture`.
 
     Returns:
         The frames, uint8 [b, f, s, s, 3], and a mask, bool [b, f], True where a frame is real.
@@ -94,7 +95,7 @@ def fit_frames(
     given = frames.shape[1]
     if given > num_frames:
         frames = frames[:, pick_evenly(given, num_frames)]
-    sized = [resize_and_crop(video, image_size) for video in frames]
+    sized = [make_square(video, image_size, resize) for video in frames]
     fitted = np.zeros((len(frames), num_frames, image_size, image_size, 3), np.uint8)
     for row, video in enumerate(sized):
         fitted[row, : len(video)] = video
@@ -143,8 +144,11 @@ def check_ids(
     mask: Bool[np.ndarray, "b n"] | None,
     vocab_size: int,
     context_length: int,
+    mark_words: Callable[[np.ndarray], np.ndarray],
 ) -> tuple[Int[np.ndarray, "b n"], Bool[np.ndarray, "b n"]]:
     """Return token ids, int32, and their mask as arrays, if a model takes them.
+
+    If there is no mask, `mark_words` makes it of the ids.
 
     Raises:
         ValueError: if shape, dtype or range differ; it says what is expected.
@@ -161,7 +165,7 @@ def check_ids(
             f"{ids.min()}..{ids.max()}"
         )
     if mask is None:
-        mask = np.arange(ids.shape[1]) <= ids.argmax(axis=1, keepdims=True)
+        mask = mark_words(ids)
     mask = np.asarray(mask)
     if mask.dtype != bool or mask.shape != ids.shape:
         raise ValueError(

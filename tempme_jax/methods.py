@@ -17,7 +17,7 @@ from tempme_jax.adapters.vop import VoP
 from tempme_jax.checks import require_one_of, require_whole
 from tempme_jax.fields import check_type
 from tempme_jax.networks.architecture import Architecture
-from tempme_jax.reducers.base import Reducer
+from tempme_jax.reducers.base import Reducer, require_class_token
 from tempme_jax.reducers.diffrate import DiffRate
 from tempme_jax.reducers.diffrate_search import DiffRateSearch
 from tempme_jax.reducers.evit import EViT
@@ -54,6 +54,7 @@ METHODS: dict[str, tuple[Adapter, Reducer]] = {
     "diffrate": (LoRA(), DiffRate()),
     "diffrate-search": (Adapter(), DiffRateSearch()),
     "sta": (LoRA(), STA()),
+    "joined": (Adapter(), Joined(layer=0, positions=False)),
     "tome": (LoRA(), ToMe()),
     "testa": (LoRA(), TESTA()),
     "tempme": (LoRA(), TempMe()),
@@ -123,9 +124,16 @@ def build(
     num_frames = require_whole("num_frames", num_frames, least=1)
     adapter, reducer = replace_options(method, *split_method(method), options or {})
     reducer = reducer.resolve(patches=arch.patches, frames=num_frames, depth=arch.depth)
-    adapter = adapter.resolve(frames=num_frames, words=max_words, depth=arch.depth)
-    tokens = 1 + arch.patches
-    adapter.check(make_schedule(reducer, frames=num_frames, tokens=tokens, depth=arch.depth), arch)
+    adapter = adapter.resolve(frames=num_frames, words=max_words, arch=arch)
+    require_class_token(adapter, arch.class_tokens)
+    stages = make_schedule(
+        reducer,
+        frames=num_frames,
+        tokens=arch.tokens,
+        depth=arch.depth,
+        n_cls=arch.class_tokens,
+    )
+    adapter.check(stages, arch)
     return adapter, reducer
 
 

@@ -16,12 +16,15 @@ from tempme_jax import encoding, inputs
 from tempme_jax.adapters.base import Adapter, Path
 from tempme_jax.losses import compute_similarity
 from tempme_jax.networks.architecture import Architecture
-from tempme_jax.networks.clip import Clip
+from tempme_jax.networks.backbones import make_network
 from tempme_jax.networks.macs import list_stages
+from tempme_jax.networks.network import Network
 from tempme_jax.networks.tokens import Stage
 from tempme_jax.parameters import find_shapes, flatten, split
 from tempme_jax.reducers.base import Reducer
-from tempme_jax.text.bpe import VOCAB_SIZE, Tokenizer, VocabularyError
+from tempme_jax.text.base import BaseTokenizer, VocabularyError
+from tempme_jax.text.bpe import VOCAB_SIZE
+from tempme_jax.text.tokenizers import TOKENIZERS, choose_mark, make_tokenizer
 from tempme_jax.video.frames import read_frames
 from tempme_jax.weights.files import save_weights
 from tempme_jax.weights.layouts import check_params
@@ -55,7 +58,7 @@ class Model:
     (1, 2)
     """
 
-    network: Clip
+    network: Network
     params: dict = dataclasses.field(repr=False)
     method: str
     num_frames: int
@@ -119,7 +122,8 @@ class Model:
         size = encoding.choose_video_batch()
         if isinstance(videos, np.ndarray | jax.Array):
             frames = np.asarray(videos)
-            fitted = inputs.fit_frames(frames, self.num_frames, self.arch.image_size)
+            arch = self.arch
+            fitted = inputs.fit_frames(frames, self.num_frames, arch.image_size, arch.resize)
             return self._encode(encoding.encode_frames, encoding.split_rows(size, *fitted))
         paths = inputs.list_paths(videos)
         # Read while they are encoded, since the frames of all might not fit into memory.
@@ -174,8 +178,9 @@ class Model:
         """Embed texts that are already token ids.
 
         Args:
-            ids: int32 [b, n]; the largest id of a row marks the end of the text.
-            mask: bool [b, n], True up to the end of the text; None = up to the largest id.
+            ids: int32 [b, n]; in CLIP's vocabulary the largest id of a row ends the text, in BERT's
+                0 is padding.
+            mask: bool [b, n], True up to the end of the text; None = as the ids say.
 
         Returns:
             Vectors of unit length, float32 [b, e], one for each row.
@@ -189,7 +194,10 @@ class Model:
         >>> model.embed_tokens(ids, mask).shape
         (1, 64)
         """
-        ids, mask = inputs.check_ids(ids, mask, self.arch.vocab_size, self.arch.context_length)
+        arch = self.arch
+        ids, mask = inputs.check_ids(
+            ids, mask, arch.vocab_size, arch.context_length, mark_words=choose_mark(arch.tokenizer)
+        )
         return self._encode(
             encoding.encode_tokens, encoding.split_rows(encoding.TEXT_BATCH, ids, mask)
         )
@@ -204,10 +212,11 @@ class Model:
             video: float32 [m, e], as from `embed_video`.
 
         Returns:
-            The cosine of every text and every video times the logit scale, float32 [n, m].
+            The cosine of every text and every video times the scale of the loss, float32 [n, m].
         """
-        arrays = map(jnp.asarray, (text, video, self.params["logit_scale"]))
-        return np.asarray(compute_similarity(*arrays, unit_videos=self.adapter.unit_videos))
+        scale = self.network.compute_scale(self.params)
+        arrays = map(jnp.asarray, (text, video, scale))
+        return np.asarray(compute_similarity(*arrays, unit_videos=self.network.unit_videos))
 
     def save(
         self, file: str | os.PathLike, *, layout: str = "tempme_jax", backbone: bool = False
@@ -236,7 +245,7 @@ class Model:
         """
         if backbone:
             flat = flatten(jax.device_get(self.fold().params))
-            check_params(flat, find_shapes(Clip(self.arch), 1), may_lack=set())
+            check_params(flat, find_shapes(make_network(self.arch), 1), may_lack=set())
             return save_weights(file, flat, self.arch, layout=layout)
         settings = {
             "method": self.method,
@@ -261,18 +270,18 @@ class Model:
         return dataclasses.replace(self, network=network, params=params, adapter_folded=folded)
 
     @functools.cached_property
-    def tokenizer(self) -> Tokenizer:
+    def tokenizer(self) -> BaseTokenizer:
         """The tokenizer that turns texts into this model's ids."""
         arch = self.arch
-        if arch.tokenizer != "clip":
+        if arch.tokenizer not in TOKENIZERS:
             raise VocabularyError(
                 f"this model takes {arch.vocab_size} ids of a tokenizer that is not known; CLIP's "
                 f"has {VOCAB_SIZE}. Its texts would mean nothing; embed_tokens takes ids of its own"
             )
-        return Tokenizer(self.max_words, arch.context_length, vocab_size=arch.vocab_size)
+        return make_tokenizer(arch.tokenizer, self.max_words, arch.context_length, arch.vocab_size)
 
     @functools.cached_property
-    def folded(self) -> tuple[Clip, dict]:
+    def folded(self) -> tuple[Network, dict]:
         """The network and the variables that `embed_*` run: folded, kernels in its dtype."""
         model = self.fold()
         flat = flatten(model.params)
@@ -282,8 +291,8 @@ class Model:
 
     def _read_videos(self, paths: list[str | os.PathLike]) -> tuple[np.ndarray, np.ndarray]:
         """Return the frames of some files, uint8 [b, f, s, s, 3], and a mask of ones."""
-        size = self.arch.image_size
-        frames = [read_frames(path, self.num_frames, image_size=size) for path in paths]
+        shape: dict[str, Any] = {"image_size": self.arch.image_size, "resize": self.arch.resize}
+        frames = [read_frames(path, self.num_frames, **shape) for path in paths]
         return np.stack(frames), np.ones((len(paths), self.num_frames), bool)
 
     def _encode(

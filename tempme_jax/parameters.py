@@ -16,8 +16,12 @@ import numpy as np
 
 from tempme_jax.adapters.base import Path
 from tempme_jax.networks.architecture import Architecture
-from tempme_jax.networks.clip import Clip
-from tempme_jax.weights.layouts import list_entries
+from tempme_jax.networks.backbones import make_network
+from tempme_jax.networks.network import Network
+from tempme_jax.weights.layouts import list_backbone_paths
+
+# The values of parameters that are not drawn, by the last part of their path.
+CONSTANTS = {"scale": 1.0, "bias": 0.0, "logit_scale": math.log(1 / 0.07), "temperature": 0.07}
 
 
 def flatten(tree: dict) -> dict[Path, Any]:
@@ -29,19 +33,19 @@ def flatten(tree: dict) -> dict[Path, Any]:
     return cast(dict[Path, Any], flax.traverse_util.flatten_dict(tree))
 
 
-def find_shapes(network: Clip, num_frames: int) -> dict[Path, tuple[int, ...]]:
+def find_shapes(network: Network, num_frames: int) -> dict[Path, tuple[int, ...]]:
     """Return the shape of every parameter by its path, without computing anything."""
     return _trace_shapes(network, num_frames)  # pyright: ignore[reportArgumentType]  # is hashable
 
 
 @functools.lru_cache
-def _trace_shapes(network: Clip, num_frames: int) -> dict[Path, tuple[int, ...]]:
+def _trace_shapes(network: Network, num_frames: int) -> dict[Path, tuple[int, ...]]:
     tree = jax.eval_shape(lambda: initialise_tree(network, num_frames, jax.random.key(0)))
     return {path: a.shape for path, a in flatten(tree).items()}
 
 
 def initialise(
-    network: Clip, num_frames: int, paths: Set[Path], seed: int
+    network: Network, num_frames: int, paths: Set[Path], seed: int
 ) -> dict[Path, jax.Array]:
     """Return the initial values, float32, of the learned parameters at some paths."""
     if not paths:
@@ -51,7 +55,7 @@ def initialise(
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2))  # so XLA drops the forward pass
 def draw_learned(
-    network: Clip, num_frames: int, paths: frozenset[Path], key: jax.Array
+    network: Network, num_frames: int, paths: frozenset[Path], key: jax.Array
 ) -> dict[Path, jax.Array]:
     """Draw the initial values at some paths."""
     flat = flatten(initialise_tree(network, num_frames, key))
@@ -75,9 +79,8 @@ def draw_array(
     path: Path, shape: tuple[int, ...], arch: Architecture, rng: np.random.Generator
 ) -> np.ndarray:
     """Draw one parameter: normal, scaled by its input's width, less where residual branches end."""
-    if path[-1] in ("scale", "bias", "logit_scale"):
-        value = {"scale": 1.0, "bias": 0.0, "logit_scale": math.log(1 / 0.07)}[path[-1]]
-        return np.full(shape, value, np.float32)
+    if path[-1] in CONSTANTS:
+        return np.full(shape, CONSTANTS[path[-1]], np.float32)
     depth = arch.depth if path[0] == "video" else arch.text_depth
     width = arch.width if path[0] == "video" else arch.text_width
     scale = {
@@ -92,7 +95,7 @@ def draw_array(
     return rng.standard_normal(shape, np.float32) * np.float32(scale)
 
 
-def initialise_tree(network: Clip, num_frames: int, key: jax.Array) -> dict:
+def initialise_tree(network: Network, num_frames: int, key: jax.Array) -> dict:
     """Return all parameters as Flax initialises them."""
     side = network.arch.image_size
     pixels, ids = jnp.zeros((1, num_frames, side, side, 3)), jnp.zeros((1, 3), jnp.int32)
@@ -100,12 +103,12 @@ def initialise_tree(network: Clip, num_frames: int, key: jax.Array) -> dict:
 
 
 def list_pretrained_paths(arch: Architecture) -> set[Path]:
-    """Return the paths of CLIP's own parameters."""
-    depth = {"video": arch.depth, "text": arch.text_depth}
-    return {entry.path for entry in list_entries("openai", depth)}
+    """Return the paths of the backbone's own parameters."""
+    # A table is quicker than tracing the network, and a backbone need not have one yet.
+    return list_backbone_paths(arch) or set(find_shapes(make_network(arch), 1))
 
 
-def split(network: Clip, params: dict) -> tuple[dict, dict]:
+def split(network: Network, params: dict) -> tuple[dict, dict]:
     """Split the parameters into two trees: those that train, and those that are frozen."""
     pretrained = list_pretrained_paths(network.arch)
     flat = flatten(params)

@@ -1,6 +1,7 @@
 """The code in the documents runs, their links exist, and their costs are right."""
 
 import contextlib
+import importlib
 import io
 import pathlib
 import re
@@ -16,16 +17,18 @@ from tempme_jax.networks.clip import Clip
 PAGES = [*sorted(pathlib.Path("docs").rglob("*.md")), pathlib.Path("README.md")]
 
 
-def test_the_example_of_a_new_method_runs(monkeypatch):
+@pytest.mark.parametrize("name", ["adding_a_method.md", "adding_a_backbone.md"])
+def test_the_examples_of_new_parts_run(name, monkeypatch):
     """The code of the page prints the output that the page gives."""
-    monkeypatch.setattr("tempme_jax.methods.METHODS", dict(METHODS))
-    page = pathlib.Path("docs/adding_a_method.md").read_text(encoding="utf-8")
+    for table in ("tempme_jax.methods.METHODS", "tempme_jax.networks.backbones.BACKBONES"):
+        module, _, attribute = table.rpartition(".")
+        monkeypatch.setattr(table, dict(getattr(importlib.import_module(module), attribute)))
+    page = (pathlib.Path("docs") / name).read_text(encoding="utf-8")
     namespace, printed = {"__name__": "example"}, io.StringIO()
     with contextlib.redirect_stdout(printed):
         for code in re.findall(r"```python\n(.*?)```", page, re.DOTALL):
-            exec(compile(code, "adding_a_method.md", "exec"), namespace)
-    [expected] = re.findall(r"print\(.*?\)  # (.*)", page)
-    assert printed.getvalue().strip() == expected
+            exec(compile(code, name, "exec"), namespace)
+    assert printed.getvalue().splitlines() == re.findall(r"print\(.*\)  # (.*)", page)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=str)

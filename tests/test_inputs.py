@@ -11,8 +11,8 @@ from PIL import Image
 from tempme_jax.building import create
 from tempme_jax.inputs import MEAN, STD, convert_to_pixels
 from tempme_jax.training.evaluate import encode_videos
+from tempme_jax.training.objectives.contrastive import ContrastiveObjective
 from tempme_jax.training.sharding import make_mesh
-from tempme_jax.training.step import Objective
 from tempme_jax.vectors import normalize
 
 
@@ -47,7 +47,9 @@ def test_training_and_evaluation_normalise_by_the_models_own_values():
     assert np.abs(expected - plain.embed_video(frames)).max() > 0.01
     ids, mask = model.tokenizer(["a cat"])
     batch = {"frames": frames, "frame_mask": np.ones((1, 2), bool), "ids": ids, "text_mask": mask}
-    trained, _ = Objective(model.network).encode(model.params, jax.tree.map(jnp.asarray, batch))
+    batch = jax.tree.map(jnp.asarray, batch)
+    objective = ContrastiveObjective(model.network)
+    trained, _ = objective.encode(model.params, batch, jax.random.key(0))
     np.testing.assert_allclose(normalize(trained), expected, atol=1e-5)
     batch = {"video": np.zeros(1, np.int32), **{k: batch[k] for k in ("frames", "frame_mask")}}
     _, evaluated = encode_videos(model.network, make_mesh(1, 1), model.params, batch)

@@ -44,7 +44,7 @@ CANNOT = {
     **dict.fromkeys([f"rap+{name}" for name in REDUCE], "the grid of 16 patches"),
     **dict.fromkeys(["vop-p+testa", "vop-c+testa"], "not known which ones"),
     **dict.fromkeys(
-        [f"dgl-transformer+{name}" for name in ("tempme", "testa", "vop-f")],
+        [f"dgl-transformer+{name}" for name in ("tempme", "testa", "vop-f", "joined")],
         "prompts for each of 4 frames",
     ),
 }
@@ -174,7 +174,7 @@ def test_options_of_plevu_under_their_former_name(tmp_path):
 def compute_loss(network, trainable, frozen, pixels, ids):
     params = join(trainable, frozen)
     video, text = network.apply({"params": params}, pixels, None, ids, None)
-    loss = compute_contrastive_loss(compute_similarity(text, video, params["logit_scale"] / 10))
+    loss = compute_contrastive_loss(compute_similarity(text, video, jnp.exp(params["logit_scale"] / 10)))
     return loss + network.reducer.compute_penalty(params, TOY, FRAMES)
 
 

@@ -15,7 +15,6 @@ import tempme_jax
 from tempme_jax import building
 from tempme_jax.cli import main
 from tempme_jax.compare import paper
-from tempme_jax.compare import runs as compare
 from tempme_jax.datasets.base import AnnotationError
 from tempme_jax.training.flags import parse_flags
 from tempme_jax.training.splits import prepare_data
@@ -96,7 +95,8 @@ def test_searching(indexed, monkeypatch):
 def test_command(command, monkeypatch, tmp_path):
     compared = []
     monkeypatch.setattr(
-        compare, "run", lambda *words, **options: compared.append((words, options)) or 0
+        "tempme_jax.compare.runs.run",
+        lambda *words, **options: compared.append((words, options)) or 0,
     )
     if " costs " in command:  # test_costs.py counts the other rows
         [first, *_] = paper.select_rows((2,))

@@ -16,7 +16,7 @@ BASE = "Blocks 9, 10, 11; R_C 70 %, R_I 90 %"
 
 def make_row(name, **options):
     """Make a row: TempMe with one thing changed."""
-    return PaperRow("Figure 5", name, "tempme", options=options)
+    return PaperRow(0, name, "tempme", options=options)
 
 
 def make_start(first):

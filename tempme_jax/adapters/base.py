@@ -66,6 +66,11 @@ class Adapter:
     """The adapter that trains nothing: CLIP as it was pretrained."""
 
     @property
+    def class_token_use(self) -> str:
+        """Say what the adapter does with the class token of a frame; empty if it needs none."""
+        return ""
+
+    @property
     def text_positions(self) -> int:
         """Number of positions of the text tower that learned tokens take from the words."""
         return 0
@@ -89,13 +94,13 @@ class Adapter:
         """
         return True
 
-    def resolve(self, *, frames: int, words: int, depth: int) -> "Adapter":
+    def resolve(self, *, frames: int, words: int, arch: Architecture) -> "Adapter":
         """Return a copy in which every option that was None has a value.
 
         Args:
             frames: number of frames of a video.
             words: number of ids of a text, start and end included.
-            depth: number of blocks of the video tower.
+            arch: sizes of the backbone.
         """
         return self
 
@@ -151,13 +156,18 @@ class Adapter:
 
     # Sites of a block.
 
-    def linear(self, features: int, name: str, dtype: Any, role: str = "") -> nn.Module:
-        """Return the linear layer `name`: "qkv" or "out" of an attention, "fc" or "proj" of an MLP.
+    def linear(
+        self, features: int, name: str, dtype: Any, role: str = "", *, key_bias: bool = True
+    ) -> nn.Module:
+        """Return the linear layer `name`.
+
+        Names are "qkv" and "out" in an attention, "fc" and "proj" in an MLP, and "q", "kv" and
+        "out" in a cross-attention. Without `key_bias`, the keys of "qkv" have no bias.
 
         A block may use a frozen layer twice. The second use has another `role` and may have
         parameters of its own (see TESTA).
         """
-        return Linear(features, dtype=dtype, name=name)
+        return Linear(features, dtype=dtype, key_bias=key_bias, name=name)
 
     def branch(self, name: str, site: Site) -> Callable[[jax.Array, Tokens, Any], jax.Array]:
         """Return a callable that changes the output of a residual branch, "attn" or "mlp".

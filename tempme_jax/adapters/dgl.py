@@ -67,6 +67,10 @@ class DGL(Adapter):
         return self.video_prompts
 
     @property
+    def class_token_use(self) -> str:
+        return "the vectors of frames that its prompts serve are their class tokens"
+
+    @property
     def prompts_enter(self) -> bool:
         return False
 
@@ -114,7 +118,7 @@ class DGLTransformer(DGL):
         if self.frames is not None:
             require_whole("frames", self.frames, least=1)
 
-    def resolve(self, *, frames: int, words: int, depth: int) -> Adapter:
+    def resolve(self, *, frames: int, words: int, arch: Architecture) -> Adapter:
         return self if self.frames else dataclasses.replace(self, frames=frames)
 
     def check(self, stages: Sequence[Stage], arch: Architecture) -> None:

@@ -40,10 +40,13 @@ class LoRA(Adapter):
                 f"unknown LoRA targets {sorted(unknown)}; choose from qkv, out, fc, proj"
             )
 
-    def linear(self, features: int, name: str, dtype: Any, role: str = "") -> nn.Module:
-        if name not in self.targets:
-            return super().linear(features, name, dtype)
-        return LoRADense(features, self.rank, role, dtype=dtype, name=name)
+    def linear(
+        self, features: int, name: str, dtype: Any, role: str = "", *, key_bias: bool = True
+    ) -> nn.Module:
+        # The queries, keys and values of a cross-attention are two layers.
+        if ("qkv" if name in ("q", "kv") else name) not in self.targets:
+            return super().linear(features, name, dtype, key_bias=key_bias)
+        return LoRADense(features, self.rank, role, key_bias, dtype=dtype, name=name)
 
     def fold(self, params: dict) -> tuple[Adapter, dict]:
         """Add A B to the frozen kernels, which gives a plain CLIP that computes the same.
@@ -68,12 +71,13 @@ class LoRADense(nn.Module):
     features: int
     rank: int
     role: str = ""
+    key_bias: bool = True
     dtype: Any = None
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         """[..., d] -> [..., features]."""
-        frozen = Linear(self.features, dtype=self.dtype)
+        frozen = Linear(self.features, dtype=self.dtype, key_bias=self.key_bias)
         nn.share_scope(self, frozen)
         a_name, b_name = (
             "_".join(filter(None, (self.role, name))) for name in ("lora_a", "lora_b")

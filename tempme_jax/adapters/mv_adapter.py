@@ -82,7 +82,11 @@ class MVAdapter(Adapter):
                 "freezes the biases"
             )
 
-    def resolve(self, *, frames: int, words: int, depth: int) -> "Adapter":
+    @property
+    def class_token_use(self) -> str:
+        return "it calibrates the class tokens of the frames"
+
+    def resolve(self, *, frames: int, words: int, arch: Architecture) -> "Adapter":
         return dataclasses.replace(self, words=self.words or words)
 
     def check(self, stages: Sequence[Stage], arch: Architecture) -> None:
@@ -248,7 +252,9 @@ class TowerInitialization(Adapter):
 
     tower_width: int
 
-    def linear(self, features: int, name: str, dtype: Any, role: str = "") -> nn.Module:
+    def linear(
+        self, features: int, name: str, dtype: Any, role: str = "", *, key_bias: bool = True
+    ) -> nn.Module:
         std = (self.tower_width if name == "qkv" else 2 * self.tower_width) ** -0.5
         inputs = {"fc": features / 4, "proj": 4 * features}.get(name)
         bias = make_uniform(inputs**-0.5) if inputs else nn.initializers.zeros

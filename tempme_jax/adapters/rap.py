@@ -68,7 +68,11 @@ class RAP(Adapter):
         if not (isinstance(self.reach, numbers.Real) and self.reach >= 0):
             raise ValueError(f"reach={self.reach!r} must be a number of 0 or more: frames, patches")
 
-    def resolve(self, *, frames: int, words: int, depth: int) -> "Adapter":
+    @property
+    def class_token_use(self) -> str:
+        return "asa=True selects patches by the class tokens" if self.asa else ""
+
+    def resolve(self, *, frames: int, words: int, arch: Architecture) -> "Adapter":
         return dataclasses.replace(self, words=self.words or words)
 
     def check(self, stages: Sequence[Stage], arch: Architecture) -> None:

@@ -69,6 +69,10 @@ class VoP(Adapter):
             )
 
     @property
+    def class_token_use(self) -> str:
+        return "contextual prompts are made from the class tokens" if self.contextual else ""
+
+    @property
     def text_positions(self) -> int:
         return self.text
 
@@ -76,10 +80,10 @@ class VoP(Adapter):
     def unit_videos(self) -> bool:
         return self.unit_mean
 
-    def resolve(self, *, frames: int, words: int, depth: int) -> "Adapter":
+    def resolve(self, *, frames: int, words: int, arch: Architecture) -> "Adapter":
         if self.split is not None or not self.video:
             return self
-        return dataclasses.replace(self, split=choose_video_level(depth))
+        return dataclasses.replace(self, split=choose_video_level(arch.depth))
 
     def check(self, stages: Sequence[Stage], arch: Architecture) -> None:
         joined = next((layer for layer, stage in enumerate(stages) if stage.n_cls > 1), None)

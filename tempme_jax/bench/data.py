@@ -11,10 +11,10 @@ from tempme_jax.training.batches import read_batches
 from tempme_jax.training.config import Config
 from tempme_jax.training.model import build_model
 from tempme_jax.training.optim import make_learning_rate, make_optimizer
-from tempme_jax.training.run import open_training_rows
 from tempme_jax.training.sharding import make_mesh, place, place_batch, place_params, replicate
 from tempme_jax.training.splits import prepare_data
-from tempme_jax.training.step import Objective, TrainState, leave_unchanged, train_step
+from tempme_jax.training.step import TrainState, leave_unchanged, train_step
+from tempme_jax.training.tasks import choose_task
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,7 +48,7 @@ def measure_reading(config: Config, steps: int) -> DataSpeed:
     """
     prepare_data(config.data)
     model = build_model(config.model, config.seed)
-    source = open_training_rows(config, model)
+    source = choose_task(model.network).open_rows(config, model)
     if source.steps < steps + 1:
         raise ValueError(f"steps={steps}: the training has {source.steps} steps; choose fewer")
     size, workers = config.train.batch_size, config.data.workers
@@ -75,7 +75,7 @@ def time_training(config: Config, model, source, steps: int) -> tuple[float, flo
     settings = dataclasses.replace(config.train, learning_rate=1e-9, warmup=0.0)
     optimizer = make_optimizer(settings, make_learning_rate(settings, source.steps))
     state = TrainState(place(replicate(mesh), np.int32(0)), trainable, optimizer.init(trainable))
-    objective = Objective(model.network, settings.gradient_cache, settings.temperature)
+    objective = choose_task(model.network).objective.make(model.network, settings, config.seed)
     waited, begun = 0.0, 0.0
     with read_batches(source, config.train.batch_size, workers=config.data.workers) as reader:
         for step in range(steps + 1):

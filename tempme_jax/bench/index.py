@@ -148,7 +148,11 @@ def index_videos(
 ) -> tuple[IndexReport, _TimedReader]:
     """Do what `tempme index` does, except opening the model."""
     items = _TimedReader()
-    reading = {"image_size": model.arch.image_size, "workers": options.processes}
+    reading = {
+        "image_size": model.arch.image_size,
+        "resize": model.arch.resize,
+        "workers": options.processes,
+    }
     embedder.waited = embedder.encoded = 0.0
 
     def embed(work: Work) -> Generator[EmbeddedVideo | FailedVideo, None, None]:
@@ -164,9 +168,9 @@ def measure_decoding(
     sources: list[Source], model: Model, options: indexing.IndexOptions, sampling: Sampling
 ) -> float:
     """Return the windows per second of decoding by itself, after the first ones."""
-    size, workers = model.arch.image_size, options.processes
+    reading = {"image_size": model.arch.image_size, "resize": model.arch.resize}
     times, windows = [time.perf_counter()], [0]
-    for item in read_windows(sources, sampling, image_size=size, workers=workers):
+    for item in read_windows(sources, sampling, workers=options.processes, **reading):
         if isinstance(item, Piece):
             times.append(time.perf_counter())
             windows.append(len(item.spans))

@@ -1,10 +1,12 @@
 """The tables of `tempme bench`."""
 
+import itertools
 from typing import TYPE_CHECKING
 
 import rich.markup
 
-from tempme_jax.screen import format_number, make_console, make_table
+from tempme_jax.compare.figures import ACCURACY, COSTS, RETRIEVAL, format_figure
+from tempme_jax.screen import make_console, make_table
 
 if TYPE_CHECKING:  # these import JAX and the database, which printing a table does not need
     from tempme_jax.bench.data import DataSpeed
@@ -13,44 +15,72 @@ if TYPE_CHECKING:  # these import JAX and the database, which printing a table d
     from tempme_jax.bench.search import SearchSpeed
     from tempme_jax.compare.paper import CountedRow
 
+# The figures that are counted here, and the paper's short names of the directions.
+COUNTED = ("trainable", "gflops", "tokens")
+SHORT = {"text_to_video": "T2V", "video_to_text": "V2T"}
+
 
 def print_costs(rows: list["CountedRow"]) -> None:
-    """Print our costs beside the paper's, and below the table why some differ."""
-    left = ("Table", "Row", "Backbone", "Frames")
+    """Print our costs beside the paper's, below that why some differ, and its other figures."""
+    left = ("Table", "Row", "Data", "Backbone", "Frames")
     table = make_table(
         "Costs of the video tower for one video, ours beside the paper's",
         (*left, "Trains (M)", "paper", "GMAC", "GFLOPs", "paper", "Tokens", "paper", ""),
         left=left,
     )
     notes = list(dict.fromkeys(row.row.note for row in rows if row.row.note))
-    last = None
+    out, last = make_console(), None
     for counted in rows:
         row, cost = counted.row, counted.cost
+        trains, gflops, tokens = (
+            format_figure(row.printed.get(name), COSTS[name].spec) for name in COUNTED
+        )
         if last not in (None, row.table):
             table.add_section()
         mark = {True: "=", False: "differs", None: ""}[counted.agrees]
         if row.note:
             mark += f" [{notes.index(row.note) + 1}]"
         table.add_row(
-            "" if row.table == last else str(row.table),
-            row.name,
-            row.backbone,
-            str(row.frames),
-            f"{cost.trainable / 1e6:.3f}",
-            format_number(row.trainable, ".2f"),
-            f"{cost.mac:.2f}",
-            f"{cost.paper:.2f}",
-            format_number(row.gflops, ".1f"),
-            str(cost.tokens),
-            format_number(row.tokens, "d"),
+            "" if row.table == last else ", ".join(map(str, counted.tables)),
+            *(row.name, row.data, row.backbone, str(row.frames)),
+            *(f"{cost.trainable / 1e6:.3f}", trains, f"{cost.mac:.2f}"),
+            *(f"{cost.paper:.2f}", gflops, str(cost.tokens), tokens),
             rich.markup.escape(mark),
         )
         last = row.table
-    out = make_console()
     out.print(table)
     out.print("GMAC: 1e9 multiply-accumulates computed here. GFLOPs: counted as the paper does.")
     for number, note in enumerate(notes, start=1):
         out.print(f"[{number}] {note}", markup=False)
+    out.print("T2V: text to video. V2T: video to text.")
+    for _, group in itertools.groupby(rows, lambda counted: counted.row.table):
+        print_other_figures(list(group))
+
+
+def print_other_figures(rows: list["CountedRow"]) -> None:
+    """Print what else the paper prints for the rows of a table: accuracies and measured costs."""
+    heads = {
+        f"{direction} {name}": f"{SHORT[direction]} {name}"
+        for direction, names in RETRIEVAL.items()
+        for name in names
+    }
+    heads |= {ACCURACY: "Accuracy"} | {name: cost.head for name, cost in COSTS.items()}
+    printed = [row.row.printed for row in rows]
+    names = [name for name in heads if name not in COUNTED and any(name in one for one in printed)]
+    if not names:
+        return
+    tables = ", ".join(map(str, rows[0].tables))
+    table = make_table(
+        f"\nTable {tables}: the paper's other figures",
+        ("Row", "Data", *(heads[name] for name in names)),
+        left=("Row", "Data"),
+    )
+    specs = {name: COSTS[name].spec if name in COSTS else ".1f" for name in names}
+    for row, one in zip((row.row for row in rows), printed, strict=True):
+        if any(name in one for name in names):
+            cells = (format_figure(one.get(name), specs[name]) for name in names)
+            table.add_row(row.name, row.data, *cells)
+    make_console().print(table)
 
 
 def print_encode_speeds(speeds: list["EncodeSpeed"], title: str, product: float) -> None:

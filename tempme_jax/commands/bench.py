@@ -46,7 +46,7 @@ def bench_costs(tables, as_json):
     """Count the costs of methods, beside the paper's.
 
     Prints the number of trained parameters, the multiply-accumulates of one video, and the tokens
-    at the output.
+    at the output; then what else the paper prints, such as its accuracies.
     """
     from tempme_jax.bench import printing
     from tempme_jax.compare import paper

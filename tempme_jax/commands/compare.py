@@ -42,14 +42,12 @@ def compare(config, methods, seeds, data, recipe, workdir, speeds, settings):
     --config.train.steps=100 apply to all runs. Each run is a process of its own. Run the command
     again to continue: finished runs are kept, interrupted ones resume.
     """
-    from tempme_jax.compare import runs as comparison
+    from tempme_jax.compare import runs
     from tempme_jax.compare.contenders import choose_contenders
 
     config, contenders, name = choose_contenders(config, methods, data, recipe)
     workdir = workdir or f"workdir/compare-{name}"
-    code = comparison.run(
-        config, contenders, seeds, workdir=workdir, overrides=settings, speeds=speeds
-    )
+    code = runs.run(config, contenders, seeds, workdir=workdir, overrides=settings, speeds=speeds)
     sys.exit(code)
 
 

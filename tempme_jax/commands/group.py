@@ -6,10 +6,19 @@ from tempme_jax.checks import suggest
 
 # Errors caused by the user's input: shown without a traceback.
 USER_ERRORS = (ValueError, OSError)
+HELP_NAMES = ["-h", "--help"]
 
 
 class Group(click.Group):
     """Commands that report a user's mistake in one line, and suggest names for a mistyped one."""
+
+    def add_command(self, cmd, name=None):
+        """Add a command, with the names of the option for help.
+
+        It would have them from the group, but if it is called by itself first, it keeps others.
+        """
+        cmd.context_settings.setdefault("help_option_names", HELP_NAMES)
+        super().add_command(cmd, name)
 
     def resolve_command(self, ctx, args):
         """Find the command, or suggest the nearest names."""

@@ -141,8 +141,7 @@ def index(
             fps=fps, overlap=overlap, anew=rebuild,
         )  # fmt: skip
     if forget:
-        count = pluralize(videos.forget(folder), "file")
-        click.echo(f"Removed from the index {videos.uri}: {count}")
+        click.echo(f"Removed from the index {videos.uri}: {forget_folder(videos, folder)}")
         return
     if verify and videos.exists:
         verify_first(videos, folder, full_hash=full_hash, quiet=quiet, err=as_json)
@@ -157,6 +156,16 @@ def index(
         click.echo(json.dumps(report.convert_to_json(), indent=1))
         sys.exit(INTERRUPTED if report.stopped == "Interrupted" else 0)
     print_report(report, videos.uri, options["shard"], is_new=is_new and not quiet)
+
+
+def forget_folder(videos, folder):
+    """Take a folder out of an index; return how many videos, and how many other files, it had."""
+    before = videos.stats().videos
+    others = videos.forget(folder)
+    count = before - videos.stats().videos
+    others -= count
+    besides = f", and {pluralize(others, 'file')} that could not be indexed" if others else ""
+    return pluralize(count, "video") + besides
 
 
 def verify_first(videos, folder, *, full_hash, quiet, err):
@@ -191,7 +200,7 @@ def print_report(report, uri, shard, *, is_new):
 @contextlib.contextmanager
 def report_in_one_line() -> Iterator[None]:
     """Report errors and warnings about an index or a query in one line each."""
-    from tempme_jax.text.bpe import TextCutWarning
+    from tempme_jax.text.base import TextCutWarning
     from tempme_jax.video.container import VideoError
 
     try:

@@ -7,16 +7,14 @@ import runpy
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tempme_jax.compare.paper import FIGURES, PaperRow
+from tempme_jax.compare.rows import PaperRow
 from tempme_jax.compare.runs import Contender
 from tempme_jax.methods import METHODS
 from tempme_jax.training.flags import find_config_file, make_importable
 
 DEFAULT = "lora,tome,tempme"
-# Config of the built-in set, in the folder above the tables.
-BUILT_IN = "moving_shapes.py"
 # The short names of `configs/common.py`.
-BACKBONES = {"ViT-B/32": "b32", "ViT-B/16": "b16"}
+BACKBONES = {"ViT-B/32": "b32", "ViT-B/16": "b16", "UMT-B/16": "umt-b16", "UMT-B/16-QA": "umt-b16"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,12 +28,14 @@ class Table:
             the row's name: options of the method, `num_frames`, and a new `name`. None leaves the
             row out; a row that is not named has the options of the set's config.
         not_built_in: the reason why the built-in set cannot show this table; empty if it can.
+        built_in: config of the built-in set, in the folder above the tables.
     """
 
     title: str
     rows: Sequence[PaperRow]
     small: Mapping[str, Mapping[str, Any] | None] = dataclasses.field(default_factory=dict)
     not_built_in: str = ""
+    built_in: str = "moving_shapes.py"
 
 
 def read_table(file: str | os.PathLike) -> Table | None:
@@ -82,7 +82,7 @@ def choose_contenders(
     if methods:
         raise ValueError(f"--methods={methods} is for data sets; {config} has rows of its own")
     name = f"{stem}-{pathlib.Path(data).stem}" if data else stem
-    built_in = os.fspath(pathlib.Path(config).parent.parent / BUILT_IN)
+    built_in = os.fspath(pathlib.Path(config).parent.parent / table.built_in)
     return data or built_in, make_contenders(table, data, recipe or ""), name
 
 
@@ -133,7 +133,5 @@ def make_contender(
     name = options.pop("name", row.name)
     flags = [f"--config.model.num_frames={n}" for n in [options.pop("num_frames", None)] if n]
     flags += [f"--config.model.options.{name}={value!r}" for name, value in options.items()]
-    printed = {name: getattr(row, name) for name in FIGURES}
-    printed |= {"R@1": row.recall_1, "R-Sum": row.recall_sum}
     words = ",".join(filter(None, (row.method, backbone, recipe)))
-    return Contender(name, words, tuple(flags), printed)
+    return Contender(name, words, tuple(flags), dict(row.printed), row.note)

@@ -9,6 +9,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
 
+from tempme_jax.compare.figures import ACCURACY
+
 # Half the size of a point with some space around it, and how far right of it its name is tried
 # first, in pixels.
 RADIUS, START = 9, 20
@@ -17,7 +19,9 @@ ITERATIONS = 1000
 
 
 def plot_accuracy_over_cost(rows: list[dict[str, Any]], file: str | os.PathLike) -> None:
-    """Draw text-to-video R@1 over the GFLOPs of one video: a point for each method.
+    """Draw R@1 from text to video, or the accuracy of answers, over the GFLOPs of one video.
+
+    Each method is a point.
 
     Args:
         rows: rows of `training.results.summarize`; bars show the standard deviation over seeds.
@@ -25,13 +29,15 @@ def plot_accuracy_over_cost(rows: list[dict[str, Any]], file: str | os.PathLike)
     """
     figure = Figure(figsize=(8, 5.5), dpi=160, layout="constrained")
     canvas = FigureCanvasAgg(figure)
-    axes = figure.add_subplot(xlabel="GFLOPs of one video", ylabel="Text-to-video R@1 (%)")
+    answers = ACCURACY in rows[0]
+    label = "Right answers (%)" if answers else "Text-to-video R@1 (%)"
+    axes = figure.add_subplot(xlabel="GFLOPs of one video", ylabel=label)
     axes.set_title("Accuracy against cost", loc="left")
     axes.set_title(describe_seeds([len(row["seeds"]) for row in rows]), loc="right", fontsize=9)
     bars = []
     for number, row in enumerate(rows):
-        recall = row["text_to_video"]["R@1"]
-        x, y, deviation = row["paper"], recall["mean"], recall["deviation"]
+        measured = row[ACCURACY] if answers else row["text_to_video"]["R@1"]
+        x, y, deviation = row["paper"], measured["mean"], measured["deviation"]
         color = f"C{number % 10}"
         axes.errorbar(x, y, yerr=deviation, fmt="o", color=color, capsize=4, markersize=7)
         bars.append((x, y, deviation or 0.0))

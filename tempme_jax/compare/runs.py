@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from tempme_jax.checks import require_whole
+from tempme_jax.compare.figures import Printed
 from tempme_jax.compare.launch import launch_process
 from tempme_jax.compare.report import report_comparison
 from tempme_jax.methods import split_method
@@ -42,14 +43,15 @@ class Contender:
         name: name of the row, and of the folder of its runs.
         words: the words after the colon of --config, a method first: "tempme" or "dgl,b16".
         flags: more flags of its runs.
-        printed: the paper's figures for it, by the names of `compare.report.PRINTED`;
-            None where a figure is not known.
+        printed: the figures that the paper prints for it, by the names of `compare.figures`.
+        note: what to know of these figures.
     """
 
     name: str
     words: str
     flags: tuple[str, ...] = ()
-    printed: Mapping[str, float | None] = dataclasses.field(default_factory=dict)
+    printed: Mapping[str, Printed] = dataclasses.field(default_factory=dict)
+    note: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -232,10 +234,14 @@ def summarize_contenders(
     results: list[dict[str, Any]], planned: list[PlannedRun]
 ) -> list[dict[str, Any]]:
     """Return a row for each contender that has results, in the order of the contenders."""
-    printed = {one.contender.name: dict(one.contender.printed) for one in planned}
-    names = list(printed)
+    contenders = {one.contender.name: one.contender for one in planned}
+    names = list(contenders)
     rows = summarize(sorted(results, key=lambda found: names.index(found["name"])))
-    return [{**row, "printed": printed[row["name"]]} for row in rows]
+    return [
+        {**row, "printed": dict(one.printed), "note": one.note}
+        for row in rows
+        for one in [contenders[row["name"]]]
+    ]
 
 
 def measure_speeds(

@@ -12,7 +12,9 @@ from typing import Any, ClassVar
 import numpy as np
 import tensorflow_datasets as tfds
 
+from tempme_jax.checks import require_one_of
 from tempme_jax.video import workers
+from tempme_jax.video.pixels import SQUARES
 
 
 class AnnotationError(ValueError):
@@ -51,7 +53,8 @@ class Storage(tfds.core.BuilderConfig):
 
     Attributes:
         variant: one of the builder's VARIANTS, such as "9k".
-        size: side of the stored frames in pixels, resized and cropped as CLIP does.
+        size: side of the stored frames in pixels.
+        resize: how a frame becomes a square: "crop" or "squash", see `Architecture`.
         fps: frames per second; None for `least` evenly spread frames of every video.
         least: smallest number of frames, evenly spread, as far as the video has distinct ones.
         most: largest number of frames, evenly spread.
@@ -62,6 +65,7 @@ class Storage(tfds.core.BuilderConfig):
     name: str = dataclasses.field(init=False, default="")
     variant: str = "default"
     size: int = 224
+    resize: str = "crop"
     fps: float | None = 1.0
     least: int = 12
     most: int = 64
@@ -75,11 +79,13 @@ class Storage(tfds.core.BuilderConfig):
                 f"fps={self.fps}, least={self.least}, most={self.most}: fps must be positive or "
                 "None, and 1 <= least <= most"
             )
+        require_one_of(self.resize, SQUARES, "resize")
         rate = f"{self.least}even"
         if self.fps is not None:
             rate = f"{self.fps:g}fps-{self.least}to{self.most}"
         quality = "" if self.quality == 95 else f"-q{self.quality}"
-        self.name = f"{self.variant}-{self.size}px-{rate}{quality}"
+        resize = "" if self.resize == "crop" else f"-{self.resize}"
+        self.name = f"{self.variant}-{self.size}px-{rate}{quality}{resize}"
 
 
 class VideoSet(tfds.core.GeneratorBasedBuilder, skip_registration=True):
@@ -162,6 +168,7 @@ class VideoSet(tfds.core.GeneratorBasedBuilder, skip_registration=True):
             start=video.start,
             end=video.end,
             size=storage.size,
+            resize=storage.resize,
             fps=storage.fps,
             least=storage.least,
             most=storage.most,

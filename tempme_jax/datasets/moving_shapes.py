@@ -66,9 +66,14 @@ def render(folder: Path, split: str, takes: int) -> list[Video]:
             look = np.random.default_rng((*seed, pair))
             noise = np.random.default_rng((*seed, len(motions) + number))
             save_frames(file, shapes.draw(motion, look, noise))
-        name, group = f"{split}-{number:02}-{take:02}", f"{split}-{pair:02}-{take:02}"
+        name, group = (make_video_name(split, one, take) for one in (number, pair))
         listed.append(Video(id=name, file=file, captions=(motion.caption,), group=group))
     return listed
+
+
+def make_video_name(split: str, number: int, take: int) -> str:
+    """Return the id of a take of a motion, both given by number."""
+    return f"{split}-{number:02}-{take:02}"
 
 
 def make_file_name(number: int, take: int) -> str:

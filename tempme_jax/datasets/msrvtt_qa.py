@@ -1,7 +1,6 @@
 """MSRVTT-QA: 243,000 questions about the videos of MSR-VTT (Xu et al., ACM MM 2017)."""
 
 import collections
-import dataclasses
 import pathlib
 from collections.abc import Iterator
 
@@ -10,34 +9,14 @@ from tempme_jax.datasets.annotations import Annotation, make_error
 from tempme_jax.datasets.base import Video
 from tempme_jax.datasets.msrvtt import URLS
 from tempme_jax.datasets.prepare import VideoText
+from tempme_jax.datasets.questions import Question, QuestionSet
 from tempme_jax.datasets.readers import read_json, read_json_list, read_jsonl
 from tempme_jax.video.suffixes import DATASET_SUFFIXES
 
 FILES = {"train": "train", "validation": "val", "test": "test"}
 
 
-@dataclasses.dataclass(frozen=True)
-class Question:
-    """A question about a video.
-
-    Attributes:
-        video_id: id of the video.
-        question: text of the question.
-        answer: the one right answer.
-        label: index of the answer in the vocabulary; None if it is not in the vocabulary, so no
-            classifier over the vocabulary can be right.
-        answer_type: type of the question in the annotation file, such as "what", by which
-            accuracies are reported; empty if the file has none.
-    """
-
-    video_id: str
-    question: str
-    answer: str
-    label: int | None
-    answer_type: str = ""
-
-
-class MsrvttQa(AnnotatedSet, VideoText):
+class MsrvttQa(QuestionSet, AnnotatedSet, VideoText):
     """MSRVTT-QA: the captions of a video are its questions, in the order of `read_questions`.
 
     The variants are named after their files: "jsonl" ({train,val,test}.jsonl and
@@ -62,7 +41,7 @@ class MsrvttQa(AnnotatedSet, VideoText):
         return [self.make_video(name, texts) for name, texts in asked.items()]
 
     def read_questions(self, split: str) -> list[Question]:
-        """Read the questions of a split, in the order of the file.
+        """Return the questions of a split, in the order of the file.
 
         The training split has only questions with an answer of the vocabulary. The other splits
         have all, which the published accuracies are of.

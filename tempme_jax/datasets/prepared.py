@@ -109,6 +109,12 @@ class Prepared:
         """Twelve hexadecimal digits of a hash of the sorted ids."""
         return hashlib.sha256("\n".join(sorted(self.ids)).encode()).hexdigest()[:12]
 
+    @property
+    def text_hash(self) -> str:
+        """Twelve hexadecimal digits of a hash of the captions, in the order of the ids."""
+        listed = sorted(zip(self.ids, self.captions, strict=True))
+        return hashlib.sha256(json.dumps(listed).encode()).hexdigest()[:12]
+
     def __len__(self) -> int:
         return len(self.ids)
 

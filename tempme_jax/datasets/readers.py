@@ -3,7 +3,6 @@
 Every fault of these files is an `AnnotationError` that names the file and line, and the remedy.
 """
 
-import codecs
 import csv
 import dataclasses
 import io
@@ -14,29 +13,18 @@ from typing import Any
 from tempme_jax import fields
 from tempme_jax.datasets.annotations import Annotation, make_error
 from tempme_jax.datasets.base import AnnotationError
+from tempme_jax.datasets.encodings import decode_text
 
-# Encodings of text files that begin with a byte order mark; Excel's "Unicode text" is UTF-16.
-_MARKS = {
-    codecs.BOM_UTF8: "utf-8-sig",
-    codecs.BOM_UTF16_LE: "utf-16",
-    codecs.BOM_UTF16_BE: "utf-16",
-}
 # The separators that programs write between columns, and their names.
 _SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 
 
 def read_text(file: pathlib.Path) -> str:
-    """Read a text file in UTF-8, or in UTF-16 with a byte order mark."""
+    """Read a text file; see `decode_text`."""
     try:
-        data = file.read_bytes()
+        return decode_text(file, file.read_bytes())
     except OSError as error:
         raise make_error(file, f"cannot be read ({error.strerror})") from error
-    encodings = (name for mark, name in _MARKS.items() if data.startswith(mark))
-    try:
-        return data.decode(next(encodings, "utf-8"))
-    except UnicodeDecodeError as error:
-        line = 1 + data.count(b"\n", 0, error.start)
-        raise make_error(file, "is not UTF-8 text", f"line {line}", "save it as UTF-8") from error
 
 
 def read_lines(file: pathlib.Path) -> Iterator[tuple[str, str]]:

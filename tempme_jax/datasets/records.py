@@ -15,12 +15,13 @@ from typing import Any, NotRequired, TypedDict
 from tempme_jax.datasets.base import Video
 from tempme_jax.fields import FieldError, parse_fields
 from tempme_jax.files import write_text
+from tempme_jax.video.errors import VideoError
+from tempme_jax.video.fingerprint import hash_three_parts
+from tempme_jax.video.opening import HeldFile
 
 REPORT = "report.json"
 SOURCE = "source.json"
 INFO = "dataset_info.json"
-# Number of bytes in each sample of a video's file.
-SAMPLE = 64 * 2**10
 
 
 class PreparationError(ValueError):
@@ -129,16 +130,11 @@ def describe_file(video: Video) -> FileFigures:
     """
     try:
         with open(video.file or "", "rb") as file:
-            status = os.fstat(file.fileno())
-            digest = hashlib.sha256(status.st_size.to_bytes(8, "little"))
-            last = max(0, status.st_size - SAMPLE)
-            for start in (0, last // 2, last):
-                file.seek(start)
-                digest.update(file.read(SAMPLE))
-    except OSError:
+            held = HeldFile(str(video.file), file.fileno())
+            samples = hash_three_parts(held)
+    except (OSError, VideoError):
         return {}
-    samples = digest.hexdigest()[:32]
-    return {"bytes": status.st_size, "samples": samples, "mtime_ns": status.st_mtime_ns}
+    return {"bytes": held.state.size, "samples": samples, "mtime_ns": held.state.mtime_ns}
 
 
 def has_changed(video: Video, line: RecordLine) -> bool:

@@ -6,7 +6,7 @@ import platform
 import textwrap
 from collections.abc import Callable, Iterable, Iterator
 
-from tempme_jax.doctor import hardware, software, storage
+from tempme_jax.doctor import hardware, index, software, storage
 from tempme_jax.doctor.finding import Finding, State
 from tempme_jax.version import __version__
 
@@ -24,6 +24,7 @@ PROBES: dict[str, Probe] = {
     "weights": storage.check_weights,
     "disk": storage.check_disk,
     "limits": storage.check_limits,
+    "index": index.check_index,
     "extras": software.check_extras,
 }
 # If a check of one of these topics fails, tempme_jax does not work either.

@@ -1,7 +1,6 @@
 """Sizes of CLIP models, and the published models by name."""
 
 import dataclasses
-import math
 from typing import Any
 
 import jax
@@ -15,8 +14,18 @@ ACTIVATIONS = {
 # CLIP's mean and standard deviation of red, green and blue, in 0 .. 1.
 MEAN = (0.48145466, 0.4578275, 0.40821073)
 STD = (0.26862954, 0.26130258, 0.27577711)
-# "clip": CLIP's vocabulary, or its first ids; "unknown": that of a tokenizer that is not here.
-TOKENIZERS = ("clip", "unknown")
+# How a frame becomes a square: its short side is resized and the middle cropped, as CLIP does, or
+# both sides are resized, whatever its shape.
+RESIZES = ("crop", "squash")
+# Limits of `mean` and `std`: mean and deviation of numbers in 0 .. 1, and 1 for no scaling.
+LIMITS = {"mean": (0.0, 1.0), "std": (0.05, 1.0)}
+# "clip": CLIP's vocabulary, or its first ids; "bert": that of BERT, uncased; "unknown": that of a
+# tokenizer that is not here.
+TOKENIZERS = ("clip", "bert", "unknown")
+# Mean and standard deviation of the pixels of ImageNet.
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+MAY_BE_ZERO = ("class_tokens", "first_cross")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,7 +43,14 @@ class Architecture:
         mlp_width, text_mlp_width: width inside the MLPs of each tower; None = four times a token's.
         mean, std: mean and standard deviation of red, green and blue, in 0 .. 1, by which pixels
             are normalised.
-        tokenizer: "clip", or "unknown" if the ids are not CLIP's: then the model takes no texts.
+        resize: how a frame becomes a square: "crop" (the short side is resized and the middle
+            cropped, as CLIP does) or "squash" (both sides are resized, whatever its shape).
+        tokenizer: "clip", "bert", or "unknown" if the ids are of neither: then the model takes no
+            texts.
+        backbone: name of the network, see `networks.backbones`.
+        class_tokens: number of class tokens of a frame, 1 or 0.
+        first_cross: first block of the text tower that attends to the video; 0 = none does.
+        frozen_embeddings: whether full fine-tuning leaves the embeddings as they are.
     """
 
     embed_dim: int = 512
@@ -53,18 +69,23 @@ class Architecture:
     text_mlp_width: int | None = None
     mean: tuple[float, ...] = MEAN
     std: tuple[float, ...] = STD
+    resize: str = "crop"
     tokenizer: str = dataclasses.field(default="clip", compare=False)
+    backbone: str = "clip"
+    class_tokens: int = 1
+    first_cross: int = 0
+    frozen_embeddings: bool = True
 
     def __post_init__(self):
         require_one_of(self.activation, ACTIVATIONS, "activation")
         require_one_of(self.tokenizer, TOKENIZERS, "tokenizer")
+        require_one_of(self.resize, RESIZES, "resize")
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
             if field.type is int or (field.type == int | None and value is not None):
-                require_whole(field.name, value, least=1)
-        for name in ("mean", "std"):
-            colours = require_colours(name, getattr(self, name), above_zero=name == "std")
-            object.__setattr__(self, name, colours)
+                require_whole(field.name, value, least=field.name not in MAY_BE_ZERO)
+        for name in LIMITS:
+            object.__setattr__(self, name, require_colours(name, getattr(self, name)))
         divisions = {
             "image_size by patch": (self.image_size, self.patch),
             "width by heads": (self.width, self.heads),
@@ -79,6 +100,11 @@ class Architecture:
         """Number of patches of a frame."""
         return (self.image_size // self.patch) ** 2
 
+    @property
+    def tokens(self) -> int:
+        """Number of tokens of a frame: class tokens and patches."""
+        return self.class_tokens + self.patches
+
     def get_mlp_width(self, tower: str) -> int:
         """Return the width inside the MLPs of a tower."""
         if tower == "video":
@@ -86,22 +112,31 @@ class Architecture:
         return self.text_mlp_width or 4 * self.text_width
 
 
-def require_colours(name: str, values: Any, *, above_zero: bool) -> tuple[float, float, float]:
-    """Return three finite numbers as a tuple; for anything else raise a ValueError."""
-    kind = "numbers above 0" if above_zero else "numbers"
+def require_colours(name: str, values: Any) -> tuple[float, float, float]:
+    """Return three numbers within the LIMITS of a name as a tuple; else raise a ValueError."""
+    least, most = LIMITS[name]
     allowed = isinstance(values, list | tuple) and len(values) == 3
-    if not allowed or not all(type(v) in (int, float) and math.isfinite(v) for v in values):
-        raise ValueError(f"{name}={values!r:.80} must be three {kind}, of red, green and blue")
-    if above_zero and min(values) <= 0:
-        raise ValueError(f"{name}={values!r:.80} must be three {kind}, of red, green and blue")
+    # Of NaN, no comparison is true.
+    if not allowed or not all(type(v) in (int, float) and least <= v <= most for v in values):
+        raise ValueError(
+            f"{name}={values!r:.80} must be three numbers in {least:g} .. {most:g}, of red, green "
+            "and blue in 0 .. 1"
+        )
     red, green, blue = map(float, values)
     return red, green, blue
 
 
+UMT_B16 = Architecture(
+    patch=16, text_width=768, text_heads=12, vocab_size=30522, context_length=512,
+    activation="gelu", mean=IMAGENET_MEAN, std=IMAGENET_STD, resize="squash", tokenizer="bert",
+    backbone="umt", class_tokens=0, first_cross=9, frozen_embeddings=False,
+)  # fmt: skip
 ARCHITECTURES = {
     "ViT-B/32": Architecture(),
     "ViT-B/16": Architecture(patch=16),
     "ViT-L/14": Architecture(
         embed_dim=768, patch=14, width=1024, depth=24, heads=16, text_width=768, text_heads=12
     ),
+    "UMT-B/16": UMT_B16,
+    "UMT-B/16-QA": dataclasses.replace(UMT_B16, backbone="umt-qa"),
 }

@@ -5,6 +5,7 @@
 The right side needs no logarithm of 0: a key of count 0 is padding, and is not seen.
 """
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -46,12 +47,16 @@ class Attention(nn.Module):
         adapter: gives the two linear layers.
         causal: whether a token sees only itself and those before it.
         dtype: dtype of the activations; None = that of the parameters.
+        key_bias: whether keys have a bias, which changes no output.
+        dropout: share of the weights that training drops, where it gives a key for "dropout".
     """
 
     heads: int
     adapter: Adapter
     causal: bool = False
     dtype: Any = None
+    key_bias: bool = True
+    dropout: float = 0.0
 
     @nn.compact
     def __call__(
@@ -64,6 +69,7 @@ class Attention(nn.Module):
         mask: Float[Array, "b t n"] | None = None,
         proportional: bool = False,
         role: str = "",
+        n_cls: int = 1,
     ) -> tuple[Float[Array, "b t n d"], Float[Array, "b s d"] | None, Evidence]:
         """Let each token see its clip, the clip's context and the summary, which sees everything.
 
@@ -75,13 +81,14 @@ class Attention(nn.Module):
             mask: see `Tokens.mask`.
             proportional: whether a token counts as often as its size, or once.
             role: role of the linear layers, see `Adapter.linear`.
+            n_cls: number of class tokens of a clip.
 
         Returns:
             The attention's output for x and for the summary, and the evidence by which reducers
             choose among the tokens.
         """
         n, d = x.shape[2:]
-        linear = self.adapter.linear(3 * d, "qkv", self.dtype, role)
+        linear = self.adapter.linear(3 * d, "qkv", self.dtype, role, key_bias=self.key_bias)
         out = self.adapter.linear(d, "out", self.dtype, role)
         q, k, v = split_heads(linear(x), self.heads)
         metric = k.astype(jnp.float32).mean(axis=2)  # compared in full precision
@@ -99,8 +106,14 @@ class Attention(nn.Module):
             summary = out(join_heads(y))[:, 0]
             seen = extend(seen, more)
         bias = make_causal_bias(n, seen.k.shape[3]) if self.causal else None
-        y, weight = attend(q, seen, bias, see_themselves=True)
+        y, weight = attend(
+            q, seen, bias, see_themselves=True, average=n_cls == 0, drop=self.make_dropout()
+        )
         return out(join_heads(y)), summary, Evidence(metric, weight[..., :n].mean(axis=2))
+
+    def make_dropout(self) -> nn.Dropout:
+        """Return what drops weights in training."""
+        return nn.Dropout(self.dropout, deterministic=not self.has_rng("dropout"))
 
 
 def attend(
@@ -109,10 +122,13 @@ def attend(
     bias: np.ndarray | None = None,
     *,
     see_themselves: bool = False,
+    average: bool = False,
+    drop: Callable[[jax.Array], jax.Array] = lambda weight: weight,
 ) -> tuple[Float[Array, "b t h q c"], Float[Array, "b t h k"]]:
     """Return the output for each query, and the attention of the first one, in float32.
 
-    If `see_themselves`, query i is that of key i, which it sees even if the key is masked.
+    If `see_themselves`, query i is that of key i, which it sees even if the key is masked. If
+    `average`, the attention is the mean over all queries. `drop` drops weights in training.
     """
     there = seen.counts[:, :, None, None]
     counts = there
@@ -132,8 +148,12 @@ def attend(
     weight = jnp.exp(jnp.where(there > 0, shifted, jnp.minimum(shifted, 0))) * counts
     # Divide after the product, which has fewer elements.
     total = jnp.maximum(weight.sum(axis=-1, keepdims=True), 1e-9)
-    y = jnp.einsum("bthqk,bthkc->bthqc", weight.astype(seen.v.dtype), seen.v)
-    return (y / total).astype(seen.v.dtype), weight[..., 0, :] / total[..., 0, :]
+    y = jnp.einsum("bthqk,bthkc->bthqc", drop(weight).astype(seen.v.dtype), seen.v)
+    if average:
+        attention = (weight / total).mean(axis=-2)
+    else:
+        attention = weight[..., 0, :] / total[..., 0, :]
+    return (y / total).astype(seen.v.dtype), attention
 
 
 def split_heads(x: Float[Array, "b t n qkv"], heads: int) -> tuple[Heads, Heads, Heads]:

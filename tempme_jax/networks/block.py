@@ -46,6 +46,10 @@ class Block(nn.Module):
         causal: whether a token sees only itself and those before it.
         dtype: dtype of the activations; None = that of the parameters.
         mlp_width: width inside the MLP; None = four times that of a token.
+        epsilon: epsilon of the layer norms.
+        key_bias: whether the keys of the attention have a bias.
+        drop_path: share of the clips whose branches training drops (stochastic depth), where it
+            gives a key for "dropout"; those of the others are divided by the share that stays.
     """
 
     tower: str
@@ -57,6 +61,9 @@ class Block(nn.Module):
     causal: bool = False
     dtype: Any = None
     mlp_width: int | None = None
+    epsilon: float = 1e-5
+    key_bias: bool = True
+    drop_path: float = 0.0
 
     @nn.compact
     def __call__(
@@ -72,8 +79,13 @@ class Block(nn.Module):
         """
         adapter, reducer, layer = self.adapter, self.reducer, self.layer
         site = Site(self.tower, layer, self.dtype)
-        ln_1, ln_2 = make_layer_norm("ln_1", self.dtype), make_layer_norm("ln_2", self.dtype)
-        attention = Attention(self.heads, adapter, self.causal, self.dtype, name="attn")
+        ln_1, ln_2 = (make_layer_norm(n, self.dtype, self.epsilon) for n in ("ln_1", "ln_2"))
+        attention = Attention(
+            self.heads, adapter, self.causal, self.dtype, self.key_bias, name="attn"
+        )
+        drop = nn.Dropout(
+            self.drop_path, broadcast_dims=(2, 3), deterministic=not self.has_rng("dropout")
+        )
         mlp = Mlp(adapter, self.activation, self.dtype, self.mlp_width, name="mlp")
 
         def attend_across(x, size):
@@ -86,14 +98,14 @@ class Block(nn.Module):
         proportional = reducer.is_proportional(layer)
         y, summary, evidence = attention(
             ln_1(tokens.x), tokens.size, context, summary, mask=tokens.mask,
-            proportional=proportional,
+            proportional=proportional, n_cls=stage.n_cls,
         )  # fmt: skip
-        y = adapter.branch("attn", site)(y, tokens, shared)
+        y = drop(adapter.branch("attn", site)(y, tokens, shared))
         tokens = tokens.add(y, summary)
 
         tokens = reducer.after_attention(layer, stage)(tokens, evidence)
 
-        y = adapter.branch("mlp", site)(mlp(ln_2(tokens.x)), tokens, shared)
+        y = drop(adapter.branch("mlp", site)(mlp(ln_2(tokens.x)), tokens, shared))
         summary = tokens.summary
         tokens = tokens.add(y, None if summary is None else mlp(ln_2(summary[:, None]))[:, 0])
 

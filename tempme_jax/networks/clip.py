@@ -8,6 +8,7 @@ from typing import Any
 
 import chex
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
@@ -15,92 +16,34 @@ from jaxtyping import Array, Bool, Float, Int
 from tempme_jax.adapters.base import Adapter
 from tempme_jax.networks.architecture import Architecture
 from tempme_jax.networks.block import choose_block_type
-from tempme_jax.networks.layers import Linear, make_layer_norm, project
-from tempme_jax.networks.tokens import Stage, Tokens, make_tokens
-from tempme_jax.reducers.base import Reducer
-from tempme_jax.reducers.schedule import make_schedule
+from tempme_jax.networks.layers import make_layer_norm, project
+from tempme_jax.networks.network import Network
+from tempme_jax.networks.tokens import Stage, Tokens
+from tempme_jax.networks.video_tower import VideoTower
+
+# CLIP keeps its temperature at 1 / 100 or above (Radford et al., section 2.5).
+LARGEST_LOGIT_SCALE = np.float32(np.log(100))
 
 
-class VideoTower(nn.Module):
-    """Maps the frames of a video to one vector."""
+class ClipVideoTower(VideoTower):
+    """The video tower of CLIP: every frame has a class token, from which its vector is read."""
 
-    arch: Architecture
-    adapter: Adapter
-    reducer: Reducer
-    dtype: Any = None
-    remat: bool = False
-
-    @nn.compact
-    def __call__(
-        self,
-        pixels: Float[Array, "b f s s 3"],
-        frame_mask: Bool[Array, "b f"] | None = None,
-        shared: Any = None,
-        *,
-        trace: bool = False,
-    ) -> tuple[Float[Array, "b e"], Tokens]:
-        """Return the vector of each video, float32 [b, e], and its last tokens.
-
-        Args:
-            pixels: float [b, f, image_size, image_size, 3], normalised.
-            frame_mask: bool [b, f], True where a frame is real; None = all are. The pixels of
-                masked frames change nothing.
-            shared: the arrays that the adapter shares between the towers.
-            trace: whether the tokens carry the source map.
-        """
-        arch, adapter = self.arch, self.adapter
-        stages = make_schedule(
-            self.reducer, frames=pixels.shape[1], tokens=1 + arch.patches, depth=arch.depth
-        )
-        ln_pre = make_layer_norm("ln_pre", self.dtype)
-        tokens = self.enter(pixels, frame_mask, trace=trace)
-        tokens = tokens.replace(x=ln_pre(tokens.x))
-        contexts = adapter.contexts("video", self.dtype)
-        for layer, stage in enumerate(stages):
-            context = contexts(layer, stage, tokens, shared)
-            if layer == 0 and context is not None and adapter.prompts_enter:
-                context = ln_pre(context)  # as if it had been in the sequence from the start
-            block = choose_block_type(remat=self.remat)(
-                "video", layer, arch.heads, arch.activation, adapter, self.reducer,
-                dtype=self.dtype, mlp_width=arch.get_mlp_width("video"), name=f"block_{layer}",
-            )  # fmt: skip
-            tokens = block(tokens, stage, context, shared)
-        return self.read(tokens), tokens
-
-    def enter(
-        self, pixels: Float[Array, "b f s s 3"], mask: Bool[Array, "b f"] | None, *, trace: bool
-    ) -> Tokens:
-        """Return one clip of tokens for each frame, and the adapter's tokens of the whole video."""
-        side = self.arch.image_size
-        chex.assert_shape(pixels, (None, None, side, side, 3))
-        if mask is not None:
-            chex.assert_shape(mask, pixels.shape[:2])
-            pixels = jnp.where(mask[:, :, None, None, None], pixels, 0)
-        tokens = make_tokens(self.embed(pixels), mask, trace=trace)
-        summary = self.adapter.summary(self.arch, self.dtype)()
-        if summary is not None:
-            summary = jnp.broadcast_to(summary, (len(pixels), *summary.shape))
-        return tokens.replace(summary=summary)
-
-    def embed(self, pixels: Float[Array, "b f s s 3"]) -> Float[Array, "b f n d"]:
-        """Return a class token and the patches of each frame, with their positions.
-
-        The patches are embedded by one matrix product.
-        """
+    def embed(self, pixels: Float[Array, "b f s s 3"], *, joined: bool) -> Float[Array, "b f n d"]:
+        """Return a class token and the patches of each frame, with their learned positions."""
         arch = self.arch
-        b, f = pixels.shape[:2]
-        side = arch.image_size // arch.patch
-        x = pixels.reshape(b, f, side, arch.patch, side, arch.patch, 3)
-        x = x.transpose(0, 1, 2, 4, 3, 5, 6).reshape(b, f, side * side, 3 * arch.patch**2)
-        x = Linear(arch.width, use_bias=False, dtype=self.dtype, name="patches")(x)
+        x = self.embed_patches(pixels, use_bias=False)
         scale = nn.initializers.normal(arch.width**-0.5)
         cls = self.param("class_embedding", scale, (arch.width,))
-        position = self.param("position_embedding", scale, (1 + arch.patches, arch.width))
+        position = self.param("position_embedding", scale, (arch.tokens, arch.width))
         cls, position = cls.astype(x.dtype), position.astype(x.dtype)
-        cls = jnp.broadcast_to(cls, (b, f, 1, arch.width))
+        cls = jnp.broadcast_to(cls, (*x.shape[:2], 1, arch.width))
         return jnp.concatenate([cls, x], axis=2) + position[None, None]
 
-    def read(self, tokens: Tokens) -> Float[Array, "b e"]:
+    def make_entrance_norm(self) -> nn.LayerNorm:
+        """Return the layer norm before the first block."""
+        return make_layer_norm("ln_pre", self.dtype)
+
+    def read(self, tokens: Tokens, *, frames: int) -> tuple[Float[Array, "b e"], Tokens]:
         """Return the pooled projections of all class tokens, or of the first summary token."""
         b, c = len(tokens.x), tokens.n_cls
         if tokens.summary is None:
@@ -108,7 +51,7 @@ class VideoTower(nn.Module):
         else:
             rows, weight = tokens.summary[:, :1], jnp.ones((b, 1))
         rows = project(self, make_layer_norm("ln_post", self.dtype)(rows), self.arch.embed_dim)
-        return self.adapter.pool(self.dtype)(rows, weight.reshape(rows.shape[:2]))
+        return self.adapter.pool(self.dtype)(rows, weight.reshape(rows.shape[:2])), tokens
 
 
 class TextTower(nn.Module):
@@ -179,27 +122,16 @@ class TextTower(nn.Module):
         return tokens, end, jnp.asarray(position[1 : 1 + entering])
 
 
-class Clip(nn.Module):
-    """Both towers and the temperature.
-
-    Attributes:
-        arch: sizes of the towers.
-        adapter: what is learned.
-        reducer: what happens to the tokens.
-        dtype: dtype of the activations; None = that of the parameters.
-        remat: whether blocks are computed again in the backward pass, instead of kept from the
-            forward pass: a third more arithmetic, a fraction of the memory.
-    """
-
-    arch: Architecture
-    adapter: Adapter = Adapter()
-    reducer: Reducer = Reducer()
-    dtype: Any = None
-    remat: bool = False
+class Clip(Network):
+    """Both towers of CLIP and the temperature."""
 
     def setup(self):
         """Name the parts: video, text, shared, logit_scale."""
-        self.video = VideoTower(self.arch, self.adapter, self.reducer, self.dtype, self.remat)
+        if self.dropout:
+            raise ValueError(f"dropout={self.dropout}: CLIP's text tower has none; leave it at 0")
+        self.video = ClipVideoTower(
+            self.arch, self.adapter, self.reducer, self.dtype, self.remat, self.drop_path
+        )
         self.text = TextTower(self.arch, self.adapter, self.dtype, self.remat)
         self.shared = self.adapter.shared(self.arch, self.dtype)
         self.logit_scale = self.param("logit_scale", nn.initializers.constant(np.log(1 / 0.07)), ())
@@ -209,9 +141,32 @@ class Clip(nn.Module):
         return self.encode_video(pixels, frame_mask)[0], self.encode_text(ids, mask)
 
     def encode_video(self, pixels, frame_mask=None, *, trace: bool = False):
-        """Return what `VideoTower` returns."""
+        """Return the vectors and the last tokens."""
         return self.video(pixels, frame_mask, self.shared(), trace=trace)
 
     def encode_text(self, ids, mask=None):
-        """Return what `TextTower` returns."""
+        """Return the vectors of texts."""
         return self.text(ids, mask, self.shared())
+
+    @staticmethod
+    def compute_scale(params: dict) -> jax.Array:
+        """Return exp(logit_scale)."""
+        return jnp.exp(params["logit_scale"])
+
+    @staticmethod
+    def limit(params: dict) -> dict:
+        """Return parameters whose logit_scale keeps the temperature at 1 / 100 or above."""
+        if "logit_scale" not in params:
+            return params
+        return {**params, "logit_scale": jnp.minimum(params["logit_scale"], LARGEST_LOGIT_SCALE)}
+
+    def count_outside_macs(self, last: Stage, frames: int) -> tuple[int, int]:
+        """Count the projection, and for the paper also both layer norms."""
+        width, embed_dim, summary = (
+            self.arch.width,
+            self.arch.embed_dim,
+            self.adapter.summary_tokens,
+        )
+        read, published = (1 if summary else n for n in (last.clips * last.n_cls, frames))
+        norms = 5 * frames * width * (self.arch.tokens + 1)
+        return read * width * embed_dim, norms + published * width * embed_dim

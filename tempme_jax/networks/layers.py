@@ -26,11 +26,15 @@ class Linear(nn.Module):
         features: width of the output.
         use_bias: whether b is added.
         dtype: dtype of the computation; None = that of the parameters.
+        key_bias: False: the second third of the output, the keys of an attention, has no bias.
+        precision: precision of the product.
     """
 
     features: int
     use_bias: bool = True
     dtype: Any = None
+    key_bias: bool = True
+    precision: Any = None
 
     @nn.compact
     def __call__(self, x: Float[Array, "*b d"]) -> Float[Array, "*b e"]:
@@ -38,15 +42,20 @@ class Linear(nn.Module):
         kernel = self.param("kernel", LECUN_NORMAL, (self.features, x.shape[-1]))
         bias = None
         if self.use_bias:
-            bias = self.param("bias", nn.initializers.zeros, (self.features,))
+            length = self.features if self.key_bias else 2 * self.features // 3
+            bias = self.param("bias", nn.initializers.zeros, (length,))
         x, kernel, bias = promote_dtype(x, kernel, bias, dtype=self.dtype)
-        y = jax.lax.dot_general(x, kernel, (((x.ndim - 1,), (1,)), ((), ())))
+        if bias is not None and not self.key_bias:
+            queries, values = jnp.split(bias, 2)
+            bias = jnp.concatenate([queries, jnp.zeros_like(queries), values])
+        contract = (((x.ndim - 1,), (1,)), ((), ()))
+        y = jax.lax.dot_general(x, kernel, contract, precision=self.precision)
         return y if bias is None else y + jax.lax.expand_dims(bias, range(y.ndim - 1))
 
 
-def make_layer_norm(name: str, dtype: Any) -> nn.LayerNorm:
-    """Return CLIP's layer norm: epsilon 1e-5, statistics in float32."""
-    return nn.LayerNorm(epsilon=1e-5, dtype=dtype, use_fast_variance=False, name=name)
+def make_layer_norm(name: str, dtype: Any, epsilon: float = 1e-5) -> nn.LayerNorm:
+    """Return a layer norm with statistics in float32; its epsilon is CLIP's unless given."""
+    return nn.LayerNorm(epsilon=epsilon, dtype=dtype, use_fast_variance=False, name=name)
 
 
 def project(tower: nn.Module, x: Float[Array, "*b d"], embed_dim: int) -> Float[Array, "*b e"]:

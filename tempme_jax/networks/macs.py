@@ -10,27 +10,29 @@ They are counted from the schedule in two ways:
   matching are not counted; class tokens are, in attention across clips, too.
 """
 
-from tempme_jax.networks.clip import Clip
+from tempme_jax.networks.network import Network
 from tempme_jax.networks.tokens import Stage
 from tempme_jax.reducers.schedule import make_schedule
 
 
-def list_stages(network: Clip, num_frames: int) -> tuple[Stage, ...]:
+def list_stages(network: Network, num_frames: int) -> tuple[Stage, ...]:
     """Return the counts of clips and tokens of every block of the video tower."""
     arch = network.arch
     return make_schedule(
-        network.reducer, frames=num_frames, tokens=1 + arch.patches, depth=arch.depth
+        network.reducer,
+        frames=num_frames,
+        tokens=arch.tokens,
+        depth=arch.depth,
+        n_cls=arch.class_tokens,
     )
 
 
-def count_macs(network: Clip, num_frames: int) -> tuple[int, int]:
+def count_macs(network: Network, num_frames: int) -> tuple[int, int]:
     """Count the multiply-accumulates of one video in the two ways: `mac` and `paper`."""
     arch, adapter, stages = network.arch, network.adapter, list_stages(network, num_frames)
-    read = 1 if adapter.summary_tokens else stages[-1].clips * stages[-1].n_cls
     outside = num_frames * arch.patches * arch.width * 3 * arch.patch**2
     outside += adapter.count_pool_macs(num_frames, arch)
-    mac = outside + read * arch.width * arch.embed_dim
-    paper = outside + count_paper_outside(network, num_frames)
+    mac, paper = (outside + n for n in network.count_outside_macs(stages[-1], num_frames))
     for layer, stage in enumerate(stages):
         both = adapter.count_block_macs(layer, stage, arch)
         mac += both + count_products(network, layer, stage)
@@ -41,7 +43,7 @@ def count_macs(network: Clip, num_frames: int) -> tuple[int, int]:
     return mac, paper
 
 
-def count_products(network: Clip, layer: int, stage: Stage) -> int:
+def count_products(network: Network, layer: int, stage: Stage) -> int:
     """Count the matrix products of a block, as this package computes it."""
     d, s = network.arch.width, network.adapter.summary_tokens
     m = network.adapter.count_context_tokens("video", layer)
@@ -59,7 +61,7 @@ def count_temporal_products(d: int, t: int, n: int) -> int:
     return 4 * t * n * d * d + 2 * n * t * t * d
 
 
-def count_paper_products(network: Clip, layer: int, stage: Stage) -> int:
+def count_paper_products(network: Network, layer: int, stage: Stage) -> int:
     """Count the products of a block as the paper does: learned tokens go through the MLP, too."""
     d, s = network.arch.width, network.adapter.summary_tokens
     m = network.adapter.count_context_tokens("video", layer)
@@ -73,7 +75,7 @@ def count_paper_products(network: Clip, layer: int, stage: Stage) -> int:
     return projected + 2 * pairs * d + mlp
 
 
-def count_paper_elements(network: Clip, layer: int, stage: Stage) -> int:
+def count_paper_elements(network: Network, layer: int, stage: Stage) -> int:
     """Count the operations of a block that the paper adds to matrix products."""
     d, s = network.arch.width, network.adapter.summary_tokens
     m = network.adapter.count_context_tokens("video", layer)
@@ -84,13 +86,3 @@ def count_paper_elements(network: Clip, layer: int, stage: Stage) -> int:
     softmax = stage.clips * in_clip * (in_clip + s) + s * in_video + across * t
     multiplications = (in_video + across) * d + 2 * in_mlp * network.arch.get_mlp_width("video")
     return norms + network.arch.heads * softmax + multiplications
-
-
-def count_paper_outside(network: Clip, num_frames: int) -> int:
-    """Count the paper's operations outside the blocks: two layer norms and the projection."""
-    width = network.arch.width
-    read = 1 if network.adapter.summary_tokens else num_frames
-    return (
-        5 * num_frames * width * (1 + network.arch.patches + 1)
-        + read * width * network.arch.embed_dim
-    )

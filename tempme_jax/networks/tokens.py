@@ -119,7 +119,8 @@ class Evidence:
 
     Attributes:
         keys: float32 [b, t, n, d / h], the keys, averaged over heads.
-        class_attention: float32 [b, t, n], the attention of the first token, averaged over heads.
+        class_attention: float32 [b, t, n], the attention that the class token gives to each token,
+            averaged over heads; where there is no class token, that of all tokens, averaged.
     """
 
     keys: Float[Array, "b t n k"]
@@ -127,13 +128,18 @@ class Evidence:
 
 
 def make_tokens(
-    x: Float[Array, "b f n d"], frame_mask: Bool[Array, "b f"] | None, *, trace: bool
+    x: Float[Array, "b f n d"],
+    frame_mask: Bool[Array, "b f"] | None,
+    *,
+    n_cls: int = 1,
+    trace: bool,
 ) -> Tokens:
-    """Make a clip of every frame, its class token first; tokens of masked frames have size 0.
+    """Make a clip of every frame, class tokens first; tokens of masked frames have size 0.
 
     Args:
-        x: float [b, f, 1 + p, d].
+        x: float [b, f, n_cls + p, d].
         frame_mask: bool [b, f], True where the frame is real; None = all are.
+        n_cls: number of class tokens of a frame.
         trace: whether to carry the source map.
     """
     b, f, n, _ = x.shape
@@ -142,9 +148,9 @@ def make_tokens(
         size = jnp.where(frame_mask[:, :, None], size, 0)
     source = None
     if trace:
-        patches = np.arange(f * n, dtype=np.int32).reshape(f, n)[:, 1:].ravel()
+        patches = np.arange(f * n, dtype=np.int32).reshape(f, n)[:, n_cls:].ravel()
         source = jnp.broadcast_to(patches, (b, patches.size))
-    return Tokens(x, size, source)
+    return Tokens(x, size, source, n_cls=n_cls)
 
 
 def join_clips(tokens: Tokens, group: int) -> Tokens:

@@ -35,7 +35,12 @@ def keep_tokens(tokens: Tokens, *_: Any) -> Tokens:
 
 @dataclasses.dataclass(frozen=True)
 class Reducer:
-    """The reducer that keeps every token: plain CLIP on every frame."""
+    """The reducer that keeps every token: the backbone on every frame."""
+
+    @property
+    def class_token_use(self) -> str:
+        """Say what the reducer does with the class token of a frame; empty if it needs none."""
+        return ""
 
     def is_proportional(self, layer: int) -> bool:
         """Return whether attention in block `layer` counts a token as often as its size."""
@@ -85,6 +90,15 @@ class Reducer:
     def read_found_options(self, params: dict) -> dict[str, Any]:
         """Return the options that training found, for another reducer; empty if it seeks none."""
         return {}
+
+
+def require_class_token(half: Any, n_cls: int) -> None:
+    """Raise a ValueError if an adapter or reducer needs a class token that frames do not have."""
+    if half.class_token_use and not n_cls:
+        raise ValueError(
+            f"{type(half).__name__} does not work with this backbone, whose frames have no class "
+            f"token: {half.class_token_use}"
+        )
 
 
 def make_stage(before: Stage, *, removed: int = 0) -> Stage:

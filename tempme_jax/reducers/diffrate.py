@@ -47,7 +47,7 @@ class DiffRate(Reducer):
             each block. None: the published 11.5 GFLOPs schedule for 12 blocks and 196 patches;
             otherwise the published 10.4 GFLOPs schedule, interpolated over the depth and rescaled:
             the first block keeps all tokens, the last one two fifths. A block with fewer tokens
-            than its number prunes nothing.
+            than its number prunes nothing. Where frames have no class token nothing is pruned.
         merge: number of these tokens that are left after merging; give both or neither.
     """
 
@@ -95,7 +95,7 @@ class DiffRate(Reducer):
 
     def stage(self, layer: int, before: Stage) -> Stage:
         assert self.prune is not None and self.merge is not None  # set by `resolve`
-        if layer == 0 and self.prune[0] > before.out:
+        if layer == 0 and before.n_cls and self.prune[0] > before.out:
             raise ValueError(
                 f"prune={self.prune} is for frames of more tokens: it begins with "
                 f"{self.prune[0]}, and there are {before.out}; begin with {before.out} or fewer"
@@ -107,7 +107,7 @@ class DiffRate(Reducer):
         if stage.mlp == stage.attention:
             return keep_tokens
         assert self.prune is not None  # set by `resolve`
-        pruned = min(self.prune[layer], stage.attention)
+        pruned = min(self.prune[layer], stage.attention) if stage.n_cls else stage.attention
         compress = functools.partial(
             prune_and_merge, prune=pruned, merge=stage.mlp, n_cls=stage.n_cls
         )

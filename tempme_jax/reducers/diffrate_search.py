@@ -64,6 +64,10 @@ class DiffRateSearch(Reducer):
     def is_proportional(self, layer: int) -> bool:
         return True
 
+    @property
+    def class_token_use(self) -> str:
+        return "it ranks the patches by the attention of the class token"
+
     def resolve(self, *, patches: int, frames: int, depth: int) -> "Reducer":
         if self.granularity is not None:
             return self

@@ -54,6 +54,10 @@ class EViT(Reducer):
         if self.layers is not None:
             object.__setattr__(self, "layers", require_block_numbers(self.layers))
 
+    @property
+    def class_token_use(self) -> str:
+        return "it keeps the patches that the class token attends to most"
+
     def resolve(self, *, patches: int, frames: int, depth: int) -> "Reducer":
         if self.layers is not None:
             return self

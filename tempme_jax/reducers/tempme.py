@@ -83,6 +83,12 @@ class TempMe(ToMe):
         if self.groups is None and self.layers is None:
             groups = tuple(group for group in groups if group > 1)
         end = depth - BLOCKS_AFTER_LAST_JOIN
+        if self.layers is None and end < len(groups):
+            raise ValueError(
+                f"a video tower of {depth} blocks is too shallow to join clips in {len(groups)} of "
+                f"them with {BLOCKS_AFTER_LAST_JOIN} more behind; give the options layers, of 0.."
+                f"{depth - 1}, and as many groups, or take another method"
+            )
         layers = tuple(range(end - len(groups), end)) if self.layers is None else self.layers
         few = patches < FEW_PATCHES
         return dataclasses.replace(

@@ -19,8 +19,8 @@ from tempme_jax.search.errors import VideoIndexError
 from tempme_jax.search.indexing.windows import Sampling
 from tempme_jax.version import __version__
 
-# How `video.pixels.resize_and_crop` makes frames.
-RESIZE = "short side, bicubic, centre crop"
+# How `video.pixels.make_square` makes frames.
+RESIZES = {"crop": "short side, bicubic, centre crop", "squash": "both sides, bicubic"}
 
 
 class IndexedModel(TypedDict):
@@ -75,7 +75,7 @@ def describe_model(model: Model) -> dict[str, Any]:
     """Describe a model by everything that changes its vectors, in JSON's types."""
     options = dataclasses.asdict(model.adapter) | dataclasses.asdict(model.reducer)
     architecture = dataclasses.asdict(model.arch)
-    preprocessing: dict[str, Any] = {"resize": RESIZE}
+    preprocessing: dict[str, Any] = {"resize": RESIZES[architecture.pop("resize")]}
     for name in ("mean", "std"):
         colours = np.array(architecture.pop(name), np.float32)
         preprocessing[name] = [round(float(value), 8) for value in colours]

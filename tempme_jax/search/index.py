@@ -189,7 +189,8 @@ class VideoIndex:
             VideoError: the picture cannot be read.
         """
         file = clips.find_file(image)
-        frames, _ = clips.read_in_child(clips.Picture(file=file, size=self.model.arch.image_size))
+        size, resize = self.model.arch.image_size, self.model.arch.resize
+        frames, _ = clips.read_in_child(clips.Picture(file=file, size=size, resize=resize))
         still = np.repeat(frames, self.model.num_frames, axis=0)
         return self._search_frames(still, f"the picture {Path(file).name}", k, filters)
 
@@ -275,7 +276,9 @@ class VideoIndex:
         return found
 
     def forget(self, folder: str | os.PathLike) -> int:
-        """Remove a folder from the index, and return how many files that were. No video is deleted.
+        """Remove a folder from the index, and return how many files that were, also failed ones.
+
+        No video is deleted.
 
         Raises:
             VideoIndexError: the folder is not in the index.

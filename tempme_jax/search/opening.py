@@ -30,7 +30,7 @@ from tempme_jax.search.store.locking import lock_creation, lock_index
 from tempme_jax.search.store.place import check_place
 from tempme_jax.search.store.recovery import recover
 from tempme_jax.search.store.store import Store
-from tempme_jax.text.bpe import TextCutWarning
+from tempme_jax.text.base import TextCutWarning
 
 # Attempts to read an index that other processes write to.
 READ_AGAIN = 5

@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Iterable
 
+from tempme_jax.search.indexing.report import PASSED_OVER
 from tempme_jax.search.paths import decode_root
 from tempme_jax.search.store.rows import FileRow
 from tempme_jax.search.store.store import Store
@@ -17,7 +18,7 @@ class IndexStats:
         address: path or address of the index.
         folders: the indexed folders.
         videos: number of files that a search can find.
-        failed: number of files that could not be indexed.
+        failed: number of files that could not be indexed, without those that are no videos.
         windows: number of windows of these videos; copies of a file share theirs.
         hours: hours of video; copies count once.
         model: the model that made the vectors, as `load` takes it; empty if a Model was passed.
@@ -45,7 +46,12 @@ class IndexStats:
 
 def count_outdated(rows: Iterable[FileRow]) -> int:
     """Count the files that an earlier version read."""
-    return sum(row.reading < READING_VERSION for row in rows)
+    return sum(map(is_outdated, rows))
+
+
+def is_outdated(row: FileRow) -> bool:
+    """Return whether an earlier version read a file."""
+    return row.reading < READING_VERSION
 
 
 def compute_stats(store: Store) -> IndexStats:
@@ -57,7 +63,7 @@ def compute_stats(store: Store) -> IndexStats:
         address=store.uri,
         folders=tuple(sorted({str(decode_root(store.uri, row.root)) for row in rows})),
         videos=len(good),
-        failed=len(rows) - len(good),
+        failed=sum(bool(row.reason) and row.stage != PASSED_OVER for row in rows),
         windows=sum(row.windows for row in contents),
         hours=sum(row.seconds for row in contents) / 3600,
         model=str(store.header["source"].get("source", "")),

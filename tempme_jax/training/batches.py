@@ -8,14 +8,14 @@ import contextlib
 import dataclasses
 import operator
 from collections.abc import Iterator
-from typing import SupportsIndex
+from typing import Protocol, SupportsIndex
 
 import grain
 import numpy as np
 from absl import flags
 
 from tempme_jax.datasets.prepared import Prepared, decode_jpeg
-from tempme_jax.text.bpe import Tokenizer
+from tempme_jax.text.base import BaseTokenizer
 from tempme_jax.training.order import Order
 from tempme_jax.video.positions import pick_evenly
 
@@ -32,20 +32,55 @@ def sample_frames(
         sampling: "uniform": the middles of equal spans, or all frames if there are no more;
             "repeat": from the first to the last in equal steps, some of them repeatedly if there
             are too few, as the published code does (https://github.com/LunarShen/TempMe);
-            "random_segment": a random frame of each of equal spans, or all.
+            "random_segment": a random frame of each of equal spans, or all;
+            "shuffled": those of "uniform", in random order;
+            "umt", "umt_random": one of each of equal spans, see `sample_spans`.
         stored: how many frames there are.
         num_frames: how many frames are wanted.
         rng: what random frames are drawn with.
 
     Returns:
-        Indices in ascending order, int [num_frames], or fewer.
+        Indices, int [num_frames], or fewer; in ascending order, unless they are shuffled.
     """
+    if sampling in ("umt", "umt_random"):
+        return sample_spans(stored, num_frames, rng if sampling == "umt_random" else None)
+    if sampling == "shuffled":
+        return rng.permutation(pick_evenly(stored, num_frames))
     if sampling == "repeat":
         return np.linspace(0, stored - 1, num_frames).astype(int)
     if sampling == "uniform" or stored <= num_frames:
         return np.array(pick_evenly(stored, num_frames))
     edges = np.linspace(0, stored, num_frames + 1).astype(int)
     return rng.integers(edges[:-1], edges[1:])
+
+
+def sample_spans(stored: int, num_frames: int, rng: np.random.Generator | None) -> np.ndarray:
+    """Choose frames as UMT does (https://github.com/OpenGVLab/unmasked_teacher).
+
+    Args:
+        stored: how many frames there are.
+        num_frames: how many frames are wanted.
+        rng: draws a frame of each span, but never its last one; if a span has only one, all frames
+            are drawn from the whole video. None: the middle of each span is taken.
+
+    Returns:
+        Indices in ascending order, int [num_frames]; if there are too few, the last is repeated.
+
+    >>> sample_spans(300, 12, None).tolist()
+    [12, 37, 62, 87, 112, 137, 162, 187, 212, 237, 262, 287]
+    >>> sample_spans(2, 4, None).tolist()
+    [0, 1, 1, 1]
+    """
+    spans = min(stored, num_frames)
+    edges = np.linspace(0, stored, spans + 1).astype(int)
+    first, end = edges[:-1], edges[1:]
+    if rng is None:
+        chosen = (first + end - 1) // 2
+    elif (end - first > 1).all():
+        chosen = rng.integers(first, end - 1)
+    else:
+        chosen = np.sort(rng.permutation(stored)[:spans])
+    return np.pad(chosen, (0, num_frames - spans), mode="edge")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,25 +124,27 @@ class TrainingRows:
 
     order: Order
     reader: FrameReader
-    tokenizer: Tokenizer
+    tokenizer: BaseTokenizer
     steps: int
 
     def __len__(self) -> int:
         return self.steps * self.order.batch_size
 
     def __getitem__(self, index: SupportsIndex) -> dict[str, np.ndarray]:
-        """Return one row: frames, frame_mask, ids, text_mask, and its place."""
+        """Return one row: frames, frame_mask, ids, text_mask, the video's number, and its place."""
         place = operator.index(index)
         step, row = divmod(place, self.order.batch_size)
         pairs = self.order.pairs
         pair = self.order.get_batch(step)[row]
-        frames, frame_mask = self.reader(int(pairs.video[pair]), place)
+        video = int(pairs.video[pair])
+        frames, frame_mask = self.reader(video, place)
         ids, text_mask = self.tokenizer(pairs.texts[pair])
         return {
             "frames": frames,
             "frame_mask": frame_mask,
             "ids": ids[0],
             "text_mask": text_mask[0],
+            "video": np.asarray(video, np.int32),
             "place": np.asarray(place % 2**31, np.int32),
         }
 
@@ -135,9 +172,17 @@ class VideoRows:
         return {"frames": frames, "frame_mask": mask, "video": np.asarray(number, np.int32)}
 
 
+class Rows(Protocol):
+    """A source for Grain: rows by their places, of which every `batch_size` make a batch."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: SupportsIndex) -> dict[str, np.ndarray]: ...
+
+
 @contextlib.contextmanager
 def read_batches(
-    source: TrainingRows | VideoRows,
+    source: Rows,
     batch_size: int,
     *,
     first: int = 0,

@@ -27,7 +27,9 @@ class DataSettings:
         root: the folder with the user's annotations/ and videos/; empty = data/<name>.
         prepared: the folder for prepared data; empty = data/prepared, in which data of another
             root than data/<name> have a folder of their own.
-        size: side of the stored frames in pixels, resized and cropped as CLIP does.
+        size: side of the stored frames in pixels.
+        resize: how a frame becomes a square, which must be the model's way: "crop" (the short side
+            is resized and the middle cropped, as CLIP does) or "squash" (both sides are resized).
         fps: frames stored for every second; None: `least` frames, evenly spread.
         least, most: frames stored for a video, at least (if it has them) and at most.
         train, validation, test: the split for each purpose; several are joined by "+".
@@ -42,6 +44,7 @@ class DataSettings:
     root: str = let_change("")
     prepared: str = let_change("")
     size: int = 224
+    resize: Literal["crop", "squash"] = "crop"
     fps: float | None = 1.0
     least: int = 12
     most: int = 64
@@ -94,17 +97,27 @@ class TrainSettings:
             "shuffle": captions in random order, as published.
         frame_sampling: "uniform": the middles of equal spans, missing frames are masked;
             "repeat": the same, but a short video repeats frames, as published;
-            "random_segment": a random frame of each span.
-        augmentation: "none" or "randaugment". The published code uses it, the paper does not
-            mention it.
+            "random_segment": a random frame of each span; "umt_random": the same as UMT does it,
+            see `batches.sample_frames`.
+        augmentation: "none"; "randaugment", which the published code uses and the paper does not
+            mention; or "umt": a random part of the frames, and a flip.
         learning_rate: the peak of the learning rate.
         warmup: the share of the steps in which the rate rises from 0 to its peak.
         schedule: the rate after that: "cosine" (half a cosine down) or "constant".
         final_rate: where the cosine ends, as a share of the peak, 0 to 1.
+        least_rate: the rate is never smaller than this share of the peak, 0 to 1.
+        optimizer: "tempme": AdamW as in the published code; "adamw": that of PyTorch and Optax.
         weight_decay, b1, b2, eps: parameters of AdamW, see `optim.make_optimizer`.
         clip_norm: largest global norm of the gradients; 0 = they are not clipped.
         decay_biases: whether weight decay also applies to arrays named "bias".
-        temperature: the loss divides cosines by it; 0 = CLIP's, exp(-logit_scale).
+        decay_vectors: whether it also applies to arrays of one dimension.
+        drop_path: stochastic depth of the video tower's last block, see `networks.block.Block`.
+        dropout: share of activations that UMT's text tower drops.
+        vtc_weight: UMT: weight of the contrastive loss beside the matching loss. Published training
+            on 8 devices has gradients as with 1/8.
+        negative_group: UMT: pairs among which wrong partners are drawn for the matching loss, as on
+            one device of the published training; 0 = the whole batch.
+        temperature: the loss divides cosines by it; 0 = the network's own.
         gradient_cache: videos that are differentiated at once; 0 = the whole batch. Fewer take
             less memory and give the same gradients.
         log_every, evaluate_every, checkpoint_every: steps in between; 0 = at the end only.
@@ -114,18 +127,25 @@ class TrainSettings:
     epochs: int = 5
     steps: int = 0
     batches: Literal["distinct", "shuffle"] = "shuffle"
-    frame_sampling: Literal["uniform", "repeat", "random_segment"] = "repeat"
-    augmentation: Literal["none", "randaugment"] = "randaugment"
+    frame_sampling: Literal["uniform", "repeat", "random_segment", "umt_random"] = "repeat"
+    augmentation: Literal["none", "randaugment", "umt"] = "randaugment"
     learning_rate: float = 6e-4
     warmup: float = 0.1
     schedule: Literal["cosine", "constant"] = "cosine"
     final_rate: float = 0.0
+    least_rate: float = 0.0
+    optimizer: Literal["tempme", "adamw"] = "tempme"
     weight_decay: float = 0.2
     b1: float = 0.9
     b2: float = 0.999
     eps: float = 1e-6
     clip_norm: float = 1.0
     decay_biases: bool = True
+    decay_vectors: bool = True
+    drop_path: float = 0.0
+    dropout: float = 0.0
+    vtc_weight: float = 0.125
+    negative_group: int = 32
     temperature: float = 0.0
     gradient_cache: int = 0
     log_every: int = let_change(10)
@@ -139,21 +159,33 @@ class EvaluateSettings:
 
     Attributes:
         batch_size: videos embedded at once, over all devices.
-        frame_sampling: as in training; frames are not drawn at random here.
+        frame_sampling: as in training; frames are not drawn at random here. "shuffled": those of
+            "uniform" in random order, which shows what a model knows without their order. "umt":
+            the middles of UMT's spans; a short video repeats its last frame.
         ties: how equal similarities rank, see `tempme_jax.training.metrics`.
         select_on: the best checkpoint has the largest R-Sum on "validation" or on "test" (as
             published; its numbers are then not those of unseen data); "last": the last one is
             taken.
+        select_by: what is largest for the best checkpoint: "R-Sum" from text to video, or "r_mean",
+            the mean of R@1, R@5 and R@10 in both directions. A model that answers questions is
+            selected by its accuracy.
+        rerank: so many best videos of a text, and texts of a video, are ranked again by the
+            matching head of UMT; 0 = none.
         dual_softmax, qb_norm: re-weighting of the similarities; both need more than the query.
+        candidates: answers of the list that are scored whole for a question: those whose first id
+            is most probable.
         draws: bootstrap draws for the confidence intervals.
     """
 
     batch_size: int = let_change(32)
-    frame_sampling: Literal["uniform", "repeat"] = "repeat"
+    frame_sampling: Literal["uniform", "repeat", "shuffled", "umt"] = "repeat"
     ties: Ties = "average"
     select_on: Literal["validation", "test", "last"] = "validation"
+    select_by: Literal["R-Sum", "r_mean"] = "R-Sum"
+    rerank: int = 0
     dual_softmax: bool = let_change(False)
     qb_norm: bool = let_change(False)
+    candidates: int = let_change(128)
     draws: int = let_change(1000)
 
 

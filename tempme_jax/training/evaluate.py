@@ -11,13 +11,14 @@ from tempme_jax.datasets.prepared import Prepared
 from tempme_jax.encoding import TEXT_BATCH
 from tempme_jax.inputs import convert_to_pixels
 from tempme_jax.model import Model
-from tempme_jax.networks.clip import Clip
+from tempme_jax.networks.network import Network
 from tempme_jax.screen import make_progress_bar
 from tempme_jax.training.batches import FrameReader, VideoRows, read_batches
 from tempme_jax.training.config import Config
 from tempme_jax.training.metrics import Bootstrap, QueryBank, measure_retrieval
 from tempme_jax.training.order import Pairs, make_pairs
-from tempme_jax.training.sharding import place, place_batch, replicate, split_rows
+from tempme_jax.training.rerank import rerank_pairs
+from tempme_jax.training.sharding import place, place_batch, replicate, round_up, split_rows
 from tempme_jax.vectors import normalize
 
 # At most so many training texts, and as many videos, make the query bank of QB-Norm.
@@ -48,26 +49,37 @@ def evaluate_split(
         quiet: whether the progress bar is hidden.
 
     Returns:
-        The measures, see `metrics.measure_retrieval`.
+        The measures, see `metrics.measure_retrieval`. If the best are re-ranked, also "plain", both
+        directions without that, and "rerank", its cost, see `rerank.rerank_pairs`.
     """
     settings = config.evaluate
     embed = functools.partial(embed_split, model, params, config=config, mesh=mesh, quiet=quiet)
     texts, videos, queries = embed(prepared)
-    scale = np.exp(np.float32(params["logit_scale"]))
-    similarities = None
+    scale = np.asarray(model.network.compute_scale(params))
+    similarity, similarities = scale * (texts @ videos.T), None
     if settings.qb_norm:
         assert bank is not None
         bank_texts, bank_videos, _ = embed(bank)
         bank_texts, bank_videos = bank_texts[:LARGEST_BANK], bank_videos[:LARGEST_BANK]
         similarities = QueryBank(scale * (bank_texts @ videos.T), scale * (bank_videos @ texts.T))
-    return measure_retrieval(
-        scale * (texts @ videos.T),
-        queries.video,
+    measure = functools.partial(
+        measure_retrieval,
+        video_of_text=queries.video,
         ties=settings.ties,
         intervals=Bootstrap(draws=settings.draws, seed=config.seed) if intervals else None,
         dual_softmax=settings.dual_softmax,
         bank=similarities,
     )
+    plain = measure(similarity)
+    if not settings.rerank:
+        return plain
+    to_video, to_text, cost = rerank_pairs(
+        model, params, prepared, config, mesh, list(queries.texts), similarity, quiet=quiet
+    )
+    measured = measure(to_video, for_videos=to_text)
+    measured["protocol"]["notes"].append(f"the {cost['best']} best re-ranked by the matching head")
+    plain = {direction: plain[direction] for direction in ("text_to_video", "video_to_text")}
+    return measured | {"plain": plain, "rerank": cost}
 
 
 def embed_split(
@@ -127,26 +139,21 @@ def embed_texts(model: Model, params: dict, texts: list[str], mesh: Mesh) -> np.
     return np.concatenate(vectors)
 
 
-def round_up(size: int, multiple: int) -> int:
-    """Return the smallest multiple that is not below `size`."""
-    return -(-size // multiple) * multiple
-
-
 @functools.partial(jax.jit, static_argnums=(0, 1))
-def encode_videos(network: Clip, mesh: Mesh, params: dict, batch: dict[str, jax.Array]):
+def encode_videos(network: Network, mesh: Mesh, params: dict, batch: dict[str, jax.Array]):
     """Return the numbers of the videos and their vectors [b, e], on every device."""
     adapter, params = network.adapter.fold(params)
     encode = functools.partial(network.copy(adapter=adapter).apply, {"params": params})
     arch = network.arch
     pixels = convert_to_pixels(batch["frames"], arch.image_size, arch.mean, arch.std)
     vectors, _ = encode(pixels, batch["frame_mask"], method="encode_video")
-    vectors = normalize(vectors) if adapter.unit_videos else vectors
+    vectors = normalize(vectors) if network.unit_videos else vectors
     result = batch["video"], vectors
     return jax.lax.with_sharding_constraint(result, replicate(mesh))
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
-def encode_texts(network: Clip, mesh: Mesh, params: dict, batch: dict[str, jax.Array]):
+def encode_texts(network: Network, mesh: Mesh, params: dict, batch: dict[str, jax.Array]):
     """Return unit vectors of texts, [b, e], on every device."""
     adapter, params = network.adapter.fold(params)
     encode = functools.partial(network.copy(adapter=adapter).apply, {"params": params})

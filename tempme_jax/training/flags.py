@@ -202,8 +202,11 @@ def check_config(config: Config) -> None:
     for name in ("size", "least", "most"):
         require_whole(f"data.{name}", getattr(data, name), least=1)
     require_whole("evaluate.batch_size", evaluate.batch_size, least=1)
-    if evaluate.dual_softmax and evaluate.qb_norm:
-        raise ValueError("evaluate.dual_softmax and evaluate.qb_norm are both on; choose one")
+    require_whole("evaluate.rerank", evaluate.rerank, least=0)
+    weightings = [name for name in ("dual_softmax", "qb_norm", "rerank") if getattr(evaluate, name)]
+    if len(weightings) > 1:
+        both = " and ".join(f"evaluate.{name}" for name in weightings[:2])
+        raise ValueError(f"{both} are both on; choose one")
     if not model.weights and not model.architecture:
         raise ValueError(
             "config.model.weights is empty: name pretrained weights, such as "
@@ -214,8 +217,18 @@ def check_config(config: Config) -> None:
 def check_training(train: TrainSettings) -> None:
     """Raise a ValueError for settings of training that are not allowed."""
     require_whole("train.batch_size", train.batch_size, least=2)
-    for name in ("steps", "gradient_cache", "log_every", "evaluate_every", "checkpoint_every"):
+    counts = ("steps", "gradient_cache", "log_every", "evaluate_every", "checkpoint_every")
+    for name in (*counts, "negative_group"):
         require_whole(f"train.{name}", getattr(train, name), least=0)
+    if train.negative_group == 1:
+        raise ValueError("train.negative_group=1 has no other pair to draw from; give 2 or more")
+    for name in ("drop_path", "dropout"):
+        if not 0 <= (share := getattr(train, name)) < 1:
+            raise ValueError(f"train.{name}={share} must be a share, 0 to below 1")
+    if not 0 <= train.least_rate <= 1:
+        raise ValueError(f"train.least_rate={train.least_rate} must be a share of the peak, 0 to 1")
+    if not 0 <= train.vtc_weight < math.inf:
+        raise ValueError(f"train.vtc_weight={train.vtc_weight} must be a number, 0 or more")
     require_whole("train.epochs", train.epochs, least=0 if train.steps else 1)
     if not 0 <= train.warmup < 1:
         raise ValueError(f"train.warmup={train.warmup} must be a share of the steps, 0 to below 1")

@@ -17,6 +17,7 @@ from tempme_jax.datasets import DATASETS
 from tempme_jax.datasets.prepared import Prepared
 from tempme_jax.files import write_text
 from tempme_jax.training.config import DataSettings
+from tempme_jax.training.overlap import Files, list_files, write_trained_on
 from tempme_jax.training.results import RESULTS, read_results
 from tempme_jax.training.splits import open_split
 from tempme_jax.training.workdir import (
@@ -42,14 +43,19 @@ def check_data(folder: pathlib.Path, data: DataSettings) -> None:
         require_same_data(folder, was, now)
     if jax.process_count() > 1:
         multihost_utils.sync_global_devices("data are looked at")
-    if jax.process_index() == 0 and not (was and is_begun(folder)):
-        if is_begun(folder):
+    if jax.process_index() == 0 and not (was and "trained_on" in was and is_begun(folder)):
+        if is_begun(folder) and not was:
             print(
                 f"{folder} was begun by an earlier version, which did not note its data: that "
                 "these are the same could not be checked; from now on it is",
                 file=sys.stderr,
             )
-        content: Identity = {"config": hash_file(folder / CONFIG), "data": now}
+        kept = was["data"] if was and is_begun(folder) else {}
+        content: Identity = {
+            "config": hash_file(folder / CONFIG),
+            "data": kept | now,
+            "trained_on": write_trained_on(folder, list_split_files(data, data.train)),
+        }
         write_text(folder / IDENTITY, json.dumps(content, indent=1) + "\n")
 
 
@@ -72,6 +78,11 @@ def describe_data(data: DataSettings) -> dict[str, SplitIdentity]:
         name: describe_split(open_split(data, name), rendered=DATASETS[data.name].MAKES_ITSELF)
         for name in dict.fromkeys((data.train, data.validation, data.test))
     }
+
+
+def list_split_files(data: DataSettings, name: str) -> Files:
+    """List the videos of a split by hashes of their ids and files."""
+    return list_files(open_split(data, name), rendered=DATASETS[data.name].MAKES_ITSELF)
 
 
 def describe_split(prepared: Prepared, *, rendered: bool = False) -> SplitIdentity:

@@ -7,6 +7,7 @@ import pathlib
 import signal
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -18,8 +19,9 @@ from tempme_jax.training.batches import TrainingRows, read_batches
 from tempme_jax.training.checkpoint import Checkpoints, Progress, restore_newest
 from tempme_jax.training.config import Config
 from tempme_jax.training.log import Log
+from tempme_jax.training.objectives.base import Batch
 from tempme_jax.training.sharding import place_batch
-from tempme_jax.training.step import Batch, TrainState
+from tempme_jax.training.step import TrainState
 
 # A profiler trace begins with this step of an attempt: by then everything is compiled.
 PROFILE_FROM = 10
@@ -40,7 +42,8 @@ class Plan:
         source: the rows of all batches; `source.steps` is the number of steps.
         step: makes one step; returns the next state, the loss and the norm of the gradients.
         rate: the learning rate of every step, counted from 0.
-        evaluate: measures a state on the split that selects; None to keep no best checkpoint.
+        evaluate: measures a state on the split that selects, and names the measure that is largest
+            for the best one; None to keep no best checkpoint.
         reports: whether this process writes the log.
     """
 
@@ -50,7 +53,7 @@ class Plan:
     source: TrainingRows
     step: Callable[[TrainState, Batch], tuple[TrainState, dict[str, jax.Array]]]
     rate: optax.Schedule
-    evaluate: Callable[[TrainState], dict[str, float]] | None
+    evaluate: Callable[[TrainState], tuple[dict[str, Any], str]] | None
     reports: bool = True
 
 
@@ -121,7 +124,7 @@ class Meter:
 
     def __init__(self, plan: Plan, log: Log, start: Progress, last: Checkpoints, best: Checkpoints):
         self.plan, self.log, self.start, self.last, self.best = plan, log, start, last, best
-        self.best_sum, self.best_step = start.best, start.best_step
+        self.best_value, self.best_step = start.best, start.best_step
         self.start_time = self.report_time = time.monotonic()
         self.pending: list[tuple[int, dict[str, jax.Array]]] = []
         self.waiting, self.steps_since = 0.0, 0
@@ -178,24 +181,26 @@ class Meter:
         """Evaluate a state, and save it if it is the best so far."""
         assert self.plan.evaluate is not None
         started = time.monotonic()
-        measured = self.plan.evaluate(state)
+        measured, selects = self.plan.evaluate(state)
         self.log.write(step, self.plan.config.evaluate.select_on, measured)
-        is_best = self.best_sum is None or measured["R-Sum"] > self.best_sum
+        is_best = self.best_value is None or measured[selects] > self.best_value
         if is_best:
-            self.best_sum, self.best_step = measured["R-Sum"], step
+            self.best_value, self.best_step = measured[selects], step
             self.best.save(state, self.make_progress(step))
             # It must be complete before the newest checkpoint names it.
             self.best.wait()
+        names = dict.fromkeys([next(iter(measured)), selects])
+        values = ", ".join(f"{name} {measured[name]:.1f}" for name in names)
         self.log.say(
-            f"step {step}: {self.plan.config.evaluate.select_on} R@1 {measured['R@1']:.1f}, "
-            f"R-Sum {measured['R-Sum']:.1f}{', the best so far' if is_best else ''}"
+            f"step {step}: {self.plan.config.evaluate.select_on} {values}"
+            f"{', the best so far' if is_best else ''}"
         )
         self.report_time += time.monotonic() - started
 
     def make_progress(self, step: int) -> Progress:
         """Return the progress of the state after a step."""
         seconds = self.start.seconds + time.monotonic() - self.start_time
-        return Progress(step, seconds, self.best_sum, self.best_step)
+        return Progress(step, seconds, self.best_value, self.best_step)
 
 
 @jax.jit

@@ -61,6 +61,7 @@ def measure_retrieval(
     intervals: Bootstrap | None = None,
     dual_softmax: bool = False,
     bank: QueryBank | None = None,
+    for_videos: Any = None,
 ) -> dict[str, Any]:
     """Measure retrieval in both directions, in the form of `results.json`.
 
@@ -75,6 +76,8 @@ def measure_retrieval(
         intervals: how to draw confidence intervals; None: there are none.
         dual_softmax: whether to apply `apply_dual_softmax`; `similarity` must be cosine x 100.
         bank: the queries for `apply_qb_norm`; `similarity` must be cosine x 100.
+        for_videos: the similarities by which videos rank texts, if they are others; likewise float
+            [texts, videos].
 
     Returns:
         "protocol": "ties", "dual_softmax", "qb_norm", and "notes" on scores that depend on more
@@ -88,8 +91,10 @@ def measure_retrieval(
     owner = check_owners(video_of_text, scores.shape)
     protocol = check_protocol(ties, dual_softmax, bank)
     to_video = count_rivals_of_texts(reweight(scores, dual_softmax, bank and bank.texts), owner)
-    for_videos = reweight(scores.T, dual_softmax, bank and bank.videos)
-    to_text = count_rivals_of_videos(for_videos.T, owner)
+    of_videos = scores if for_videos is None else check_scores(for_videos, ("text", "video"))
+    to_text = count_rivals_of_videos(
+        reweight(of_videos.T, dual_softmax, bank and bank.videos).T, owner
+    )
     return {
         "protocol": protocol,
         "text_to_video": measure_ranks(*compute_ranks(*to_video, ties), intervals),

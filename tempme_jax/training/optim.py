@@ -1,7 +1,7 @@
-"""The published optimiser: AdamW with epsilon and weight decay placed as in the TempMe code.
+"""The optimisers: AdamW as in the TempMe code, and that of Optax and PyTorch.
 
-Two things differ from `optax.adamw`: epsilon is added before the bias correction of the second
-moment, and the weights decay after the Adam update, not beside it.
+Two things differ between them: in the first, epsilon is added before the bias correction of the
+second moment, and the weights decay after the Adam update, not beside it.
 """
 
 import functools
@@ -21,10 +21,12 @@ from tempme_jax.training.config import TrainSettings
 def make_learning_rate(settings: TrainSettings, steps: int) -> optax.Schedule:
     """Return the learning rate as a function of the step.
 
-    It rises linearly from 0 to the peak; then it follows half a cosine down, or stays there.
+    It rises linearly from 0 to the peak; then it follows half a cosine down, or stays there. It is
+    never below `least_rate` of the peak.
 
     Args:
-        settings: learning_rate, warmup (its steps are rounded down), schedule and final_rate.
+        settings: learning_rate, warmup (its steps are rounded down), schedule, final_rate and
+            least_rate.
         steps: steps of the whole training; the rate of step `steps` is that of the end.
 
     Returns:
@@ -43,25 +45,33 @@ def make_learning_rate(settings: TrainSettings, steps: int) -> optax.Schedule:
         decay_steps=steps,
         end_value=settings.learning_rate * end,
     )
-    return lambda count: rate(jnp.asarray(count, jnp.float32))
+    least = settings.least_rate * settings.learning_rate
+    return lambda count: jnp.maximum(rate(jnp.asarray(count, jnp.float32)), least)
 
 
 def make_optimizer(
     settings: TrainSettings, rate: optax.Schedule, rates: dict | None = None
 ) -> optax.GradientTransformation:
-    """Return the optimiser of the TempMe code (https://github.com/LunarShen/TempMe).
+    """Return the optimiser.
 
-    Step t, counted from 0, turns weights p with gradients g into
+    That of the TempMe code (https://github.com/LunarShen/TempMe) is "tempme". Step t, counted from
+    0, turns weights p with gradients g into
 
         g = g / max(norm(g) / clip_norm, 1)                 norm over all weights
         m = b1 m + (1 - b1) g;  v = b2 v + (1 - b2) g^2     element by element
         p = p - rate(t) sqrt(1 - b2^(t+1)) / (1 - b1^(t+1)) m / (sqrt(v) + eps)
         p = p - rate(t) weight_decay p
 
+    Of "adamw", the last two lines are
+
+        p = p - rate(t) weight_decay p
+        p = p - rate(t) / (1 - b1^(t+1)) m / (sqrt(v / (1 - b2^(t+1))) + eps)
+
     Weights with a rate of their own use it in both lines, like a parameter group of PyTorch.
 
     Args:
-        settings: b1, b2, eps, weight_decay, clip_norm (0: no clipping) and decay_biases.
+        settings: optimizer, b1, b2, eps, weight_decay, clip_norm (0: no clipping), decay_biases
+            and decay_vectors.
         rate: the learning rate of a step.
         rates: the rate of every weight in units of `rate`, a tree of numbers like the weights;
             None: 1 everywhere.
@@ -69,7 +79,8 @@ def make_optimizer(
     Returns:
         A transformation whose `update` needs the weights; its state holds arrays only.
     """
-    pieces = [scale_by_adam(settings.b1, settings.b2, settings.eps)]
+    late = settings.optimizer == "adamw"
+    pieces = [scale_by_adam(settings.b1, settings.b2, settings.eps, late_eps=late)]
     if settings.clip_norm:
         pieces.insert(0, optax.clip_by_global_norm(settings.clip_norm))
     factors = sorted(set(jax.tree.leaves(rates)) or {1.0})
@@ -87,11 +98,14 @@ def descend(settings: TrainSettings, rate: optax.Schedule) -> list[optax.Gradien
     """Return the pieces after Adam: weight decay, if there is any, and the learning rate."""
     pieces = []
     if decay := settings.weight_decay:
-        # (p - rate u)(1 - rate decay) = p - rate ((1 - rate decay) u + decay p).
-        pieces.append(optax.scale_by_schedule(lambda count: 1 - decay * rate(count)))
+        if settings.optimizer == "tempme":
+            # (p - rate u)(1 - rate decay) = p - rate ((1 - rate decay) u + decay p).
+            pieces.append(optax.scale_by_schedule(lambda count: 1 - decay * rate(count)))
         pieces.append(optax.add_decayed_weights(decay))
     if not settings.decay_biases:
         pieces = [optax.masked(piece, mask_biases) for piece in pieces]
+    if not settings.decay_vectors:
+        pieces = [optax.masked(piece, mask_vectors) for piece in pieces]
     return [*pieces, optax.scale_by_learning_rate(rate)]
 
 
@@ -101,15 +115,23 @@ def mask_biases(weights: dict) -> dict:
     return flax.traverse_util.unflatten_dict(flat)
 
 
+def mask_vectors(weights: dict) -> dict:
+    """Return a tree like the weights: False for arrays of one dimension, else True."""
+    return jax.tree.map(lambda array: array.ndim != 1, weights)
+
+
 def scale_rate(rate: optax.Schedule, factor: float) -> optax.Schedule:
     """Return a schedule whose rates are `factor` times as large."""
     return lambda count: factor * rate(count)
 
 
-def scale_by_adam(b1: float, b2: float, eps: float) -> optax.GradientTransformation:
+def scale_by_adam(
+    b1: float, b2: float, eps: float, *, late_eps: bool = False
+) -> optax.GradientTransformation:
     """Return Adam with epsilon added before the bias correction (Kingma and Ba, end of section 2).
 
-    `optax.scale_by_adam` adds it after: there the same epsilon weighs less in the first steps.
+    With `late_eps` it is added after it, as `optax.scale_by_adam` does: then the same epsilon
+    weighs less in the first steps.
     """
 
     def init(params):
@@ -124,8 +146,9 @@ def scale_by_adam(b1: float, b2: float, eps: float) -> optax.GradientTransformat
         mu = optax.tree.update_moment(updates, state.mu, b1, 1)
         nu = optax.tree.update_moment(updates, state.nu, b2, 2)
         count = jnp.asarray(optax.safe_increment(state.count))
-        correction = jnp.sqrt(compute_correction(b2, count)) / compute_correction(b1, count)
-        updates = jax.tree.map(lambda m, v: correction * m / (jnp.sqrt(v) + eps), mu, nu)
+        root = jnp.sqrt(compute_correction(b2, count))
+        correction, least = root / compute_correction(b1, count), root * eps if late_eps else eps
+        updates = jax.tree.map(lambda m, v: correction * m / (jnp.sqrt(v) + least), mu, nu)
         return updates, optax.ScaleByAdamState(count, mu, nu)
 
     return optax.GradientTransformation(init, update)

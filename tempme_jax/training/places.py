@@ -74,6 +74,7 @@ def make_storage(data: DataSettings) -> Storage:
     return Storage(
         variant=data.variant or DATASETS[data.name].VARIANTS[0],
         size=data.size,
+        resize=data.resize,
         fps=data.fps,
         least=data.least,
         most=max(data.least, data.most),

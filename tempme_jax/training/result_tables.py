@@ -41,25 +41,42 @@ def format_rows(result: dict[str, Any]) -> list[list[str]]:
 
 
 def describe_protocols(results: Iterable[dict[str, Any]]) -> list[str]:
-    """Return a line for each protocol, with the methods measured by it if there are several."""
+    """Return a line for each protocol, with the methods measured by it if there are several.
+
+    Then follow a line if the rows cannot be compared, and one for each model that was measured by
+    itself.
+    """
+    results = list(results)
+    captions = {result.get("text_hash", "") for result in results}
     methods: dict[str, list[str]] = {}
     for result in results:
-        methods.setdefault(describe_protocol(result), []).append(result["method"])
+        line = describe_protocol(result, with_captions=len(captions) > 1)
+        methods.setdefault(line, []).append(result["method"])
+    models = [f"{one['method']}: model {one['model']}" for one in results if "model" in one]
     if len(methods) < 2:
-        return list(methods)
+        return [*methods, *models]
     lines = [f"{', '.join(dict.fromkeys(names))}: {line}" for line, names in methods.items()]
-    return [*lines, "NOT COMPARABLE: these rows differ in what they were measured on, or how."]
+    verdict = "NOT COMPARABLE: these rows differ in what they were measured on, or how."
+    # Results of earlier versions do not know their captions.
+    known = captions - {""}
+    if len(known) == len(set(map(describe_protocol, results))) == 1:
+        verdict = "An earlier version did not note which captions it measured: they may differ."
+    return [*lines, verdict, *models]
 
 
-def describe_protocol(result: dict[str, Any]) -> str:
-    """Return the protocol of a run in one line: data, ties, and how the checkpoint was selected."""
+def describe_protocol(result: dict[str, Any], *, with_captions: bool = False) -> str:
+    """Return the protocol of a run in one line: data, ties, and how the checkpoint was selected.
+
+    `with_captions` adds the hash of the captions, to tell them from others of the same videos.
+    """
     rules = result["protocol"]
     name = result["dataset"]
     if result["variant"] not in ("", "default"):
         name += f" ({result['variant']})"
+    captions = f", captions {result.get('text_hash', 'not known')}" if with_captions else ""
     parts = [
         f"{name}, {result['split']}: {result['texts']} texts, {result['videos']} videos, ids "
-        f"{result['id_hash']}",
+        f"{result['id_hash']}{captions}",
         f"ties: {rules['ties']}",
         f"checkpoint selected on {rules['selected_on']}" if rules["selected_on"] else "zero-shot",
     ]

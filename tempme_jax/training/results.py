@@ -43,9 +43,15 @@ PARTS: dict[str, dict[str, Any]] = {
     "costs": {"trainable": int, "mac": float, "paper": float, "tokens": int},
     "training": {"seconds": float, "steps": int, "peak_memory_bytes": int | None},
 }
-# Fields that not all files have: "remarks", what a reader of the numbers must know, and "finished",
-# whether all steps of the training were made.
-OPTIONAL: dict[str, Any] = {"remarks": list[str], "finished": bool}
+# Fields that not all files have: "remarks", what a reader of the numbers must know; "finished",
+# whether all steps of the training were made; "text_hash", of the captions of the videos; and
+# "model", what was measured by itself.
+OPTIONAL: dict[str, Any] = {
+    "remarks": list[str],
+    "finished": bool,
+    "text_hash": str,
+    "model": str,
+}
 
 
 class ResultsError(ValueError):
@@ -86,8 +92,8 @@ def read_results(file: str | os.PathLike) -> dict[str, Any]:
         raise FileNotFoundError(f"there is no {file}: a run writes it when it ends")
     try:
         results = parse_json(file.read_bytes(), file.name)
-        digest = results.pop("digest", None) if isinstance(results, dict) else None
-        if digest is not None and digest != compute_digest(results):
+        is_signed = isinstance(results, dict) and "digest" in results  # not by version 0.1
+        if is_signed and results.pop("digest") != compute_digest(results):
             raise FieldError("it has changed since it was written")
     except (OSError, FieldError) as error:
         raise ResultsError(
@@ -161,7 +167,9 @@ def summarize(results: list[dict[str, Any]]) -> list[dict[str, Any]]:
             "seconds": measure_spread([one["seconds"] for one in training]),
             "peak_memory_bytes": max(memory, default=None),
         }
-        for direction in DIRECTIONS:
+        if "accuracy" in group[0]:  # of answers
+            row["accuracy"] = measure_spread([result["accuracy"] for result in group])
+        for direction in (one for one in DIRECTIONS if one in group[0]):
             values = {name: [result[direction][name] for result in group] for name in MEASURES}
             row[direction] = {name: measure_spread(listed) for name, listed in values.items()}
         rows.append(row)

@@ -18,28 +18,20 @@ from tempme_jax.adapters.base import Adapter
 from tempme_jax.datasets.prepared import Prepared
 from tempme_jax.model import Model
 from tempme_jax.parameters import flatten, join, split
-from tempme_jax.training import result_tables as printing
-from tempme_jax.training import results
-from tempme_jax.training.batches import FrameReader, TrainingRows
+from tempme_jax.training import result_tables, results
 from tempme_jax.training.checkpoint import Progress, read_progress, restore_selected
 from tempme_jax.training.config import Config
-from tempme_jax.training.evaluate import evaluate_split
-from tempme_jax.training.identity import check_data
+from tempme_jax.training.identity import check_data, list_split_files
 from tempme_jax.training.loop import Plan, train
 from tempme_jax.training.model import build_model
+from tempme_jax.training.objectives.base import Batch
 from tempme_jax.training.optim import make_learning_rate, make_optimizer
-from tempme_jax.training.order import Order, make_pairs
+from tempme_jax.training.overlap import describe_overlap
 from tempme_jax.training.places import make_storage
 from tempme_jax.training.sharding import check_divides, make_mesh, place, place_params, replicate
-from tempme_jax.training.splits import open_split, prepare_data
-from tempme_jax.training.step import (
-    Batch,
-    Objective,
-    RandAugment,
-    TrainState,
-    leave_unchanged,
-    train_step,
-)
+from tempme_jax.training.splits import open_split, prepare_data, require_same_resize
+from tempme_jax.training.step import Augmentation, TrainState, leave_unchanged, train_step
+from tempme_jax.training.tasks import Task, check_task, choose_task
 from tempme_jax.training.workdir import check_workdir, open_workdir
 
 
@@ -72,9 +64,11 @@ def run(
     folder = open_workdir(workdir, config)
     check_data(folder, config.data)
     model = build_model(config.model, config.seed)
+    require_same_resize(config.data, model)
+    check_task(model.network, config)
     trainable, frozen = split(model.network, model.params)
     if is_main_process():
-        printing.print_parameters(model, trainable)
+        result_tables.print_parameters(model, trainable)
     this_run = Run(config, folder, mesh, model, place_params(mesh, frozen, split=True))
     trainable = place_params(mesh, trainable, split=False)
     if trainable and not evaluate_only and not this_run.train(trainable):
@@ -106,16 +100,23 @@ class Run:
     model: Model
     frozen: dict
 
+    @property
+    def task(self) -> Task:
+        """What the model is trained for, and how it is measured."""
+        return choose_task(self.model.network)
+
     def train(self, trainable: dict) -> bool:
         """Train from the newest checkpoint on; return whether the last step was made."""
-        settings, network = self.config.train, self.model.network
-        source = open_training_rows(self.config, self.model)
+        settings = self.config.train
+        # Only training drops anything.
+        network = self.model.network.copy(drop_path=settings.drop_path, dropout=settings.dropout)
+        source = self.task.open_rows(self.config, self.model)
         rate = make_learning_rate(settings, source.steps)
         optimizer = make_optimizer(settings, rate, assign_rates(network.adapter, trainable))
-        objective = Objective(network, settings.gradient_cache, settings.temperature)
+        objective = self.task.objective.make(network, settings, self.config.seed)
         augment = leave_unchanged
-        if settings.augmentation == "randaugment":
-            augment = RandAugment(self.mesh, self.config.seed)
+        if settings.augmentation != "none":
+            augment = Augmentation(self.mesh, self.config.seed, settings.augmentation)
 
         def step(state: TrainState, batch: Batch) -> tuple[TrainState, dict[str, jax.Array]]:
             return train_step(objective, optimizer, augment, state, self.frozen, batch)
@@ -129,7 +130,7 @@ class Run:
         )  # fmt: skip
         return train(plan, state)[2]
 
-    def make_evaluator(self) -> Callable[[TrainState], dict[str, float]] | None:
+    def make_evaluator(self) -> Callable[[TrainState], tuple[dict[str, Any], str]] | None:
         """Return the function that measures a state to select the best; None to take the last."""
         data, settings = self.config.data, self.config.evaluate
         if settings.select_on == "last":
@@ -138,9 +139,10 @@ class Run:
         plain = dataclasses.replace(settings, dual_softmax=False, qb_norm=False)
         config = dataclasses.replace(self.config, evaluate=plain)
 
-        def evaluate(state: TrainState) -> dict[str, float]:
+        def evaluate(state: TrainState) -> tuple[dict[str, Any], str]:
             params = join(state.trainable, self.frozen)
-            return evaluate_split(self.model, params, prepared, config, self.mesh)["text_to_video"]
+            measured = self.task.evaluate(self.model, params, prepared, config, self.mesh)
+            return self.task.summarize(measured, settings)
 
         return evaluate
 
@@ -149,7 +151,7 @@ class Run:
         data, settings = self.config.data, self.config.evaluate
         prepared = open_split(data, data.test)
         params = join(trainable, self.frozen)
-        measured = evaluate_split(
+        measured = self.task.evaluate(
             self.model, params, prepared, self.config, self.mesh,
             intervals=True, bank=open_split(data, data.train) if settings.qb_norm else None,
             quiet=False,
@@ -159,10 +161,13 @@ class Run:
         measured |= describe_split(self.config, prepared) | self.describe_training(trainable)
         measured |= measure_costs(self.model, read_progress(self.folder)) | {"step": progress.step}
         measured["found"] = self.model.reducer.read_found_options(params)
+        if trainable:
+            seen = (list_split_files(data, name) for name in (data.train, data.test))
+            measured["remarks"] += describe_overlap(*seen)
         if is_main_process():
             results.write_results(self.folder / results.RESULTS, measured)
-            printing.print_results([measured])
-            printing.print_found_options(measured["found"])
+            result_tables.print_results([measured])
+            result_tables.print_found_options(measured["found"])
         return measured
 
     def describe_training(self, trainable: dict) -> dict[str, Any]:
@@ -179,7 +184,7 @@ class Run:
     def count_steps(self) -> int:
         """Return the steps of the whole training; 0 if the data do not allow any."""
         try:
-            return open_training_rows(self.config, self.model).steps
+            return self.task.open_rows(self.config, self.model).steps
         except ValueError:
             return 0
 
@@ -194,19 +199,6 @@ def measure_costs(model: Model, training: Progress) -> dict[str, Any]:
             "seconds": training.seconds, "steps": training.step, "peak_memory_bytes": memory,
         },
     }  # fmt: skip
-
-
-def open_training_rows(config: Config, model: Model) -> TrainingRows:
-    """Open every row of the training, in its order."""
-    settings = config.train
-    prepared = open_split(config.data, config.data.train)
-    order = Order(
-        make_pairs(prepared.captions, prepared.groups),
-        batch_size=settings.batch_size, kind=settings.batches, seed=config.seed,
-    )  # fmt: skip
-    reader = FrameReader(prepared, model.num_frames, settings.frame_sampling, config.seed)
-    steps = settings.steps or settings.epochs * order.steps_of_epoch
-    return TrainingRows(order, reader, model.tokenizer, steps)
 
 
 def assign_rates(adapter: Adapter, trainable: dict) -> dict:
@@ -226,6 +218,7 @@ def describe_split(config: Config, prepared: Prepared) -> dict[str, Any]:
         "texts": texts,
         "videos": len(prepared),
         "id_hash": prepared.id_hash,
+        "text_hash": prepared.text_hash,
         "complete": len(prepared) == prepared.expected,
         "expected": prepared.expected,
         "method": config.model.method,

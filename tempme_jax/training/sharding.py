@@ -83,6 +83,11 @@ def split_rows(mesh: Mesh) -> NamedSharding:
     return NamedSharding(mesh, PartitionSpec("data"))
 
 
+def round_up(size: int, multiple: int) -> int:
+    """Return the smallest multiple that is not below `size`."""
+    return -(-size // multiple) * multiple
+
+
 def check_divides(name: str, batch: int, mesh: Mesh) -> None:
     """Raise a ValueError if a batch cannot be split over the mesh."""
     rows = mesh.shape["data"]

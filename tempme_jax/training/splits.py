@@ -6,6 +6,7 @@ from jax.experimental import multihost_utils
 
 from tempme_jax.datasets.prepared import Prepared
 from tempme_jax.datasets.records import PreparationError
+from tempme_jax.model import Model
 from tempme_jax.training.config import DataSettings
 from tempme_jax.training.places import find_former, make_builder
 
@@ -36,6 +37,16 @@ def prepare_here(data: DataSettings) -> None:
     builder.download_and_prepare(
         workers=data.decoders or None, max_bad=data.max_bad, missing=data.missing
     )
+
+
+def require_same_resize(data: DataSettings, model: Model) -> None:
+    """Raise a PreparationError if frames are made square in another way than a model takes."""
+    if data.resize != model.arch.resize:
+        raise PreparationError(
+            f"data.resize={data.resize!r}, but the model was trained on frames of "
+            f"{model.arch.resize!r}: give --config.data.resize={model.arch.resize}, which prepares "
+            "such frames in a folder of their own"
+        )
 
 
 def open_split(data: DataSettings, splits: str) -> Prepared:

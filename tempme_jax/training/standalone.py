@@ -4,24 +4,27 @@ import contextlib
 import dataclasses
 import json
 import os
+import pathlib
 import sys
 from collections.abc import Collection
 from typing import Any
 
 from tempme_jax.building import open_weights
+from tempme_jax.datasets.prepared import Prepared
 from tempme_jax.model import Model
 from tempme_jax.parameters import join, list_pretrained_paths, split
 from tempme_jax.training.checkpoint import read_progress
 from tempme_jax.training.checksums import Progress
-from tempme_jax.training.config import Config, ModelSettings
-from tempme_jax.training.evaluate import evaluate_split
+from tempme_jax.training.config import Config, DataSettings, ModelSettings
 from tempme_jax.training.flags import FILE, SETTING, parse_flags
-from tempme_jax.training.identity import describe_split as describe_videos
+from tempme_jax.training.identity import list_split_files
 from tempme_jax.training.model import open_trained
+from tempme_jax.training.overlap import Files, describe_overlap, read_trained_on
 from tempme_jax.training.places import name_data
 from tempme_jax.training.run import describe_split, measure_costs
 from tempme_jax.training.sharding import make_mesh, place_params
-from tempme_jax.training.splits import open_split, prepare_data
+from tempme_jax.training.splits import open_split, prepare_data, require_same_resize
+from tempme_jax.training.tasks import check_task, choose_task
 from tempme_jax.training.workdir import is_workdir, read_identity
 from tempme_jax.weights.files import load_weights
 
@@ -38,14 +41,16 @@ class Opened:
         selected_on: what its checkpoint was selected on; empty if nothing was trained.
         progress: the progress of its checkpoint.
         training: the progress of the whole training.
-        trained_on: hash of the ids that it was trained on; empty if not known.
+        trained_on: the videos that it was trained on; None if they are not known.
+        trained_ids: hash of all their ids, which earlier versions noted, too; empty if not known.
     """
 
     model: Model
     selected_on: str
     progress: Progress = Progress()
     training: Progress = Progress()
-    trained_on: str = ""
+    trained_on: Files | None = None
+    trained_ids: str = ""
 
 
 def evaluate_model(source: str, config: Config, given: Collection[str] = ()) -> dict[str, Any]:
@@ -69,6 +74,8 @@ def evaluate_model(source: str, config: Config, given: Collection[str] = ()) -> 
     opened = open_model(source, config, given)
     model, data = opened.model, config.data
     require_agreement(model, source, config.model, given)
+    require_same_resize(data, model)
+    check_task(model.network, config)
     prepare_data(data)
     prepared = open_split(data, data.test)
     trainable, frozen = split(model.network, model.params)
@@ -79,19 +86,29 @@ def evaluate_model(source: str, config: Config, given: Collection[str] = ()) -> 
     print(f"Embedding {len(prepared)} videos and {texts} texts of {data.name}", file=sys.stderr)
     bank = open_split(data, data.train) if config.evaluate.qb_norm else None
     config = dataclasses.replace(config, model=describe_model(model, source, config.model))
-    measured = evaluate_split(
+    measured = choose_task(model.network).evaluate(
         model, params, prepared, config, mesh, intervals=True, bank=bank, quiet=False
     )
     measured["protocol"]["selected_on"] = opened.selected_on
     measured |= describe_split(config, prepared) | measure_costs(model, opened.training)
     measured |= {"step": opened.progress.step, "finished": True}
     measured["found"] = model.reducer.read_found_options(params)
-    measured["remarks"] = [f"model: {source}"]
+    measured |= {"model": source, "remarks": []}
     if model.drawn.paths:
         measured["remarks"].append("NOT TRAINED: what the method learns is as it was drawn")
-    if describe_videos(prepared)["id_hash"] == opened.trained_on:
-        measured["remarks"].append("MEASURED ON THE VIDEOS THAT IT WAS TRAINED ON")
+    measured["remarks"] += describe_seen(opened, data, prepared)
     return measured
+
+
+def describe_seen(opened: Opened, data: DataSettings, prepared: Prepared) -> list[str]:
+    """Say which of the videos measured were trained on, as far as that is known."""
+    if opened.trained_on is not None:
+        return describe_overlap(opened.trained_on, list_split_files(data, data.test))
+    if not opened.selected_on:
+        return []  # nothing was trained
+    if opened.trained_ids == prepared.id_hash:
+        return ["MEASURED ON THE VIDEOS THAT IT WAS TRAINED ON"]
+    return ["whether it was trained on some of these videos is not known"]
 
 
 def open_model(source: str, config: Config, given: Collection[str]) -> Opened:
@@ -131,7 +148,8 @@ def open_workdir_model(source: str, config: Config) -> Opened:
         on = f"{on} of {trained.data.name}"
     identity = read_identity(source)
     ids = identity["data"][trained.data.train]["id_hash"] if identity else ""
-    return Opened(model, on, progress, read_progress(source), ids)
+    seen = read_trained_on(pathlib.Path(source))
+    return Opened(model, on, progress, read_progress(source), seen, ids)
 
 
 def require_agreement(

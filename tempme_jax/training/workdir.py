@@ -4,6 +4,7 @@ A run lives in a folder, its workdir:
 
     config.json     the settings
     identity.json   hashes of the settings and of the data
+    trained_on.txt  hashes of each video that is trained on
     last/           the newest checkpoints, to resume from
     best/           the checkpoint with the best R-Sum on the split that selects
     metrics.jsonl   what training measured at every step; events.* hold the same for TensorBoard
@@ -30,6 +31,10 @@ from tempme_jax.training.results import RESULTS
 CONFIG = "config.json"
 # The file that tells them, and the data, from others.
 IDENTITY = "identity.json"
+# The file that lists the videos of the training split.
+TRAINED_ON = "trained_on.txt"
+# Settings of the data that earlier versions did not have, and how they computed.
+ADDED = {"resize": "crop"}
 
 
 class WorkdirError(ValueError):
@@ -75,10 +80,12 @@ class Identity(TypedDict):
     Attributes:
         config: hash of its config.json.
         data: its splits, by their names in the settings.
+        trained_on: hash of its trained_on.txt; earlier versions wrote none.
     """
 
     config: str
     data: dict[str, SplitIdentity]
+    trained_on: NotRequired[str]
 
 
 def open_workdir(workdir: str | os.PathLike, config: Config) -> pathlib.Path:
@@ -151,7 +158,8 @@ def read_config(folder: str | os.PathLike) -> dict[str, Any]:
             "--workdir"
         ) from error
     model["options"] = former | model["options"]
-    return settings
+    data: dict[str, Any] = settings.get("data", {})
+    return settings | {"data": ADDED | data if isinstance(data, dict) else data}
 
 
 def read_identity(folder: str | os.PathLike) -> Identity | None:

@@ -18,6 +18,7 @@ from typing import Any
 
 import av
 import av.logging
+from av.audio.stream import AudioStream
 from av.codec.context import CodecContext
 from av.container import InputContainer
 from av.error import FFmpegError
@@ -144,6 +145,15 @@ def find_video_stream(container: InputContainer, path: str) -> VideoStream:
     check_pixels(path, stream.codec_context.height, stream.codec_context.width)
     limit_decoder(stream.codec_context)
     return stream
+
+
+def find_sound_stream(container: InputContainer) -> AudioStream | None:
+    """Return the sound that ffmpeg chooses: the default one, or that with the most channels."""
+
+    def rate(stream: AudioStream) -> tuple[bool, int]:
+        return bool(stream.disposition & Disposition.default), stream.channels or 0
+
+    return max(container.streams.audio, key=rate, default=None)
 
 
 def limit_decoder(context: CodecContext) -> None:

@@ -1,11 +1,9 @@
 """Decode the frames that are on screen at given times: seek to them, or decode from the start."""
 
 import contextlib
-import heapq
 import itertools
 import os
-from bisect import bisect_right
-from collections import deque
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import dropwhile
 from typing import Any
@@ -15,14 +13,14 @@ from av.error import FFmpegError
 from av.packet import Packet
 from av.video.frame import VideoFrame
 
-from tempme_jax.video.clock import MOST_REORDERED, Clock
+from tempme_jax.video.clock import Clock
 from tempme_jax.video.container import NO_FRAME, VideoError, find_video_stream, open_video
 from tempme_jax.video.elementary import time_frames
 from tempme_jax.video.keyframes import is_predicted
 from tempme_jax.video.opening import find_held
 from tempme_jax.video.player import Player
 from tempme_jax.video.progress import report_progress
-from tempme_jax.video.timeline import read_packets
+from tempme_jax.video.timeline import read_packets, scan
 
 # Reduces a decoded frame to what the caller needs, so at most one large frame is in memory. Takes
 # the timestamp and the upright frame, uint8 [height, width, 3].
@@ -39,11 +37,13 @@ class FrameReader:
 
     def __init__(self, path: str, clock: Clock, image_size: int | None):
         """Open a file, to be decoded from its start."""
-        self._container = open_video(path)
+        self._path, self._container = path, open_video(path)
         self._stream = find_video_stream(self._container, path)
         self.player = Player(self._container, self._stream, image_size)
         self._clock = clock
         frames = self._decode(read_packets(self._container, self._stream, clock))
+        if clock.in_order:
+            frames = self._time_in_order(frames)
         self._frames = _pair_with_times(time_frames(frames, self._container, self._stream))
         # The frame on screen and, if it has been decoded, the next one, with their timestamps.
         self._shown: tuple[int, VideoFrame] | None = None
@@ -88,12 +88,8 @@ class FrameReader:
 
     def _decode(self, packets: Iterable[Packet]) -> Iterator[VideoFrame]:
         """Yield frames in the order of display, without those of damaged packets."""
-        in_order = self._clock.in_order
-        times: list[int] = []  # a heap: times of display that no frame has got yet
         # An empty packet, of a frame that repeats the one before it, would end the decoding.
-        filled: Iterator[Packet] = (packet for packet in packets if packet.size)
-        if in_order:
-            filled = _collect_times(filled, times)
+        filled = (packet for packet in packets if packet.size)
         for packet in itertools.chain(filled, [None]):
             try:
                 frames = self.player.decode(packet)
@@ -103,24 +99,16 @@ class FrameReader:
                 continue
             for frame in frames:
                 report_progress()
-                if in_order:
-                    frame.pts = heapq.heappop(times) if times else None
                 yield frame
 
-
-def _collect_times(packets: Iterable[Packet], times: list[int]) -> Iterator[Packet]:
-    """Yield packets; before each, add its time of display and those of the next ones to a heap.
-
-    The least of them is then that of the next frame, even if some of the packets have wrong times.
-    """
-    waiting: deque[Packet] = deque()
-    for packet in packets:
-        if packet.pts is not None and not packet.is_discard:
-            heapq.heappush(times, packet.pts)
-        waiting.append(packet)
-        if len(waiting) > MOST_REORDERED:
-            yield waiting.popleft()
-    yield from waiting
+    def _time_in_order(self, frames: Iterable[VideoFrame]) -> Iterator[VideoFrame]:
+        """Give frames whose times are not right those that follow the frame before them."""
+        index, following = scan(self._path), 0
+        for frame in frames:
+            place = bisect_left(index.times, frame.pts) if frame.pts in index.stated else following
+            frame.pts = index.times[place] if place < len(index.times) else None
+            following = place + 1
+            yield frame
 
 
 def _pair_with_times(frames: Iterable[VideoFrame]) -> Iterator[tuple[int, VideoFrame]]:

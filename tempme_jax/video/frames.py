@@ -1,4 +1,4 @@
-"""Read frames of a video file, evenly spread or at given times, and crop them as CLIP does."""
+"""Read frames of a video file, evenly spread or at given times, and make them square."""
 
 import os
 from collections.abc import Callable, Collection, Iterable, Sequence
@@ -18,7 +18,7 @@ from tempme_jax.video.keyframes import select_keyframes
 from tempme_jax.video.pixels import (
     encode_thumbnail,
     find_resized_shape,
-    resize_and_crop,
+    make_square,
     stack_frames,
 )
 from tempme_jax.video.positions import find_middles
@@ -28,7 +28,11 @@ __all__ = ["VideoError", "read_at", "read_frames", "read_timestamps", "select_ke
 
 
 def read_frames(
-    path: str | os.PathLike[str], num_frames: int, *, image_size: int | None = None
+    path: str | os.PathLike[str],
+    num_frames: int,
+    *,
+    image_size: int | None = None,
+    resize: str = "crop",
 ) -> np.ndarray:
     """Read `num_frames` frames spread evenly over the whole video.
 
@@ -42,8 +46,9 @@ def read_frames(
     Args:
         path: a file in one of the formats mp4, mov, mkv, webm, avi, ts, mpg, flv, wmv, ogv.
         num_frames: number of frames, at least 1.
-        image_size: side of the square, in pixels, that `resize_and_crop` makes of each frame;
-            None for whole frames, in the display size that the file declares.
+        image_size: side of the square that each frame becomes, in pixels; None for whole frames, in
+            the display size that the file declares.
+        resize: how a frame becomes a square: "crop" or "squash", see `pixels.make_square`.
 
     Returns:
         uint8 array [num_frames, height, width, 3], RGB.
@@ -59,7 +64,7 @@ def read_frames(
     with convert_errors(path):
         index = scan(path)
         times = index.find_shown(find_middles(Fraction(0), index.length, num_frames))
-        decoder = Decoder(path, index.clock, image_size, _make_crop(path, image_size))
+        decoder = Decoder(path, index.clock, image_size, _make_fit(path, image_size, resize))
         frames = decoder.decode(sorted(set(times)), index.keyframes)
         return stack_frames([frames[time] for time in times])
 
@@ -69,6 +74,7 @@ def read_at(
     moments: Callable[[Fraction], Iterable[Fraction]],
     *,
     image_size: int | None = None,
+    resize: str = "crop",
 ) -> tuple[np.ndarray, np.ndarray]:
     """Read the frames that are on screen at given times, each once.
 
@@ -76,7 +82,7 @@ def read_at(
         path: the file, as for `read_frames`.
         moments: a function from the length of the video to the times of the wanted frames, all in
             seconds from the start of the video, as a player counts them.
-        image_size: as for `read_frames`.
+        image_size, resize: as for `read_frames`.
 
     Returns:
         The frames, uint8 [t, height, width, 3], RGB, and the times at which they appear, float32
@@ -89,7 +95,7 @@ def read_at(
     with convert_errors(path):
         index = scan(path)
         times = sorted(set(index.find_shown(moments(index.length))))
-        decoder = Decoder(path, index.clock, image_size, _make_crop(path, image_size))
+        decoder = Decoder(path, index.clock, image_size, _make_fit(path, image_size, resize))
         frames = decoder.decode(times, index.keyframes)
         seconds = [index.find_seconds(time) for time in times]
         return stack_frames([frames[time] for time in times]), np.array(seconds, np.float32)
@@ -101,6 +107,7 @@ def read_timestamps(
     keyframes: Sequence[int],
     *,
     image_size: int,
+    resize: str = "crop",
     pictured: Collection[int] = (),
     clock: Clock = PLAIN,
 ) -> tuple[np.ndarray, dict[int, bytes]]:
@@ -112,6 +119,7 @@ def read_timestamps(
         keyframes: the timestamps of all keyframes, or those that `select_keyframes` returns. If
             there are none, decoding goes on where the last call ended, or starts at the beginning.
         image_size: side of the frames in pixels.
+        resize: as for `read_frames`.
         pictured: those of `times` for which a thumbnail is made.
         clock: that of the file's `FrameIndex`.
 
@@ -123,11 +131,11 @@ def read_timestamps(
         VideoError: as for `read_frames`.
     """
     path = os.fsdecode(path)
-    crop = _make_crop(path, image_size)
+    fit = _make_fit(path, image_size, resize)
 
     def keep(time: int, pixels: np.ndarray) -> tuple[np.ndarray, bytes]:
-        # The crop comes first, since it refuses frames that are too large.
-        return crop(time, pixels), encode_thumbnail(pixels) if time in pictured else b""
+        # This comes first, since it refuses frames that are too large.
+        return fit(time, pixels), encode_thumbnail(pixels) if time in pictured else b""
 
     with convert_errors(path):
         check_regular_file(path)
@@ -136,15 +144,16 @@ def read_timestamps(
         return np.stack([kept[time][0] for time in times]), {t: kept[t][1] for t in pictured}
 
 
-def _make_crop(path: str, image_size: int | None) -> Keep:
-    """Return a function that crops a frame as CLIP does, or keeps it whole without a size."""
+def _make_fit(path: str, image_size: int | None, resize: str) -> Keep:
+    """Return a function that makes a frame square, or keeps it whole without a size."""
 
-    def crop(time: int, pixels: np.ndarray) -> np.ndarray:
+    def fit(time: int, pixels: np.ndarray) -> np.ndarray:
         if image_size is None:
             return pixels
         height, width, _ = pixels.shape
         # A frame of 65535 x 1 is small, and takes gigabytes once its short side is resized.
-        check_pixels(path, *find_resized_shape(height, width, image_size))
-        return resize_and_crop(pixels[None], image_size)[0]
+        if resize == "crop":
+            check_pixels(path, *find_resized_shape(height, width, image_size))
+        return make_square(pixels[None], image_size, resize)[0]
 
-    return crop
+    return fit

@@ -1,5 +1,7 @@
 """Choose the keyframes to seek to, and notice frames that are only marked as such."""
 
+import contextlib
+import itertools
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 
@@ -8,10 +10,15 @@ from av.error import FFmpegError
 from av.video.frame import PictureType, VideoFrame
 from av.video.stream import VideoStream
 
+from tempme_jax.video.container import find_video_stream, open_video
+from tempme_jax.video.progress import report_progress
+
 # Pictures that are decoded with the help of others.
 PREDICTED = (PictureType.P, PictureType.B, PictureType.S, PictureType.SP)
 # Marks that are tried where they are suspicious.
 TRIED_MARKS = 3
+# Packets in which the first frame of a recording that was cut is looked for.
+TRIED_PACKETS = 1000
 
 
 def is_predicted(frame: VideoFrame) -> bool:
@@ -59,6 +66,20 @@ def _is_wrong(container: InputContainer, stream: VideoStream, keyframe: int) -> 
     except (FFmpegError, IndexError, ValueError):  # seeking will fail likewise, and be noticed
         pass
     return False
+
+
+def find_first_decoded(path: str) -> int | None:
+    """Return the number of the packet of the first frame that a decoder gives; None if none."""
+    with contextlib.suppress(FFmpegError, IndexError), open_video(path) as container:
+        stream = find_video_stream(container, path)
+        for number, packet in enumerate(itertools.islice(container.demux(stream), TRIED_PACKETS)):
+            # Decoders pass on the times of display.
+            packet.pts = number
+            report_progress()
+            with contextlib.suppress(FFmpegError, ValueError):
+                for frame in packet.decode() if packet.size else ():
+                    return frame.pts
+    return None
 
 
 def select_keyframes(times: Sequence[int], keyframes: Sequence[int]) -> list[int]:

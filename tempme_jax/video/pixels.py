@@ -1,10 +1,12 @@
-"""Crop pixels as CLIP does, and encode them as pictures."""
+"""Make frames square as a model takes them, and encode them as pictures."""
 
 import io
 from collections.abc import Sequence
 
 import numpy as np
 from PIL import Image
+
+from tempme_jax.checks import require_one_of
 
 THUMBNAIL_SIDE = 320
 THUMBNAIL_QUALITY = 80
@@ -43,6 +45,26 @@ def encode_thumbnail(pixels: np.ndarray) -> bytes:
     return encode_jpeg(np.asarray(image), THUMBNAIL_QUALITY)
 
 
+def make_square(frames: np.ndarray, image_size: int, resize: str = "crop") -> np.ndarray:
+    """Return uint8 frames [t, height, width, 3] as squares, [t, image_size, image_size, 3].
+
+    Args:
+        frames: the frames.
+        image_size: side of the squares in pixels.
+        resize: how: "crop" or "squash", see `Architecture`.
+
+    Raises:
+        ValueError: if `resize` is unknown.
+    """
+    return SQUARES[require_one_of(resize, SQUARES, "resize")](frames, image_size)
+
+
+def squash(frames: np.ndarray, image_size: int) -> np.ndarray:
+    """Resize both sides of uint8 frames [t, height, width, 3] to `image_size` (bicubic)."""
+    size, bicubic = (image_size, image_size), Image.Resampling.BICUBIC
+    return np.stack([np.asarray(Image.fromarray(f).resize(size, bicubic)) for f in frames])
+
+
 def resize_and_crop(frames: np.ndarray, image_size: int) -> np.ndarray:
     """Resize the short side to `image_size` (bicubic) and crop the centre, as CLIP does.
 
@@ -73,3 +95,7 @@ def find_resized_shape(height: int, width: int, image_size: int) -> tuple[int, i
     if width <= height:
         return int(image_size * height / width), image_size
     return image_size, int(image_size * width / height)
+
+
+# The values of `Architecture.resize`.
+SQUARES = {"crop": resize_and_crop, "squash": squash}

@@ -11,30 +11,26 @@ from fractions import Fraction
 from typing import NamedTuple
 
 import numpy as np
+from av.audio.stream import AudioStream
 from av.container import InputContainer
 from av.error import FFmpegError
 from av.packet import Packet
+from av.stream import Stream
 from av.video.stream import VideoStream
 
-from tempme_jax.video.clock import (
-    LARGEST_GAP,
-    MAY_JUMP,
-    PLAIN,
-    UNKNOWN,
-    Clock,
-    find_clock,
-    find_end_of_leading_sound,
-)
+from tempme_jax.video.clock import MAY_JUMP, PLAIN, Clock, find_clock
 from tempme_jax.video.container import (
     NO_FRAME,
     VideoError,
     check_regular_file,
+    find_sound_stream,
     find_video_stream,
     open_video,
 )
 from tempme_jax.video.elementary import is_elementary, time_packets
-from tempme_jax.video.keyframes import are_trusted
+from tempme_jax.video.keyframes import are_trusted, find_first_decoded
 from tempme_jax.video.progress import report_progress
+from tempme_jax.video.untimed import UNKNOWN
 
 # Seconds: containers state their start in microseconds, rounded.
 ROUNDING = Fraction(2, 10**6)
@@ -43,7 +39,7 @@ NOTABLE = Fraction(1, 10)
 
 
 def read_packets(
-    container: InputContainer, stream: VideoStream, clock: Clock = PLAIN
+    container: InputContainer, stream: VideoStream, clock: Clock = PLAIN, *others: Stream
 ) -> Iterator[Packet]:
     """Yield the packets up to the end, or to where a truncated file cannot be read further.
 
@@ -51,8 +47,9 @@ def read_packets(
         container: the file.
         stream: its video stream.
         clock: corrects the timestamps. Unless it is plain, the file is to be read from its start.
+        others: streams whose packets are read too, with a plain clock only.
     """
-    packets = time_packets(container.demux(stream), container, stream)
+    packets = time_packets(container.demux(stream, *others), container, stream)
     try:
         for packet in clock.correct(packets):
             report_progress()
@@ -74,6 +71,7 @@ class FrameIndex(NamedTuple):
         start: the start of the video, on the scale of the timestamps, in seconds.
         clock: how the timestamps of the packets become those of the frames.
         notes: what is unusual about the times, in a few words each.
+        stated: if the clock is `in_order`, those times that are right in the packets themselves.
     """
 
     times: list[int]
@@ -83,6 +81,7 @@ class FrameIndex(NamedTuple):
     start: Fraction
     clock: Clock
     notes: tuple[str, ...] = ()
+    stated: frozenset[int] = frozenset()
 
     def find_shown(self, moments: Iterable[Fraction]) -> list[int]:
         """Return the timestamp of the frame on screen at each moment.
@@ -119,20 +118,23 @@ def scan(path: str) -> FrameIndex:
     check_regular_file(path)
     with open_video(path) as container:
         stream = find_video_stream(container, path)
-        rows = _list_packets(container, stream)
-        if not (rows["size"] > 0).any() or stream.time_base is None:
+        sound = find_sound_stream(container) if container.format.flags & MAY_JUMP else None
+        rows = _list_packets(container, stream, sound)
+        if not (rows["is_picture"] & (rows["size"] > 0)).any() or stream.time_base is None:
             raise VideoError(path, NO_FRAME)
-        clock = find_clock(container, stream, rows)
-        rows = clock.apply(rows)
+        clock, packets = find_clock(container, stream, rows)
+        unit = Fraction(stream.time_base)
         # An edit list marks the packets to cut away as discarded.
-        rows = rows[(rows["pts"] != UNKNOWN) & ~rows["is_discard"]]
-        frames = rows[rows["size"] > 0]
+        is_shown = (packets["pts"] != UNKNOWN) & ~packets["is_discard"]
+        rows, frames = packets[is_shown], packets[is_shown & (packets["size"] > 0)]
         if not frames.size:
             raise VideoError(path, NO_FRAME)
+        start = _find_start(container, frames, unit, stream, sound, clock)
+        first = _find_first_shown(path, container, packets, frames)
+        cut = first - int(frames["pts"].min())
+        frames = frames[frames["pts"] >= first]
         times = np.sort(frames["pts"]).tolist()
-        unit = Fraction(stream.time_base)
         end = _find_end(rows, times) * unit
-        start = _find_start(path, container, frames, unit)
         if start >= end:
             start = times[0] * unit
         marked = np.sort(frames["pts"][frames["is_keyframe"]]).tolist()
@@ -140,6 +142,8 @@ def scan(path: str) -> FrameIndex:
         # Where small frames of MPEG-PS share a packet of the container, libav mistakes one for
         # another after a seek.
         is_shared = container.format.name == "mpeg" and not frames["is_placed"].all()
+        has_stated = clock.in_order and not clock.by_decoding
+        stated = frames["pts"][~frames["is_found"]].tolist() if has_stated else []
         can_seek = clock.is_plain and is_trusted and not (is_shared or is_elementary(container))
     late, still = times[0] * unit - start, end - _find_end(frames, times) * unit
     return FrameIndex(
@@ -149,17 +153,21 @@ def scan(path: str) -> FrameIndex:
         unit=unit,
         start=start,
         clock=clock,
-        notes=tuple(_list_notes(clock, late, still, is_trusted)),
+        notes=tuple(_list_notes(clock, late, still, cut * unit, is_trusted)),
+        stated=frozenset(stated),
     )
 
 
 def _list_notes(
-    clock: Clock, late: Fraction, still: Fraction, marks_are_right: bool
+    clock: Clock, late: Fraction, still: Fraction, cut: Fraction, marks_are_right: bool
 ) -> Iterator[str]:
     if clock.shifts:
         yield "timestamps restart or jump"
     if clock.in_order:
         yield "frames without times of display"
+    if cut >= NOTABLE:
+        yield f"first {float(cut):.1f} s cannot be decoded"
+        late -= cut
     if late >= NOTABLE:
         yield f"picture begins {float(late):.1f} s after the sound"
     if late <= -NOTABLE:
@@ -170,35 +178,66 @@ def _list_notes(
         yield "frames marked as key frames that are none"
 
 
-def _list_packets(container: InputContainer, stream: VideoStream) -> np.ndarray:
+def _list_packets(
+    container: InputContainer, stream: VideoStream, sound: AudioStream | None
+) -> np.ndarray:
     """Read the properties of all packets, in the order in which they are stored."""
 
     def choose(time: int | None) -> int:
         return UNKNOWN if time is None else time
 
-    return np.fromiter(
+    streams = [sound] if sound else []
+    rows = np.fromiter(
         (
             (
                 choose(packet.pts),
                 choose(packet.dts),
                 packet.duration or 0,
                 packet.size,
+                packet.stream is stream,
                 packet.is_keyframe,
                 packet.is_discard,
                 packet.pos is not None,
+                False,
             )
-            for packet in read_packets(container, stream)
+            for packet in read_packets(container, stream, PLAIN, *streams)
         ),
         dtype=[
             ("pts", np.int64),
             ("dts", np.int64),
             ("duration", np.int64),
             ("size", np.int64),
+            ("is_picture", np.bool),
             ("is_keyframe", np.bool),
             ("is_discard", np.bool),
             ("is_placed", np.bool),
+            ("is_found", np.bool),
         ],
     )
+    if sound and sound.time_base and stream.time_base:
+        ratio = sound.time_base / stream.time_base
+        for name in ("dts", "duration"):
+            is_sound = ~rows["is_picture"] & (rows[name] != UNKNOWN)
+            rows[name][is_sound] = rows[name][is_sound] * ratio.numerator // ratio.denominator
+    return rows
+
+
+def _find_first_shown(
+    path: str, container: InputContainer, packets: np.ndarray, frames: np.ndarray
+) -> int:
+    """Return the timestamp of the first frame that can be decoded.
+
+    Where a recording was cut, those before a keyframe need others that are not there.
+
+    Args:
+        path, container: the file.
+        packets: rows of all packets.
+        frames: rows of those that hold frames to show.
+    """
+    earliest = int(frames["pts"].min())
+    is_whole = frames["is_keyframe"][0] and frames["pts"][0] == earliest
+    number = None if is_whole or is_elementary(container) else find_first_decoded(path)
+    return earliest if number is None else max(earliest, int(packets["pts"][number]))
 
 
 def _find_end(packets: np.ndarray, times: list[int]) -> int:
@@ -214,22 +253,32 @@ def _find_end(packets: np.ndarray, times: list[int]) -> int:
 
 
 def _find_start(
-    path: str, container: InputContainer, frames: np.ndarray, unit: Fraction
+    container: InputContainer,
+    frames: np.ndarray,
+    unit: Fraction,
+    stream: VideoStream,
+    sound: AudioStream | None,
+    clock: Clock,
 ) -> Fraction:
     """Return the start of the video, on the scale of the frames' timestamps, in seconds.
 
-    It is that of the stream that starts first, as libav finds it.
+    It is that of the stream that starts first, as libav finds it. Broadcasts may hold streams of
+    other programs, so there it is that of the picture or its sound.
     """
     first, stated = int(frames["pts"].min()) * unit, container.start_time
     if stated is None:
         return first
     start = Fraction(stated, 10**6)
-    decoded = int(frames["dts"][0]) * unit if frames["dts"][0] != UNKNOWN else first
-    if container.format.name == "avi":
+    if container.format.flags & MAY_JUMP:
+        starts = [
+            s.start_time * s.time_base
+            for s in (stream, sound)
+            if s and s.time_base and s.start_time is not None
+        ]
+        start = min(starts, default=start)
+    if container.format.name == "avi" and frames["dts"][0] != UNKNOWN:
         # It stores no times of display. libav adds the time that the decoder takes to reorder.
-        start = min(first, start + first - decoded)
-    if container.format.flags & MAY_JUMP and abs(first - start) > LARGEST_GAP:
-        # Picture and sound have clocks of their own; the picture follows the sound stored before.
-        sound = find_end_of_leading_sound(path)
-        start = first if sound is None else decoded - (sound - start)
+        start += first - int(frames["dts"][0]) * unit
+    if container.format.name == "avi" or clock.in_order:
+        start = min(first, start)
     return first if abs(start - first) <= ROUNDING else start

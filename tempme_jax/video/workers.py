@@ -38,7 +38,8 @@ class Request:
         file: path of the video file.
         start: start of the wanted part, in seconds, as a player counts them.
         end: end of the wanted part, likewise; None for the end of the file.
-        size: side of the frames in pixels, resized and cropped as CLIP does.
+        size: side of the frames in pixels.
+        resize: how a frame becomes a square: "crop" or "squash", see `pixels.make_square`.
         fps: frames per second, from `start`; None for `least` evenly spread frames.
         least: smallest number of frames; if `fps` gives fewer, this many evenly spread ones.
         most: largest number of frames; if `fps` gives more, this many evenly spread ones.
@@ -49,6 +50,7 @@ class Request:
     start: float = 0.0
     end: float | None = None
     size: int = 224
+    resize: str = "crop"
     fps: float | None = 1.0
     least: int = 12
     most: int = 64
@@ -88,7 +90,9 @@ def decode_file(request: Request) -> Decoded:
     Raises:
         VideoError: see `frames.read_at`; or the file ends before the wanted part.
     """
-    frames, times = read_at(request.file, request.choose_times, image_size=request.size)
+    frames, times = read_at(
+        request.file, request.choose_times, image_size=request.size, resize=request.resize
+    )
     return Decoded([encode_jpeg(frame, request.quality) for frame in frames], times.tolist())
 
 

@@ -20,7 +20,7 @@ from tempme_jax.checks import require_one_of
 from tempme_jax.loading import load
 from tempme_jax.methods import METHODS
 from tempme_jax.model import Model
-from tempme_jax.networks.clip import Clip
+from tempme_jax.networks.network import Network
 from tempme_jax.networks.tokens import Tokens
 from tempme_jax.training.workdir import is_workdir
 from tempme_jax.video.container import check_regular_file, find_video_stream, open_video
@@ -112,13 +112,14 @@ def trace(
         ValueError: if the frames have another shape or dtype, or their number is not that of
             `seconds`.
     """
-    size, side = model.arch.image_size, model.arch.image_size // model.arch.patch
+    size, resize = model.arch.image_size, model.arch.resize
+    side = size // model.arch.patch
     if isinstance(video, np.ndarray | jax.Array):
         if video.ndim != 4:
             raise ValueError(f"one video is uint8 [t, h, w, 3], not {list(video.shape)}")
-        frames, mask = inputs.fit_frames(np.asarray(video), model.num_frames, size)
+        frames, mask = inputs.fit_frames(np.asarray(video), model.num_frames, size, resize)
     else:
-        frames = read_frames(video, model.num_frames, image_size=size)[None]
+        frames = read_frames(video, model.num_frames, image_size=size, resize=resize)[None]
         mask = np.ones(frames.shape[:2], bool)
         seconds = read_times(video, model.num_frames)
     source = trace_patches(model.network, {"params": model.params}, frames, mask)
@@ -135,7 +136,7 @@ def trace(
 
 @functools.partial(jax.jit, static_argnums=0)
 def trace_patches(
-    network: Clip,
+    network: Network,
     params: dict,
     frames: UInt8[np.ndarray, "b f s s 3"],
     mask: Bool[np.ndarray, "b f"],

@@ -1,14 +1,13 @@
 """Read all config files beside a file of weights: the architecture, the pixels, the tokenizer."""
 
-import functools
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from tempme_jax.fields import FieldError, check_type, parse_json
+from tempme_jax.fields import FieldError, parse_json
 from tempme_jax.weights.errors import WeightsError
-from tempme_jax.weights.open_clip import read_open_clip
-from tempme_jax.weights.sections import Description
+from tempme_jax.weights.open_clip import OPEN_CLIP, read_open_clip
+from tempme_jax.weights.sections import Description, Section
 from tempme_jax.weights.tokenizer_files import (
     read_added_tokens,
     read_merges,
@@ -18,15 +17,13 @@ from tempme_jax.weights.tokenizer_files import (
     read_tokenizer_config,
     read_vocabulary,
 )
-from tempme_jax.weights.transformers_files import read_config, read_preprocessor
+from tempme_jax.weights.transformers_files import CONFIG, read_config, read_preprocessor
 
-OPEN_CLIP, TRANSFORMERS = "open_clip_config.json", "config.json"
 # What transformers writes beside config.json: how pictures become pixels, and texts become ids.
-PREPROCESSORS = ("preprocessor_config.json", "processor_config.json")
-TOKENIZER_CONFIG = "tokenizer_config.json"
+PREPROCESSOR, PROCESSOR = "preprocessor_config.json", "processor_config.json"
 MERGES = "merges.txt"
 TOKENIZERS = {
-    TOKENIZER_CONFIG: read_tokenizer_config,
+    "tokenizer_config.json": read_tokenizer_config,
     "special_tokens_map.json": read_special_tokens,
     "added_tokens.json": read_added_tokens,
     "tokenizer.json": read_tokenizer,
@@ -34,7 +31,12 @@ TOKENIZERS = {
     MERGES: read_merges,
 }
 # The names of the config files that are read, where they lie beside the weights.
-CONFIG_NAMES = (OPEN_CLIP, TRANSFORMERS, *PREPROCESSORS, *TOKENIZERS)
+CONFIG_NAMES = (OPEN_CLIP, CONFIG, PREPROCESSOR, PROCESSOR, *TOKENIZERS)
+# Fields of a config.json that describes a model of transformers; those of timm have others.
+MARKS = (
+    "vision_config", "text_config", "vision_config_dict", "text_config_dict", "model_type",
+    "architectures", "auto_map", "projection_dim", "transformers_version",
+)  # fmt: skip
 
 
 def read_configs(
@@ -42,8 +44,8 @@ def read_configs(
 ) -> Description:
     """Read the config files beside a file with arrays in a layout.
 
-    The config of the library whose layout it is counts; that of the other only where it is alone.
-    An `activation` that the user gave replaces the configs'.
+    All must ask for what tempme_jax computes. Where two say the same differently, that of the
+    library counts whose layout it is. An `activation` that the user gave replaces the configs'.
 
     Raises:
         WeightsError: if a file is not JSON, or a field has another type; it names both.
@@ -52,16 +54,17 @@ def read_configs(
         config.name: read_merges_file(config) if config.name == MERGES else read_object(config)
         for config in configs
     }
-    names = [name for name in (OPEN_CLIP, TRANSFORMERS) if describes_clip(name, contents)]
-    if layout == "huggingface":
-        names.reverse()
     try:
-        found = Description()
-        if names:
-            of_transformers = functools.partial(read_config, activation=activation)
-            read = read_open_clip if names[0] == OPEN_CLIP else of_transformers
-            found = name_file(names[0], read, contents[names[0]])
-        read_pixels(found, contents)
+        of_open_clip = [read_open_clip(contents[OPEN_CLIP])] if contents.get(OPEN_CLIP) else []
+        if of_open_clip and layout != "huggingface" and not is_of_clip(contents):
+            contents.pop(CONFIG, None)  # of a program around a model of open_clip
+        of_transformers = list(read_transformers(contents, activation))
+        described = [*of_open_clip, *of_transformers]
+        if layout == "huggingface":
+            described = [*of_transformers, *of_open_clip]
+        found = described[0] if described else Description()
+        for other in described[1:]:
+            found.add(other)
         for name, read in TOKENIZERS.items():
             if name in contents:
                 read(contents[name], found, name)
@@ -70,42 +73,26 @@ def read_configs(
         raise WeightsError(str(error)) from error
 
 
-def read_pixels(found: Description, contents: Mapping[str, dict[str, Any]]) -> None:
-    """Read how pictures become pixels, if the config that was read does not say it."""
-    if found.source == OPEN_CLIP and contents[OPEN_CLIP].get("preprocess_cfg") is not None:
-        return
-    for name in PREPROCESSORS:
-        if name in contents:
-            content = contents[name]
-            if name == "processor_config.json":  # of transformers 5; before, it held no pixels
-                content = check_type(f"{name}: image_processor", content.get("image_processor"),
-                                     dict | None)  # fmt: skip
-            if content is not None:
-                read_preprocessor(content, found, name)
-                return
-    if found.source != OPEN_CLIP and OPEN_CLIP in contents:
-        other = name_file(OPEN_CLIP, read_open_clip, contents[OPEN_CLIP])
-        found.mean, found.std = other.mean, other.std
-        found.problems += [p for p in other.problems if "preprocess_cfg" in p]
+def is_of_clip(contents: Mapping[str, Any]) -> bool:
+    """Return whether the config.json is that of a CLIP of transformers."""
+    return contents.get(CONFIG, {}).get("model_type") == "clip"
 
 
-def name_file(name: str, read: Any, content: dict[str, Any]) -> Description:
-    """Read a content; put the name of its file before what is wrong with it."""
-    try:
-        found = read(content)
-    except ValueError as error:
-        raise WeightsError(f"{name}: {error}") from error
-    if found.problems:
-        found.problems[0] = f"{name} sets {found.problems[0]}"
-    return found
-
-
-def describes_clip(name: str, contents: Mapping[str, dict[str, Any]]) -> bool:
-    """Return whether a config file is there and describes a model; that of timm does not."""
-    content = contents.get(name, {})
-    marks = ("model_cfg", "preprocess_cfg") if name == OPEN_CLIP else (
-        "vision_config", "text_config", "vision_config_dict", "model_type")  # fmt: skip
-    return any(mark in content for mark in marks)
+def read_transformers(
+    contents: Mapping[str, dict[str, Any]], activation: str | None
+) -> Iterator[Description]:
+    """Yield what the files of transformers say of the model and of pixels."""
+    if any(mark in contents.get(CONFIG, {}) for mark in MARKS):
+        yield read_config(contents[CONFIG], activation)
+    if PROCESSOR in contents:  # of transformers 5; before, it held no pixels
+        whole = Section(f"{PROCESSOR}:", contents[PROCESSOR], Description(PROCESSOR))
+        pixels = whole.get("image_processor", dict)
+        whole.refuse_others({"processor_class"})
+        yield whole.description
+        if pixels is not None:
+            yield read_preprocessor(pixels, PROCESSOR)
+    if PREPROCESSOR in contents:
+        yield read_preprocessor(contents[PREPROCESSOR], PREPROCESSOR)
 
 
 def read_object(file: pathlib.Path) -> dict[str, Any]:

@@ -8,19 +8,18 @@ import numpy as np
 
 from tempme_jax.adapters.base import Path
 from tempme_jax.networks.architecture import Architecture
-from tempme_jax.networks.clip import Clip
+from tempme_jax.networks.backbones import make_network
 from tempme_jax.parameters import find_shapes
 from tempme_jax.weights.errors import WeightsError
 from tempme_jax.weights.files import (
     ASSUMED,
     Interpretation,
     interpret,
-    read_safetensors,
     save_weights,
 )
 from tempme_jax.weights.hub import find_configs
 from tempme_jax.weights.layouts import check_params
-from tempme_jax.weights.saved import SavedModel
+from tempme_jax.weights.saved import SHARDS, SavedModel, read_safetensors
 from tempme_jax.weights.torch_files import TorchFile, TorchFileError, open_torch_file
 
 # What open_clip's training writes into a checkpoint.
@@ -36,10 +35,11 @@ def convert_file(
     overwrite: bool = False,
     leave_out: Sequence[str] = (),
 ) -> list[str]:
-    """Write the CLIP weights of a file, float32, with their architecture, to a safetensors file.
+    """Write the weights of a file, float32, with their architecture, to a safetensors file.
 
     Args:
-        source: a `.safetensors` file, or a file of PyTorch: `.pt`, `.pth`, `.bin` or any other.
+        source: a `.safetensors` file, or the index of several (`.safetensors.index.json`), or a
+            file of PyTorch: `.pt`, `.pth`, `.bin` or any other.
         target: path of the new file, ending in .safetensors.
         activation: activation of the MLPs, in place of what the config beside the source says.
         layout: layout of the target; None = that of the source.
@@ -54,7 +54,7 @@ def convert_file(
         FileNotFoundError: if there is no source.
         FileExistsError: if there is a target, and it may not be replaced.
         ValueError: if the target does not end in .safetensors.
-        WeightsError: if the arrays are not those of a CLIP, have no place in the layout, if the
+        WeightsError: if the arrays are not a backbone's, have no place in the layout, if the
             config asks for what tempme_jax does not compute, or if `activation` is needed.
         TorchFileError: if the file cannot be read, or asks for more than values.
     """
@@ -85,7 +85,7 @@ def open_source(source: pathlib.Path) -> tuple[TorchFile, SavedModel]:
     Raises:
         WeightsError, TorchFileError: if the file cannot be read; it says why.
     """
-    if source.suffix == ".safetensors":
+    if source.name.endswith((".safetensors", SHARDS)):
         arrays, ours = read_safetensors(source)
         return TorchFile(arrays), ours
     file = open_torch_file(source)
@@ -151,7 +151,7 @@ def list_remarks(read: Interpretation, file: TorchFile, leave_out: Sequence[str]
 
 
 def check_backbone(params: dict[Path, np.ndarray], arch: Architecture) -> None:
-    """Raise a WeightsError unless CLIP's own parameters are all there, in their shapes."""
-    expected = find_shapes(Clip(arch), 1)
-    of_clip = {path: a for path, a in params.items() if path in expected}
-    check_params(of_clip, expected, may_lack=set())
+    """Raise a WeightsError unless the backbone's parameters are all there, in their shapes."""
+    expected = find_shapes(make_network(arch), 1)
+    own = {path: a for path, a in params.items() if path in expected}
+    check_params(own, expected, may_lack=set())

@@ -1,4 +1,4 @@
-"""Name the models that are no CLIP with a plain ViT, by the arrays and configs that they have."""
+"""Name the models that are not computed here, by the arrays and configs that they have."""
 
 import re
 from collections.abc import Iterable, Set
@@ -11,6 +11,7 @@ PATTERNS = (
     (r"\blora_([AB]|embedding|up|down)|\bia3_|modules_to_save|^base_model\.model\.|\.hada_w",
      "a PEFT adapter and no whole model, to be merged into its base by PEFT's merge_and_unload"),
     (r"^Qformer\.|^query_tokens$|qformer\.", "BLIP-2"),
+    (r"^vision_encoder\.encoder\.", "a part of UMT, or a relative such as InternVideo or VindLU"),
     (r"^visual_encoder\.|text_decoder\.bert|text_encoder\.bert|itm_head", "BLIP"),
     (r"^vision_model\.(head\.|embeddings\.patch_embedding\.bias)|trunk\.attn_pool", "SigLIP"),
     (r"image_encoder\.model\.|text_encoder\.embedding_layer", "MobileCLIP"),
@@ -27,7 +28,7 @@ PATTERNS = (
     (r"positional_embedding_res$", "Long-CLIP"),
     (r"\.ls_[12]\.gamma|\.lambda[12]$", "CLIP with scaled layers (ls_init_value)"),
     (r"modality_(trunks|preprocessors)", "ImageBind"),
-    (r"^vision_encoder\.|temporal_embed|^text_encoder\.", "UMT, InternVideo or VindLU"),
+    (r"^vision_encoder\.|temporal_embed|^text_encoder\.", "InternVideo, VindLU or a part of UMT"),
     (r"^(patch_embed\.|blocks\.0\.|cls_token$)", "a ViT of timm, without a text tower"),
     (r"\.(absmax|quant_map|qweight|SCB|scales|quant_state\.)", "quantised weights"),
 )  # fmt: skip
@@ -64,7 +65,7 @@ def explain_names(names: Iterable[str], extra: Set[str]) -> None:
     if family:
         raise WeightsError(
             f"this is {family}; tempme_jax computes CLIP with a ViT, as OpenAI, open_clip and "
-            "transformers have it"
+            "transformers have it, and UMT"
         )
     parts = name_parts_of_clip4clip(extra)
     if parts:

@@ -6,24 +6,22 @@ import logging
 import os
 import pathlib
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
-import safetensors
 import safetensors.numpy
 
 from tempme_jax.adapters.base import Path
 from tempme_jax.checks import require_one_of
-from tempme_jax.fields import FieldError
 from tempme_jax.files import write_whole
-from tempme_jax.networks.architecture import ACTIVATIONS, Architecture
+from tempme_jax.networks.architecture import ACTIVATIONS, MEAN, STD, Architecture
+from tempme_jax.text import wordpiece
 from tempme_jax.text.bpe import VOCAB_SIZE
 from tempme_jax.weights.configs import read_configs
 from tempme_jax.weights.errors import WeightsError
 from tempme_jax.weights.hub import locate
-from tempme_jax.weights.layouts import read_layout, write_layout
-from tempme_jax.weights.saved import SavedArchitecture, SavedModel, read_saved
-from tempme_jax.weights.sections import Description
+from tempme_jax.weights.layouts import find_family, fit_backbone, read_layout, write_layout
+from tempme_jax.weights.saved import METADATA, SavedArchitecture, SavedModel, read_safetensors
 from tempme_jax.weights.sizes import infer_architecture
 
 log = logging.getLogger(__name__)
@@ -34,8 +32,6 @@ ASSUMED = (
     "the activation of its MLPs is assumed to be quick_gelu, as OpenAI's is, since nothing in "
     "the file or beside it says so"
 )
-# The key in a safetensors file's metadata where tempme_jax describes the model.
-METADATA = "tempme_jax"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,16 +52,20 @@ class Weights:
     settings: dict[str, Any]
 
 
-def load_weights(source: str | os.PathLike, *, activation: str | None = None) -> Weights:
+def load_weights(
+    source: str | os.PathLike, *, activation: str | None = None, backbone: str | None = None
+) -> Weights:
     """Read a safetensors file, a folder that holds one, or a Hugging Face repository.
 
     Args:
         source: a path, or the name of a repository such as "openai/clip-vit-base-patch32".
         activation: activation of the MLPs, if the file does not say it or says it wrongly.
+        backbone: name of a network, see `networks.backbones`, that the weights are for; None = the
+            file's own.
 
     Raises:
         FileNotFoundError: if there is no such file, folder or repository; it says what to do.
-        WeightsError: if the file is damaged, or its arrays are not those of a CLIP.
+        WeightsError: if the file is damaged, or its arrays are not those of the backbone.
         ValueError: if the activation is unknown.
     """
     file, configs = locate(str(source))
@@ -73,7 +73,13 @@ def load_weights(source: str | os.PathLike, *, activation: str | None = None) ->
     read = interpret(file, arrays, ours, configs, activation)
     if not read.evidence and read.layout != "published":  # which is fine-tuned from OpenAI's
         log.warning('%s: %s; activation="gelu" replaces it', file, ASSUMED)
-    return Weights(read.params, read.arch, dict(ours.get("settings", {})))
+    backbone = backbone or read.arch.backbone
+    try:
+        params = fit_backbone(read.params, read.arch, backbone)
+    except WeightsError as error:
+        raise WeightsError(f"{file}: {error}") from error
+    arch = dataclasses.replace(read.arch, backbone=backbone)
+    return Weights(params, arch, dict(ours.get("settings", {})))
 
 
 class Interpretation(NamedTuple):
@@ -113,7 +119,10 @@ def interpret(
     if activation is not None:
         require_one_of(activation, ACTIVATIONS, "activation")
     try:
-        layout, params = read_layout(arrays, leave_out)
+        try:
+            layout, params = read_layout(arrays, leave_out)
+        except WeightsError as error:
+            explain_by_configs(error, [] if ours else configs)
         if "architecture" in ours:
             saved = ours["architecture"]
             known = SavedArchitecture.__annotations__
@@ -122,20 +131,30 @@ def interpret(
             if find_vocabulary(params) > VOCAB_SIZE:  # of a version that did not ask
                 about["tokenizer"] = "unknown"
             return Interpretation(layout, params, infer_architecture(params, **about), "the file")
-        found = read_configs(configs, layout, activation)
-        return describe(file, layout, params, found, activation)
+        describe = DESCRIBERS[find_family(params).name]
+        return describe(file, layout, params, configs, activation)
     except WeightsError as error:
         raise WeightsError(f"{file}: {error}") from error
 
 
-def describe(
+def explain_by_configs(error: WeightsError, configs: list[pathlib.Path]) -> NoReturn:
+    """Raise an error about arrays again, with what the configs ask for that is not computed."""
+    try:
+        read_configs(configs, "").raise_problems()
+    except WeightsError as asked:
+        raise WeightsError(f"{error}; {asked}") from error
+    raise error
+
+
+def describe_clip(
     file: pathlib.Path,
     layout: str,
     params: dict[Path, np.ndarray],
-    found: Description,
+    configs: list[pathlib.Path],
     activation: str | None,
 ) -> Interpretation:
-    """Return the interpretation of another program's file, by what the configs beside it say."""
+    """Return the interpretation of another program's CLIP, by what the configs beside it say."""
+    found = read_configs(configs, layout, activation)
     found.raise_problems()
     evidence = "--activation" if activation else found.source if found.activation else ""
     activation = activation or found.activation
@@ -147,8 +166,9 @@ def describe(
         text_heads=found.text_heads,
         head_width=found.head_width,
         activation=activation or "quick_gelu",
-        mean=found.mean,
-        std=found.std,
+        mean=found.mean or MEAN,
+        std=found.std or STD,
+        resize=found.resize or "crop",
         tokenizer="clip" if find_vocabulary(params) == VOCAB_SIZE else "unknown",
     )
     found.compare(arch)
@@ -158,6 +178,24 @@ def describe(
             f"({VOCAB_SIZE}), the only one that tempme_jax has"
         )
     return Interpretation(layout, params, arch, evidence)
+
+
+def describe_umt(
+    file: pathlib.Path,
+    layout: str,
+    params: dict[Path, np.ndarray],
+    configs: list[pathlib.Path],
+    activation: str | None,
+) -> Interpretation:
+    """Return the interpretation of another program's UMT, beside which no configs are read."""
+    known = find_vocabulary(params) == wordpiece.VOCAB_SIZE
+    about = {"activation": activation} if activation else {}
+    arch = infer_architecture(params, tokenizer="bert" if known else "unknown", **about)
+    return Interpretation(layout, params, arch, "the layout")
+
+
+# How another program's file is interpreted, by the family of its backbone.
+DESCRIBERS = {"CLIP": describe_clip, "UMT": describe_umt}
 
 
 def find_vocabulary(params: dict[Path, np.ndarray]) -> int:
@@ -179,7 +217,7 @@ def save_weights(
         file: path of the file, ending in .safetensors; a file there is replaced.
         params: parameters by path.
         arch: their architecture, which is recorded in the file.
-        layout: "tempme_jax", "openai", "published" or "huggingface".
+        layout: see `write_layout`.
         settings: see `Weights`.
 
     Raises:
@@ -197,20 +235,3 @@ def save_weights(
         mode = unfinished.stat().st_mode
         safetensors.numpy.save_file(arrays, unfinished, metadata={METADATA: json.dumps(about)})
         unfinished.chmod(mode)  # safetensors makes it its owner's alone
-
-
-def read_safetensors(file: pathlib.Path) -> tuple[dict[str, np.ndarray], SavedModel]:
-    """Return the arrays of a safetensors file, and tempme_jax's description of the model in it."""
-    if file.suffix != ".safetensors":
-        raise WeightsError(
-            f"{file} is not a .safetensors file; convert a .pt or .bin file with "
-            f"`tempme convert {file} {file.with_suffix('.safetensors').name}`"
-        )
-    try:
-        with safetensors.safe_open(file, "numpy") as opened:
-            metadata = opened.metadata() or {}
-            ours = read_saved(metadata.get(METADATA, "{}"))
-            return {name: opened.get_tensor(name) for name in opened.keys()}, ours
-    # AttributeError and TypeError: NumPy has no such dtype, as for numbers of 8 bits.
-    except (safetensors.SafetensorError, FieldError, AttributeError, TypeError) as error:
-        raise WeightsError(f"{file} is not a readable safetensors file: {error}") from error

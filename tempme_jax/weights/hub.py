@@ -12,11 +12,10 @@ from huggingface_hub import errors
 from tempme_jax.checks import suggest
 from tempme_jax.weights.configs import (
     CONFIG_NAMES,
-    OPEN_CLIP,
-    PREPROCESSORS,
-    TOKENIZER_CONFIG,
-    TRANSFORMERS,
+    PREPROCESSOR,
+    PROCESSOR,
 )
+from tempme_jax.weights.saved import SHARDS, list_shards
 
 log = logging.getLogger(__name__)
 
@@ -37,8 +36,8 @@ BUILT_IN = {
 }
 # Looked for in this order: model.safetensors in open_clip's repositories holds timm's arrays, which
 # are only half of CLIP.
-FILE_NAMES = ("open_clip_model.safetensors", "model.safetensors")
-FILE_SUFFIXES = (".safetensors", ".pt", ".pth", ".bin")
+FILE_NAMES = ("open_clip_model.safetensors", "model.safetensors", f"model{SHARDS}")
+FILE_SUFFIXES = (".safetensors", ".pt", ".pth", ".bin", ".json")
 WITHOUT_WEIGHTS = "tempme_jax.create() makes a model with random weights"
 # Errors for a repository that is not there, or whose name is not allowed.
 REFUSALS = (errors.RepositoryNotFoundError, errors.HFValidationError)
@@ -63,6 +62,11 @@ def locate(source: str) -> tuple[pathlib.Path, list[pathlib.Path]]:
             raise FileNotFoundError(
                 f"the folder {path} holds a PEFT adapter and no whole model; merge it into its "
                 "base model with PEFT (merge_and_unload) and save that"
+            )
+        if any(path.glob("*.bin.index.json")):
+            raise FileNotFoundError(
+                f"the folder {path} holds weights in several .bin files, which are not read as "
+                "one; open and save them with transformers (save_pretrained), as safetensors"
             )
         raise FileNotFoundError(
             f"the folder {path} holds none of {', '.join(FILE_NAMES)}; give the path of another "
@@ -100,18 +104,30 @@ def download(repository: str) -> tuple[pathlib.Path, list[pathlib.Path]]:
             "holds only a .bin or .pt file, download and convert it with `tempme convert`; "
             f"{WITHOUT_WEIGHTS}"
         )
+    if file.name.endswith(SHARDS):
+        download_shards(repository, file)
     return file, download_configs(repository)
+
+
+def download_shards(repository: str, index: pathlib.Path) -> None:
+    """Download the shards that the index of a repository names, so they lie beside it.
+
+    Raises:
+        FileNotFoundError: if one is not there, or cannot be downloaded.
+    """
+    for shard in list_shards(index):
+        if find_first(repository, [shard]) is None:
+            raise FileNotFoundError(
+                f"{index.name} of the Hugging Face repository {repository!r} names the file "
+                f"{shard}, which is not there, or cannot be downloaded without a network"
+            )
 
 
 def download_configs(repository: str) -> list[pathlib.Path]:
     """Return the config files of a repository, in the local cache."""
-    found, missing = find_all(repository, [OPEN_CLIP, TRANSFORMERS])
-    if any(file.name == TRANSFORMERS and b"vision_config" in file.read_bytes() for file in found):
-        # Of the others only these small ones, which say whether the large ones are CLIP's.
-        more, unknown = find_all(repository, [*PREPROCESSORS, TOKENIZER_CONFIG], reach=not missing)
-        found, missing = found + more, missing + unknown
-        if any(file.name == PREPROCESSORS[0] for file in more):
-            missing = [name for name in missing if name != PREPROCESSORS[1]]
+    found, missing = find_all(repository, CONFIG_NAMES)
+    if any(file.name == PREPROCESSOR for file in found):
+        missing = [name for name in missing if name != PROCESSOR]
     if missing:
         log.warning(
             "%s of %s cannot be looked up without a network; what is not there is taken as CLIP's",
@@ -120,14 +136,12 @@ def download_configs(repository: str) -> list[pathlib.Path]:
     return found
 
 
-def find_all(
-    repository: str, names: Sequence[str], *, reach: bool = True
-) -> tuple[list[pathlib.Path], list[str]]:
+def find_all(repository: str, names: Sequence[str]) -> tuple[list[pathlib.Path], list[str]]:
     """Return the files that are there, and the names that the hub cannot be asked about.
 
-    `reach` tells whether to ask the hub at all; once it is out of reach, it is not asked again.
+    Once the hub is out of reach, it is not asked again.
     """
-    found, missing = [], []
+    found, missing, reach = [], [], True
     for name in names:
         if is_absent(repository, name):
             continue

@@ -14,12 +14,22 @@ from tempme_jax.weights.errors import WeightsError
 Arrays = dict[str, np.ndarray]
 
 PUBLISHED_PREFIX = "clip."
+UMT_PATCHES = "vision_encoder.encoder.patch_embed.proj.weight"
 # The array by which a layout is recognised.
 MARKS = {
     "tempme_jax": "video/patches/kernel",
     "published": PUBLISHED_PREFIX + "visual.conv1.weight",
     "openai": "visual.conv1.weight",
     "huggingface": "vision_model.embeddings.patch_embedding.weight",
+    "umt_qa": UMT_PATCHES,
+    "umt": UMT_PATCHES,
+    "umt_retrieval": UMT_PATCHES,
+}
+# A second one, where the first does not tell.
+TEXT_MARKS = {
+    "umt_qa": "text_decoder.bert.embeddings.word_embeddings.weight",
+    "umt": "text_encoder.bert.embeddings.word_embeddings.weight",
+    "umt_retrieval": "text_encoder.embeddings.word_embeddings.weight",
 }
 # What DataParallel, torch.compile, Lightning and others put before every name, in any order.
 PREFIXES = ("module", "_orig_mod", "model", "clip_model", "net", "network", "clip", "backbone")
@@ -79,7 +89,7 @@ def remove_prefix(arrays: Arrays) -> Arrays:
 def find_prefixes(names: Iterable[str]) -> list[str]:
     """List what stands before the marks of layouts; a `clip.` right before one belongs to it."""
     found = {}
-    for layout in ("published", "openai", "huggingface"):
+    for layout in ("published", "openai", "huggingface", "umt"):
         mark = MARKS[layout]
         for name in names:
             if name.endswith("." + mark):

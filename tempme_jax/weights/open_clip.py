@@ -5,11 +5,12 @@ The fields are those of open_clip's CLIPVisionCfg, CLIPTextCfg and PreprocessCfg
 
 from typing import Any
 
-from tempme_jax.networks.architecture import MEAN, STD
-from tempme_jax.weights.sections import Description, Section, read_colours
+from tempme_jax.weights.sections import Description, Section, compare_square, read_colours
 
+# Name of the file.
+OPEN_CLIP = "open_clip_config.json"
 # They begin the training, or are switches of PyTorch: nothing of it is left in trained weights.
-NOT_COMPUTED = {
+HARMLESS = {
     "init_logit_scale", "init_logit_bias", "nonscalar_logit_scale", "cast_dtype", "output_dict",
     "custom_text", "patch_dropout", "timm_drop", "timm_drop_path", "timm_model_pretrained",
     "hf_model_pretrained", "attn_pooler_queries", "attn_pooler_heads", "output_tokens", "timm_pool",
@@ -20,6 +21,8 @@ NEVER_NULL = (
     "layers", "width", "head_width", "heads", "mlp_ratio", "patch_size", "image_size", "vocab_size",
     "context_length", "pool_type", "pos_embed_type", "proj_type",
 )  # fmt: skip
+# Values of `Architecture.resize` by open_clip's names.
+RESIZE_MODES = {"shortest": "crop", "squash": "squash"}
 # Tokenizers by name that are CLIP's own.
 CLIP_TOKENIZERS = tuple(
     f"openai/clip-vit-{name}"
@@ -33,9 +36,9 @@ def read_open_clip(content: dict[str, Any]) -> Description:
     Raises:
         ValueError: if a field has another type; it names the field.
     """
-    found = Description(source="open_clip_config.json")
-    whole = Section("", content, found)
-    model = Section("model_cfg", whole.get("model_cfg", dict), found)
+    found = Description(source=OPEN_CLIP)
+    whole = Section(f"{OPEN_CLIP}:", content, found)
+    model = whole.enter("model_cfg")
     for section in (whole, model):  # open_clip stops at these, too
         for name in ("model_cfg", "vision_cfg", "text_cfg"):
             if section.fields.get(name, 0) is None:
@@ -45,10 +48,12 @@ def read_open_clip(content: dict[str, Any]) -> Description:
     model.compare("embed_dim", "embed_dim")
     for name in ("multimodal_cfg", "audio_cfg"):
         model.require(name)
-    read_vision(Section("model_cfg.vision_cfg", model.get("vision_cfg", dict), found))
-    read_text(Section("model_cfg.text_cfg", model.get("text_cfg", dict), found))
-    model.refuse_others(NOT_COMPUTED)
-    read_preprocessing(Section("preprocess_cfg", whole.get("preprocess_cfg", dict), found))
+    read_vision(model.enter("vision_cfg"))
+    read_text(model.enter("text_cfg"))
+    model.refuse_others(HARMLESS)
+    if whole.fields.get("preprocess_cfg") is not None:
+        read_preprocessing(whole.enter("preprocess_cfg"))
+    whole.refuse_others({"preprocess_cfg"})
     return found
 
 
@@ -57,7 +62,7 @@ def read_vision(vision: Section) -> None:
     found = vision.description
     vision.require("timm_model_name")
     if isinstance(vision.get("layers", int | list), list):
-        found.problems.append(f"{vision.join('layers')} is that of a ResNet, not of a ViT")
+        found.problems.append(f"{vision.join('layers')} is a list: of a ResNet, not of a ViT")
     else:
         vision.compare("layers", "depth")
     vision.compare("width", "width")
@@ -113,7 +118,7 @@ def refuse_variants(tower: Section) -> None:
     tower.require("act_kwargs", {}, {"approximate": "none"})
     tower.require("norm_kwargs", {}, {"eps": 1e-5})
     tower.require("block_type", "default")
-    tower.refuse_others(NOT_COMPUTED)
+    tower.refuse_others(HARMLESS)
 
 
 def get_positive(section: Section, field: str, default: int | None = None) -> int | None:
@@ -125,30 +130,22 @@ def get_positive(section: Section, field: str, default: int | None = None) -> in
     return default
 
 
-def compare_square(section: Section, field: str, size: str) -> None:
-    """Note the side of a square, given as one number or as two."""
-    value = section.get(field, int | list[int])
-    sides = value if isinstance(value, list) else [value]
-    if value is not None and (not sides or set(sides) != {sides[0]}):
-        section.description.refuse(section.join(field), value, "squares")
-    elif value is not None:
-        section.description.sizes[size] = section.join(field), sides[0]
-
-
 def compare_mlp(section: Section, tower: str) -> None:
     """Note the width inside the MLPs, which is given by its ratio to the width of a token."""
     ratio = section.get("mlp_ratio", float)
     if ratio is not None:
-        section.description.mlp_ratios[tower] = section.join("mlp_ratio"), ratio
+        section.description.mlp_ratios.append((tower, section.join("mlp_ratio"), ratio))
 
 
 def read_preprocessing(section: Section) -> None:
     """Read how pictures become pixels."""
     found = section.description
-    found.mean = read_colours(section, "mean", MEAN)
-    found.std = read_colours(section, "std", STD)
+    found.mean = read_colours(section, "mean", "mean")
+    found.std = read_colours(section, "std", "std")
     compare_square(section, "size", "image_size")
     section.require("mode", "RGB")
-    section.require("resize_mode", "shortest")
+    resize = section.get("resize_mode", str, "shortest")
+    section.require("resize_mode", *RESIZE_MODES)
+    found.resize = RESIZE_MODES.get(resize)
     section.require("interpolation", "bicubic", "random")  # at random only in training
-    section.refuse_others({"fill_color"})  # of borders, which the shortest side leaves none of
+    section.refuse_others({"fill_color"})  # of borders, which neither way leaves

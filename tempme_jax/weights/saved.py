@@ -1,8 +1,21 @@
-"""What tempme_jax writes about a model into the metadata of a safetensors file."""
+"""Read safetensors files, one or several shards, and what tempme_jax writes into their metadata."""
 
+import collections
+import os
+import pathlib
+from collections.abc import Mapping
 from typing import Any, NotRequired, TypedDict
 
+import numpy as np
+import safetensors
+
 from tempme_jax.fields import FieldError, parse_fields
+from tempme_jax.weights.errors import WeightsError, raise_problems
+
+# The key in a safetensors file's metadata where tempme_jax describes the model.
+METADATA = "tempme_jax"
+# How the name of an index of shards ends.
+SHARDS = ".safetensors.index.json"
 
 
 class SavedArchitecture(TypedDict):
@@ -13,7 +26,11 @@ class SavedArchitecture(TypedDict):
     activation: str
     mean: NotRequired[list[float]]
     std: NotRequired[list[float]]
+    resize: NotRequired[str]
     tokenizer: NotRequired[str]
+    # Some backbones' arrays do not show them.
+    image_size: NotRequired[int]
+    embed_dim: NotRequired[int]
 
 
 class SavedDrawn(TypedDict):
@@ -42,6 +59,12 @@ class SavedModel(TypedDict, total=False):
     settings: SavedSettings
 
 
+class ShardIndex(TypedDict):
+    """An index of shards: the name of the shard that holds an array, by the array's name."""
+
+    weight_map: dict[str, str]
+
+
 # Where there is a method, a file of every version has these.
 WITH_METHOD = ("method", "options", "num_frames", "max_words")
 
@@ -54,3 +77,76 @@ def read_saved(text: str) -> SavedModel:
     if settings and missing:
         raise FieldError(f"its metadata: the field settings.{missing[0]} is missing")
     return saved
+
+
+def read_safetensors(file: pathlib.Path) -> tuple[dict[str, np.ndarray], SavedModel]:
+    """Return the arrays of a safetensors file, and tempme_jax's description of the model in it.
+
+    The file may be an index of shards, which are read from beside it.
+    """
+    if file.name.endswith(SHARDS):
+        return read_shards(file), {}
+    if file.suffix != ".safetensors":
+        raise WeightsError(
+            f"{file} is not a .safetensors file; convert a .pt or .bin file with "
+            f"`tempme convert {file} {file.with_suffix('.safetensors').name}`"
+        )
+    try:
+        with safetensors.safe_open(file, "numpy") as opened:
+            metadata = opened.metadata() or {}
+            ours = read_saved(metadata.get(METADATA, "{}"))
+            return {name: opened.get_tensor(name) for name in opened.keys()}, ours
+    # AttributeError and TypeError: NumPy has no such dtype, as for numbers of 8 bits.
+    except (safetensors.SafetensorError, FieldError, AttributeError, TypeError) as error:
+        raise WeightsError(f"{file} is not a readable safetensors file: {error}") from error
+
+
+def read_shards(index: pathlib.Path) -> dict[str, np.ndarray]:
+    """Return the arrays of all shards that an index names.
+
+    Raises:
+        WeightsError: if a shard is missing or cannot be read, or holds other arrays than the index
+            says.
+    """
+    arrays: dict[str, np.ndarray] = {}
+    for shard, names in list_shards(index).items():
+        if not index.with_name(shard).is_file():
+            raise WeightsError(
+                f"{index} names the file {shard}, which is not beside it; copy all of its files"
+            )
+        held = read_safetensors(index.with_name(shard))[0]
+        try:
+            raise_problems(
+                {
+                    f"of {shard} missing": names - held.keys(),
+                    f"in {shard} that it does not name": held.keys() - names,
+                }
+            )
+        except WeightsError as error:
+            raise WeightsError(f"{index}: {error}") from error
+        arrays |= held
+    return arrays
+
+
+def list_shards(index: pathlib.Path) -> Mapping[str, set[str]]:
+    """Return the names of the arrays of each shard that an index names, by the shard's name.
+
+    Raises:
+        WeightsError: if it is no index, or names what is not a safetensors file beside it.
+    """
+    try:
+        of_arrays = parse_fields(index.read_bytes(), ShardIndex, index.name)["weight_map"]
+    except FieldError as error:
+        raise WeightsError(f"{index} is not a readable index of shards: {error}") from error
+    shards: dict[str, set[str]] = collections.defaultdict(set)
+    for array, shard in of_arrays.items():
+        # Of neither system may a name leave the folder.
+        if {"/", "\\", ":", "\0"} & set(shard) or os.path.splitext(shard)[1] != ".safetensors":
+            raise WeightsError(
+                f"{index} names {shard!r:.99}, which is not the name of a .safetensors file beside "
+                "it"
+            )
+        shards[shard].add(array)
+    if not shards:
+        raise WeightsError(f"{index} names no shards")
+    return shards

@@ -1,45 +1,61 @@
-"""Read the sizes of a CLIP from the shapes of its parameters."""
+"""Read the sizes of a backbone from the shapes of its parameters."""
 
+import dataclasses
 import math
 from typing import Any
 
 import numpy as np
 
 from tempme_jax.adapters.base import Path
-from tempme_jax.networks.architecture import Architecture
+from tempme_jax.networks.architecture import UMT_B16, Architecture
 from tempme_jax.weights.errors import WeightsError, raise_problems
-from tempme_jax.weights.layouts import find_depth
+from tempme_jax.weights.forms import find_depth
+from tempme_jax.weights.layouts import find_family
 
 # CLIP's heads are this wide unless a config says otherwise.
 HEAD_WIDTH = 64
+# The positions of a UMT are computed, so a damaged number could ask for far too many.
+LARGEST_IMAGE = 2048
 # The arrays that show the sizes, and their numbers of dimensions.
-DIMENSIONS = {
-    ("video", "class_embedding"): 1,
+UMT_DIMENSIONS = {
     ("video", "patches", "kernel"): 2,
-    ("video", "position_embedding"): 2,
-    ("video", "projection"): 2,
     ("text", "token_embedding"): 2,
     ("text", "position_embedding"): 2,
 }
+DIMENSIONS = UMT_DIMENSIONS | {
+    ("video", "class_embedding"): 1,
+    ("video", "position_embedding"): 2,
+    ("video", "projection"): 2,
+}
 
 
-def infer_architecture(
+def infer_architecture(params: dict[Path, np.ndarray], **about: Any) -> Architecture:
+    """Read the sizes from the shapes of a backbone's parameters.
+
+    `about` are fields of `Architecture` that the shapes do not show, and may have `head_width`; all
+    may be left out.
+
+    Raises:
+        WeightsError: if the shapes are not those of the backbone.
+    """
+    return SIZES[find_family(params).name](params, **about)
+
+
+def infer_clip(
     params: dict[Path, np.ndarray],
     *,
     heads: int | None = None,
     text_heads: int | None = None,
     head_width: int | None = None,
+    image_size: int | None = None,
+    embed_dim: int | None = None,
     **others: Any,
 ) -> Architecture:
-    """Read the sizes from the shapes of CLIP's parameters.
+    """Read the sizes of a CLIP with a ViT, whose arrays show `image_size` and `embed_dim`.
 
-    Heads are 64 wide unless their number or width is given; `others` are further fields of
-    `Architecture`, which no shape shows.
-
-    Raises:
-        WeightsError: if the shapes are not those of a CLIP with a ViT on square images.
+    Heads are 64 wide unless their number or width is given.
     """
-    check_dimensions(params)
+    check_dimensions(params, DIMENSIONS)
     width = params["video", "class_embedding"].shape[0]
     patch = math.isqrt(params["video", "patches", "kernel"].shape[1] // 3)
     side = math.isqrt(max(params["video", "position_embedding"].shape[0] - 1, 0))
@@ -69,19 +85,75 @@ def infer_architecture(
         raise WeightsError(f"this CLIP cannot be built: {error}{hint}") from error
 
 
-def check_dimensions(params: dict[Path, np.ndarray]) -> None:
+def infer_umt(
+    params: dict[Path, np.ndarray],
+    *,
+    heads: int | None = None,
+    text_heads: int | None = None,
+    image_size: int | None = None,
+    embed_dim: int | None = None,
+    activation: str = UMT_B16.activation,
+    **others: Any,
+) -> Architecture:
+    """Read the sizes of a UMT, whose positions are computed and do not show the size of frames.
+
+    A model for question answering has no projections, either.
+    """
+    check_dimensions(params, UMT_DIMENSIONS)
+    if activation != UMT_B16.activation:
+        raise WeightsError(f"UMT has the activation {UMT_B16.activation!r}, not {activation!r}")
+    image_size = UMT_B16.image_size if image_size is None else image_size
+    if image_size > LARGEST_IMAGE:
+        raise WeightsError(f"image_size={image_size} of a UMT is at most {LARGEST_IMAGE}")
+    depths = find_family(params).find_depths("tempme_jax", map("/".join, params))
+    width, patch = params["video", "patches", "kernel"].shape
+    context_length, text_width = params["text", "position_embedding"].shape
+    projection = params.get(("video", "projection", "bias"))
+    if projection is not None:
+        embed_dim = projection.size
+    try:
+        return dataclasses.replace(
+            UMT_B16,
+            embed_dim=UMT_B16.embed_dim if embed_dim is None else embed_dim,
+            image_size=image_size,
+            patch=math.isqrt(patch // 3),
+            width=width,
+            depth=depths["video"],
+            heads=width // HEAD_WIDTH if heads is None else heads,
+            text_width=text_width,
+            text_depth=depths["text"],
+            text_heads=text_width // HEAD_WIDTH if text_heads is None else text_heads,
+            vocab_size=params["text", "token_embedding"].shape[0],
+            context_length=context_length,
+            mlp_width=find_mlp_width(params, "video", width),
+            text_mlp_width=find_mlp_width(params, "text", text_width, "layer_0"),
+            backbone="umt-qa" if depths["answer"] else "umt",
+            first_cross=depths["first_cross"],
+            **others,
+        )
+    except ValueError as error:
+        raise WeightsError(f"this UMT cannot be built: {error}") from error
+
+
+# How the sizes are read, by the family of the backbone.
+SIZES = {"CLIP": infer_clip, "UMT": infer_umt}
+
+
+def check_dimensions(params: dict[Path, np.ndarray], dimensions: dict[Path, int]) -> None:
     """Raise a WeightsError unless the arrays that show sizes have their numbers of dimensions."""
     misshapen = [
-        f"{'/'.join(path)} {params[path].shape}, not of {dimensions} dimensions"
-        for path, dimensions in DIMENSIONS.items()
-        if params[path].ndim != dimensions
+        f"{'/'.join(path)} {params[path].shape}, not of {count} dimensions"
+        for path, count in dimensions.items()
+        if params[path].ndim != count
     ]
     raise_problems({"misshapen": misshapen})
 
 
-def find_mlp_width(params: dict[Path, np.ndarray], tower: str, width: int) -> int | None:
+def find_mlp_width(
+    params: dict[Path, np.ndarray], tower: str, width: int, block: str = "block_0"
+) -> int | None:
     """Return the width inside the MLPs of a tower; None if it is four times that of a token."""
-    kernel = params.get((tower, "block_0", "mlp", "fc", "kernel"))
+    kernel = params.get((tower, block, "mlp", "fc", "kernel"))
     if kernel is None or kernel.ndim != 2 or kernel.shape[0] == 4 * width:
         return None
     return kernel.shape[0]

@@ -14,10 +14,28 @@ import tokenizers
 from tempme_jax.text.bpe import END, START, VOCAB_SIZE, Tokenizer, read_packaged
 from tempme_jax.weights.errors import WeightsError
 from tempme_jax.weights.sections import Description, Section
+from tempme_jax.weights.transformers_files import TOKENIZER_CLASSES
 
-CLASSES = ("CLIPTokenizer", "CLIPTokenizerFast", "")
 # By their ids. Files of CLIP name "!" or the end of a text as the token that fills rows up.
 SPECIAL = {START: VOCAB_SIZE - 2, END: VOCAB_SIZE - 1, "!": 0}
+# Fields of tokenizer_config.json that change no id of a text before its end. Where texts are cut is
+# `max_words` here, and what fills rows up is not seen.
+HARMLESS = {
+    "_commit_hash", "backend", "cache_dir", "chat_template", "clean_up_tokenization_spaces",
+    "errors", "init_inputs", "is_local", "legacy", "local_files_only", "max_length",
+    "model_input_names", "model_max_length", "name_or_path", "pad_to_multiple_of", "padding",
+    "processor_class", "return_tensors", "return_token_type_ids", "revision",
+    "special_tokens_map_file", "stride", "tokenizer_file", "transformers_version", "truncation",
+    "truncation_strategy", "use_fast", "verbose",
+}  # fmt: skip
+# Special tokens that are never seen, or that no text of CLIP has.
+UNSEEN = ("pad_token", "unk_token")
+NOT_CLIPS = ("cls_token", "sep_token", "mask_token")
+# Fields of tokenizer.json, and of its model, whose effect on ids is tried out.
+TRIED = {"normalizer", "pre_tokenizer", "post_processor"}
+TRIED_OF_MODEL = {
+    "unk_token", "fuse_unk", "byte_fallback", "continuing_subword_prefix", "end_of_word_suffix",
+}  # fmt: skip
 # What a tokenizer.json may leave out, as transformers writes it for CLIP.
 WORDS = r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
 PARTS: dict[str, Any] = {
@@ -55,27 +73,35 @@ PROBES = (
 def read_tokenizer_config(content: dict[str, Any], found: Description, file: str) -> None:
     """Note a problem if a tokenizer_config.json is not that of CLIP's tokenizer."""
     section = Section(f"{file}:", content, found)
-    section.require("tokenizer_class", *CLASSES)
+    section.require("tokenizer_class", *TOKENIZER_CLASSES)
     section.require("auto_map")
     for name in ("do_lower_case", "add_bos_token", "add_eos_token"):
         section.require(name, True)
     for name in ("padding_side", "truncation_side"):
         section.require(name, "right")
-    read_special_tokens(content, found, file)
+    require_special_tokens(section)
     added = section.get("added_tokens_decoder", dict[str, dict[str, Any]], {})
     for number, token in added.items():
         check_added(section, "added_tokens_decoder", number, token.get("content"))
+    section.refuse_others(HARMLESS)
 
 
 def read_special_tokens(content: dict[str, Any], found: Description, file: str) -> None:
-    """Note a problem if a file names other special tokens than CLIP's.
-
-    The token for padding may differ, and that for unknown words never occurs.
-    """
+    """Note a problem if a special_tokens_map.json names other special tokens than CLIP's."""
     section = Section(f"{file}:", content, found)
+    require_special_tokens(section)
+    section.refuse_others(())
+
+
+def require_special_tokens(section: Section) -> None:
+    """Refuse special tokens that are not CLIP's, but for those that are never seen."""
+    content, found = section.fields, section.description
+    section.read |= {"bos_token", "eos_token", *UNSEEN}
     for name, own in (("bos_token", START), ("eos_token", END)):
         if name in content and get_text(content[name]) != own:
             found.refuse(section.join(name), content[name], repr(own))
+    for name in NOT_CLIPS:
+        section.require(name, *SPECIAL)
     for name in ("additional_special_tokens", "extra_special_tokens"):
         more = section.get(name, list[Any] | dict[str, Any], ())
         for token in more.values() if isinstance(more, dict) else more:
@@ -157,6 +183,11 @@ def read_tokenizer(content: dict[str, Any], found: Description, file: str) -> No
         read_merges(model.fields["merges"], found, f"{file}: model.merges")
     for token in whole.get("added_tokens", list[dict[str, Any]], []):
         check_added(whole, "added_tokens", token.get("id"), token.get("content"))
+    for name in ("truncation", "padding"):
+        side = whole.enter(name)
+        side.require("direction", "Right")
+    whole.refuse_others({*TRIED, "version", "decoder"})
+    model.refuse_others({*TRIED_OF_MODEL, "vocab", "merges"})
     if len(found.problems) == before:
         parts = {name: content.get(name, own) for name, own in PARTS.items()}
         compare_ids(parts | {"model": complete(model.fields)}, found, file)

@@ -15,8 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tempme_jax.weights.naming import MARKS
-from tempme_jax.weights.torch_names import StandIn, may_stand_in
-from tempme_jax.weights.torch_nesting import check_opcodes
+from tempme_jax.weights.torch_checks import StandIn, check_opcodes, may_stand_in
 
 STORED_DTYPES = {
     "DoubleStorage": np.dtype("<f8"),

@@ -218,7 +218,7 @@ def test_the_transformer():
 
 
 def test_the_transformer_needs_its_frames():
-    adapter = DGLTransformer().resolve(frames=FRAMES, words=6, depth=TOY.depth)
+    adapter = DGLTransformer().resolve(frames=FRAMES, words=6, arch=TOY)
     assert adapter.frames == FRAMES
 
     def stages(reducer):

@@ -266,7 +266,7 @@ ALL_OF_B16 = 149_620_737
 
 @pytest.mark.parametrize(("options", "frames", "words", "count", "share"), COUNTED)
 def test_parameters_that_train(options, frames, words, count, share):
-    adapter = MVAdapter(**options).resolve(frames=frames, words=words, depth=12)
+    adapter = MVAdapter(**options).resolve(frames=frames, words=words, arch=Architecture())
     network = Clip(ARCHITECTURES["ViT-B/16"], adapter, Reducer())
     trainable = costs.count_trainable(network, frames)
     assert trainable == count

@@ -223,7 +223,7 @@ def test_half_precision_stays():
 
 def test_costs_are_those_of_the_methods_page():
     """Counted independently: 1,064,340 parameters; 211.57 and 53.19 GFLOPs."""
-    adapter = RAP().resolve(frames=12, words=32, depth=12)
+    adapter = RAP().resolve(frames=12, words=32, arch=Architecture())
     for backbone, gflops in (("ViT-B/16", 211.57), ("ViT-B/32", 53.19)):
         network = Clip(ARCHITECTURES[backbone], adapter, Reducer())
         assert macs.count_macs(network, 12)[1] / 1e9 == pytest.approx(gflops, rel=2e-3)

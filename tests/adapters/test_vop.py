@@ -355,7 +355,7 @@ TRAINED = {
 
 def make_published_network(adapter, *, patch=32, joined, positions=False):
     arch = Architecture(patch=patch)
-    adapter = adapter.resolve(frames=12, words=32, depth=12)
+    adapter = adapter.resolve(frames=12, words=32, arch=arch)
     reducer = Joined(positions=positions) if joined else Reducer()
     return Clip(arch, adapter, reducer.resolve(patches=arch.patches, frames=12, depth=12))
 

@@ -63,7 +63,7 @@ def test_every_option_has_a_help():
     groups = [main, main.commands["bench"], main.commands["data"]]
     commands = [command for group in groups for command in group.commands.values()]
     options = [o for c in commands for o in c.params if isinstance(o, click.Option)]
-    assert len(options) == 86
+    assert len(options) == 87
     assert [option.name for option in options if not option.help] == []
 
 
@@ -98,9 +98,12 @@ def table_13():
 def test_costs_as_json(table_13):
     keys = {"name", "backbone", "frames", "trainable", "mac", "paper", "tokens", "paper_trainable"}
     assert all(row.keys() >= keys for row in table_13)
-    names = ["ToMe + Prompt", "TempMe + Prompt", "ToMe + Adapter", "TempMe + Adapter"]
-    assert [row["name"] for row in table_13] == [*names, "ToMe + LoRA", "TempMe + LoRA"]
-    row = table_13[3]
+    adapters = ("Prompt", "Adapter", "LoRA")
+    names = [f"{more}{name}" for name in adapters for more in ("", "ToMe + ", "TempMe + ")]
+    assert [row["name"] for row in table_13] == names
+    row = table_13[5]
+    assert (row["table"], row["tables"]) == (13, [13])
+    assert row["paper_text_to_video R@1"] == 45.7
     assert (row["backbone"], row["frames"]) == ("ViT-B/32", 12)
     assert (row["trainable"], row["tokens"]) == (277440, 97)
     assert row["paper"] == pytest.approx(34.837, abs=1e-3)
@@ -110,14 +113,19 @@ def test_costs_as_json(table_13):
 
 
 def test_costs_as_a_table(table_13, monkeypatch):
-    rows = paper.select_rows([13])[:4]
-    noted = dataclasses.replace(rows[-1], table=14, trainable=0.5, note="A [note] of 0.5.")
+    rows = paper.select_rows([13])[1:6]
+    changes = {"table": 14, "printed": {"trainable": 0.5}, "note": "A [note] of 0.5."}
+    noted = dataclasses.replace(rows[-1], **changes)
     monkeypatch.setattr(paper, "ROWS", (*rows, noted))
     lines = [" ".join(line.split()) for line in run("bench", "costs").stdout.splitlines()]
-    assert "TempMe + Prompt ViT-B/32 12 0.093 0.09 34.85 38.65 - 102 - =" in lines
-    assert "TempMe + Adapter ViT-B/32 12 0.277 0.28 34.76 34.84 - 97 - =" in lines
-    assert "14 TempMe + Adapter ViT-B/32 12 0.277 0.50 34.76 34.84 - 97 - differs [1]" in lines
+    costs = "msrvtt ViT-B/32 12 0.277"
+    assert "TempMe + Prompt msrvtt ViT-B/32 12 0.093 0.09 34.85 38.65 - 102 - =" in lines
+    assert f"TempMe + Adapter {costs} 0.28 34.76 34.84 - 97 - =" in lines
+    assert f"14 TempMe + Adapter {costs} 0.50 34.76 34.84 - 97 - differs [1]" in lines
     assert "[1] A [note] of 0.5." in lines
+    assert "Table 13: the paper's other figures" in lines
+    assert "TempMe + Adapter msrvtt 45.7 71.2 80.1 14.1 44.6 72.1 81.1 11.2" in lines
+    assert not any(line.startswith("Table 14") for line in lines)
 
 
 def test_a_table_is_whole_on_a_narrow_terminal(table_13, monkeypatch):
@@ -128,9 +136,9 @@ def test_a_table_is_whole_on_a_narrow_terminal(table_13, monkeypatch):
 
 
 def test_costs_of_a_table_that_is_not_there():
-    result = run("bench", "costs", "--table", "6", "--table", "13", exit_code=1)
-    tables = [1, 2, 3, 4, 5, 8, 9, 10, 13, 14, 15, 16]
-    message = f"Error: no rows of tables [6]; there are: {tables}\n"
+    result = run("bench", "costs", "--table", "17", "--table", "13", exit_code=1)
+    tables = list(range(1, 17))
+    message = f"Error: no rows of tables [17]; there are: {tables}\n"
     assert result.stderr == message
 
 

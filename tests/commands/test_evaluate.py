@@ -38,7 +38,7 @@ def evaluate(home, model, *words, config=toy_run.FILE, code=0):
     words = ["evaluate", model, f"--config={config}", *places, *words]
     result = click.testing.CliRunner().invoke(main, list(map(str, words)))
     assert result.exit_code == code, result.output
-    return result.output
+    return " ".join(result.output.split())  # without the breaks of long lines
 
 
 def read_files(folder):
@@ -55,7 +55,7 @@ def test_a_workdir_is_measured_as_its_run_was(home, workdir, tmp_path):
     assert found["training"]["steps"] == results["training"]["steps"] == 12
     assert found["protocol"] == results["protocol"]
     assert "Embedding 8 videos and 8 texts of folder" in told
-    assert "folder, test: 8 texts, 8 videos" in told and f"model: {workdir}" in told
+    assert "folder, test: 8 texts, 8 videos" in told and f"tempme: model {workdir}" in told
     assert "exists; give another name, or --overwrite" in evaluate(
         home, workdir, "--output", file, code=1
     )
@@ -68,11 +68,34 @@ def test_other_data_are_named_and_those_of_training_too(home, workdir, tmp_path)
     (other / "captions.csv").write_text(captions)
     places = [f"--config.data.root={other}", f"--config.data.prepared={tmp_path}/prepared"]
     told = evaluate(home, workdir, *places)
-    assert "checkpoint selected on validation of folder" in told and "WAS TRAINED" not in told
+    assert "checkpoint selected on validation of folder" in told and "TRAINED ON" not in told
     told = evaluate(home, workdir, "--config.data.test=train")
-    assert "folder, train: 24 texts" in told and "MEASURED ON THE VIDEOS THAT IT WAS TRAI" in told
+    assert "folder, train: 24 texts" in told and "TRAINED ON: 24 of 24" in told
     told = evaluate(home, workdir, "--config.data.test=validation")
     assert "which is what is measured here: NOT UNSEEN DATA" in told
+
+
+def test_each_video_of_the_training_is_counted(home, workdir, tmp_path):
+    """Under its own name and another one; the name alone with another file is said, too."""
+    other = shutil.copytree(home / "videos", tmp_path / "other")
+    train, test = ("00.mp4", "01.mp4", "02.mp4"), ("32.mp4", "33.mp4", "34.mp4")
+    (other / train[0]).replace(other / test[0])  # the same file under the name of another one
+    shutil.copy(other / test[1], other / train[2])
+    rows = ["file,caption,split"]
+    rows += [f"{name},a video,test" for name in (test[0], train[1], train[2], test[2])]
+    rows += ["03.mp4,a video,train", "24.mp4,a video,validation"]
+    (other / "captions.csv").write_text("\n".join(rows))
+    places = [f"--config.data.root={other}", f"--config.data.prepared={tmp_path}/prepared"]
+    told = evaluate(home, workdir, *places)
+    assert "MEASURED ON VIDEOS THAT IT WAS TRAINED ON: 2 of 4" in told
+    assert "1 of 4 videos are named as ones that it was trained on, but have other files" in told
+    old = shutil.copytree(workdir, tmp_path / "old")
+    (old / "trained_on.txt").write_text("0" * 16 + " -\n")
+    assert "trained_on.txt lists the videos" in evaluate(home, old, *places, code=1)
+    (old / "trained_on.txt").unlink()
+    told = evaluate(home, old, *places)
+    assert "whether it was trained on some of these videos is not known" in told
+    assert "THAT IT WAS TRAINED ON" in evaluate(home, old, "--config.data.test=train")
 
 
 def test_a_file_has_its_method_and_frames(home, workdir, exported, tmp_path):
@@ -111,7 +134,7 @@ def test_what_contradicts_is_refused(home, exported, words, config, problem):
     usage = "unknown word" in problem
     told = evaluate(home, exported, *words, config=f"{toy_run.FILE}{config}", code=1 + usage)
     assert "Error" in told and "Traceback" not in told
-    assert re.search(problem, " ".join(told.split())), told
+    assert re.search(problem, told), told
 
 
 def test_plain_weights_are_measured_without_training(home, tmp_path):

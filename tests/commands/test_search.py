@@ -14,7 +14,7 @@ from PIL import Image
 from toy_index import write_films
 
 from tempme_jax.cli import main
-from tempme_jax.commands import search as cli_search
+from tempme_jax.commands.search import parse_duration
 from tempme_jax.search.index import VideoIndex
 from tempme_jax.search.store import locking
 
@@ -265,7 +265,7 @@ def test_budgets_that_are_none(folder, budget):
     ("text", "seconds"), [("45", 45), ("45s", 45), ("1h30m", 5400), (".5h", 1800), (" 2m ", 120)]
 )
 def test_budgets(text, seconds):
-    assert cli_search.parse_duration(text) == seconds
+    assert parse_duration(text) == seconds
 
 
 @pytest.mark.parametrize("shard", ["", "1", "2/2", "-1/2", "0/0", "1/2/3", "a/b"])
@@ -329,5 +329,8 @@ def test_after_a_repair_the_other_folders_are_named(tmp_path, model, here):
     (tmp_path / "two" / "a.mp4").unlink()
     told = tempme("index", tmp_path / "one", "--index", place, "--quiet", "--verify").stdout
     assert f"Also index {tmp_path / 'two'} again, to embed its files" in told.splitlines()
+    (tmp_path / "two" / "bad.mp4").write_bytes(b"no video")
+    tempme("index", tmp_path / "two", "--index", place, "--quiet")
     told = tempme("index", tmp_path / "two", "--index", place, "--forget").stdout
-    assert told == f"Removed from the index {place}: 1 file\n"
+    others = "1 file that could not be indexed"
+    assert told == f"Removed from the index {place}: 1 video, and {others}\n"

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tempme_jax.compare import plot, report, runs
+from tempme_jax.compare import beside, plot, report, runs
 from tempme_jax.training.flags import parse_flags
 from tempme_jax.training.metrics import Bootstrap, measure_retrieval
 from tempme_jax.training.results import (
@@ -237,7 +237,7 @@ def test_the_table_and_what_is_saved(config_file, capsys):
     assert f"| {' '.join(shown[:1])} | 3 | 0.492 | 34.8 | 97 | {' '.join(shown[5:8])} |" in markdown
     assert "selected on validation" in markdown
     found = json.loads((work / "compare.json").read_text())
-    ours = {"videos_per_second": 7.25, "printed": {}}
+    ours = {"videos_per_second": 7.25, "printed": {}, "note": ""}
     assert found["rows"] == [row | ours for row in rows]
     assert len(found["results"]) == 9
     with (work / "compare.csv").open(newline="") as file:
@@ -351,21 +351,71 @@ def test_comparing_takes_no_device():
 
 
 def test_rows_of_a_table(config_file, capsys):
-    """Two rows of one method, with other options; the paper's figures are apart, dashes if none."""
+    """Two rows of one method, with other options; the paper's figures beside, dashes if none."""
+    first = {"gflops": 34.8, "trainable": ">0.1", "text_to_video R@1": 46.1}
     rows = [
-        runs.Contender("A: 2/2", "tempme", ("--config.model.options.r=1",), {"gflops": 34.8}),
-        runs.Contender("B", "tempme", (), {"gflops": None, "R@1": 46.1}),
+        runs.Contender("A: 2/2", "tempme", ("--config.model.options.r=1",), first, "A slip."),
+        runs.Contender("B", "tempme", (), {"video_to_text MnR": 10.2, "training_speed": 1.57}),
     ]
     assert compared(config_file, launch := Runs(), methods=rows, seeds=1) == 0
     assert launch.names == ["A__2_2/seed_0", "B/seed_0"]
     assert "--config.model.options.r=1" in launch.commands[0]
-    a, b = table_in(capsys.readouterr().out)
-    assert (a[0], a[-2:], b[0], b[-2:]) == ("A:", ["34.8", "-"], "B", ["-", "46.1"])
+    lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
     found = json.loads((config_file.parent / "work/compare.json").read_text())
-    assert [row["name"] for row in found["rows"]] == ["A: 2/2", "B"]
-    assert found["protocols"][-1] == report.APART
+    [a, b] = found["rows"]
+    assert (a["name"], b["name"]) == ("A: 2/2", "B")
+    for line in (
+        "Costs, beside the paper",
+        "Method Trains (M) paper GFLOPs paper Training speed paper",
+        "A: 2/2 0.492 >0.1 34.8 34.8 1.00 -",
+        "B 0.492 - 34.8 - 1.00 1.57",
+        "Method R@1 paper",
+        f"A: 2/2 {a['text_to_video']['R@1']['mean']:.1f} 46.1",
+        f"B {b['text_to_video']['R@1']['mean']:.1f} -",
+        "Method MnR paper",
+        f"B {b['video_to_text']['MnR']['mean']:.1f} 10.2",
+        "A: 2/2: A slip.",
+    ):
+        assert line in lines, line
+    assert found["protocols"][-2:] == [beside.APART, "A: 2/2: A slip."]
     markdown = (config_file.parent / "work/compare.md").read_text()
-    assert "| paper: GFLOPs | paper: R@1 |" in markdown
+    assert "| Method | Trains (M) | paper | GFLOPs | paper | Training speed | paper |" in markdown
+    assert "Video to text, beside the paper." in markdown
+
+
+def test_answers(tmp_path, capsys):
+    """Where questions are answered, the accuracy stands in place of recalls."""
+    results = [
+        {
+            **{"name": "UMT", "method": "full+joined", "seed": seed, "accuracy": 40.0 + seed},
+            **{"costs": {"trainable": 254435898, "mac": 303.1, "paper": 304.3, "tokens": 2352}},
+            **{"training": {"seconds": 7200.0, "steps": 9, "peak_memory_bytes": None}},
+        }
+        for seed in (0, 2)
+    ]
+    more = {"printed": {"accuracy": 44.9, "training_hours": 6.3}, "note": ""}
+    rows = [{**row, **more, "videos_per_second": None} for row in summarize(results)]
+    report.report_comparison(rows, [], [], tmp_path)
+    lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    assert "UMT 2 254.436 304.3 2352 41.0 ± 1.4 - 7200 ± 0 -" in lines
+    assert "UMT 41.0 ± 1.4 44.9" in lines
+    assert "UMT 2.00 6.3" in lines
+    markdown = (tmp_path / "compare.md").read_text()
+    assert markdown.startswith("Answers: mean ± standard deviation over seeds.")
+    assert "| Tokens | Accuracy | Videos/s |" in markdown
+
+
+def test_costs_that_are_measured():
+    """In the paper's units; of a training without steps, no speed is known."""
+    row = {
+        **{"trainable": 5e5, "paper": 34.8, "tokens": 97, "videos_per_second": 7.25},
+        **{"seconds": {"mean": 1800.0}, "peak_memory_bytes": 3_000_000_000},
+    }
+    names = ("videos_per_second", "training_hours", "training_memory", "inference_memory")
+    assert [beside.format_cost(name, row, row) for name in names] == ["7.25", "0.50", "3.0", "-"]
+    still = row | {"seconds": {"mean": 0.0}, "peak_memory_bytes": None}
+    assert beside.format_cost("training_speed", still, row) == "-"
+    assert beside.format_cost("training_memory", still, row) == "-"
 
 
 def test_without_speeds(config_file, capsys):

@@ -209,7 +209,7 @@ BAD_FOLDERS = {
     "file,caption,end\na,b,1:30\n": r"line 2: end must be a number of seconds .* not '1:30'",
     "file,caption,start,end\na,b,3,3\n": r"line 2: end=3.0 must be after start=3.0",
     "file,caption,split\na,b,test\n": r"csv: none of 1 videos is in split 'train'; fill in the fie",
-    b"file,caption\na,b\nc,caf\xe9\n": r"csv, line 3: is not UTF-8 text; save it as UTF-8",
+    b"file,caption\na,b\nc,caf\xe9\n": r"csv, line 3: is not UTF-8 text, but .* 'c,café'; save it",
 }
 
 

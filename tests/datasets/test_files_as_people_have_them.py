@@ -36,6 +36,46 @@ def test_tables_of_spreadsheets(tmp_path, table):
     assert (video.captions, video.file) == (("a cat, asleep",), root / "a.mp4")
 
 
+CAPTIONS = "file,caption,split\na.mp4,ein grüßender Hund – glücklich,train\n"
+WIDE = "is probably {0}-LE without a byte order mark; save .*: iconv -f {0}LE -t UTF-8 "
+ENCODINGS = {
+    "utf-16-le": WIDE.format("UTF-16"),
+    "utf-16-be": "is probably UTF-16-BE without .*: iconv -f UTF-16BE -t UTF-8 ",
+    "utf-32-le": WIDE.format("UTF-32"),
+    "cp1252": r"line 2: is not UTF-8 text, but probably Windows-1252, in which this line has "
+    r"'a.mp4,ein grüßender Hund'; save it as UTF-8 .*iconv -f WINDOWS-1252 -t UTF-8 .*captions.csv",
+}
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_other_encodings_are_named(tmp_path, encoding):
+    root = write(tmp_path, {"captions.csv": CAPTIONS.encode(encoding), "a.mp4": ""})
+    with pytest.raises(AnnotationError, match=ENCODINGS[encoding]) as caught:
+        list_folder(root)
+    name = encoding.upper() if encoding != "cp1252" else "Windows-1252"
+    assert f"probably {name}" in str(caught.value)
+
+
+def test_damaged_text_is_not_taken_for_another_encoding(tmp_path):
+    data = CAPTIONS.encode()
+    for text, encoding in (
+        ("一只猫在桌子上跳", "gbk"),
+        ("猫が跳ぶ", "shift-jis"),
+        ("кошка", "cp1251"),
+    ):
+        root = write(tmp_path, {"captions.csv": f"file,caption\na.mp4,{text}\n".encode(encoding)})
+        with pytest.raises(AnnotationError, match="line 2: .*older encoding, such as GB18030"):
+            list_folder(root)
+    root = write(tmp_path, {"captions.csv": data.replace("–".encode(), b"\xe2"), "a.mp4": ""})
+    with pytest.raises(AnnotationError, match="line 2: is UTF-8 text but for some bytes"):
+        list_folder(root)
+    write(tmp_path, {"captions.csv": CAPTIONS.encode("utf-16")[:-1]})
+    with pytest.raises(AnnotationError, match="is UTF-16 text but for some bytes"):
+        list_folder(root)
+    write(tmp_path, {"captions.csv": CAPTIONS.encode("utf-32")})
+    assert "glücklich" in list_folder(root)[0].captions[0]
+
+
 def test_a_json_list_gives_one_or_more_captions(tmp_path):
     listed = [
         {"video": "a.mp4", "caption": "one", "split": "train"},

@@ -12,11 +12,12 @@ from click.testing import CliRunner
 from huggingface_hub import constants
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
+from toy_index import make_toy_index, write_films
 
 from tempme_jax.cli import main
-from tempme_jax.doctor import hardware, metadata, software, storage
-from tempme_jax.doctor import report as doctor
+from tempme_jax.doctor import hardware, index, metadata, report, software, storage
 from tempme_jax.doctor.finding import Finding, State
+from tempme_jax.search import stats
 
 NEEDS = (
     "good-one>=1",
@@ -119,7 +120,7 @@ def test_extras_are_optional(libraries):
 
 
 def test_how_it_is_installed(monkeypatch, tmp_path):
-    root = doctor.__file__.removesuffix("/tempme_jax/doctor/report.py")
+    root = report.__file__.removesuffix("/tempme_jax/doctor/report.py")
     monkeypatch.chdir(tmp_path)
     assert software.make_install_command("ray") == f"pip install -e '{root}[ray]'"
     monkeypatch.chdir(root)
@@ -134,27 +135,27 @@ def broken():
 
 
 def test_a_probe_that_fails_is_a_line():
-    report = doctor.examine({"memory": broken})
-    assert [finding.text for finding in report.findings] == [
+    found = report.examine({"memory": broken})
+    assert [finding.text for finding in found.findings] == [
         "half",
         "the check failed: OSError: a [broken] library",
     ]
-    assert report.findings[1].state == State.UNKNOWN and report.ready
-    assert not doctor.examine({"devices": broken}).ready
+    assert found.findings[1].state == State.UNKNOWN and found.ready
+    assert not report.examine({"devices": broken}).ready
 
 
 @pytest.mark.parametrize("state", list(State))
 def test_json_says_what_the_screen_says(state, monkeypatch):
     finding = Finding("disk", state, "full \udcff", "buy one", {"free": 1})
-    report = doctor.examine({"disk": lambda: [finding]})
-    monkeypatch.setattr(doctor, "examine", lambda: report)
+    found = report.examine({"disk": lambda: [finding]})
+    monkeypatch.setattr(report, "examine", lambda probes: found)
     shown = CliRunner().invoke(main, ["doctor"])
     told = CliRunner().invoke(main, ["doctor", "--json"])
     assert shown.exit_code == told.exit_code == (1 if state == State.MISSING else 0)
     assert "disk       full \\udcff: buy one\n" in shown.stdout
     assert ("MISSING" in shown.stdout) == (state == State.MISSING)
     values = json.loads(told.stdout)
-    assert values["ready"] == report.ready
+    assert values["ready"] == found.ready
     assert values["findings"] == [vars(finding)]
 
 
@@ -162,7 +163,7 @@ def test_a_bad_machine_fits_a_screen():
     long = "a long text " * 12
     bad = [Finding("libraries", State.MISSING, long, "pip install one") for _ in range(8)]
     lacking = [Finding("extras", State.OPTIONAL, "ray", "pip install ray") for _ in range(9)]
-    lines = doctor.format_text(doctor.examine({"all": lambda: bad + lacking})).splitlines()
+    lines = report.format_text(report.examine({"all": lambda: bad + lacking})).splitlines()
     assert len(lines) <= 30
     assert max(map(len, lines)) <= 100
     assert lines[-3:] == [
@@ -174,11 +175,11 @@ def test_a_bad_machine_fits_a_screen():
 
 
 def test_this_machine():
-    report = doctor.examine()
-    topics = [finding.topic for finding in report.findings]
+    found = report.examine()
+    topics = [finding.topic for finding in found.findings]
     assert {"libraries", "decoders", "devices", "cpus", "compiled", "weights"} <= {*topics}
-    assert len(doctor.format_text(report).splitlines()) <= 30
-    by_topic = {finding.topic: finding for finding in report.findings}
+    assert len(report.format_text(found).splitlines()) <= 30
+    by_topic = {finding.topic: finding for finding in found.findings}
     assert by_topic["devices"].values["platform"] == "cpu"
     assert by_topic["decoders"].values["h264"] is True
     assert by_topic["compiled"].state == State.PROBLEM  # tests switch it off
@@ -232,7 +233,7 @@ def test_no_device(monkeypatch):
     assert next(hardware.check_devices()).text.startswith(
         "JAX finds no device: Unable to initialize"
     )
-    assert not doctor.examine({"devices": hardware.check_devices}).ready
+    assert not report.examine({"devices": hardware.check_devices}).ready
 
 
 def test_clip_in_the_cache(tmp_path, monkeypatch):
@@ -262,3 +263,21 @@ def test_limits_only_where_they_are_a_problem(monkeypatch):
     assert found["files"].text.startswith("only 256 files ")
     assert found["files"].cure == "ulimit -n 1024"
     assert {finding.state for finding in found.values()} == {State.PROBLEM}
+
+
+def test_files_of_an_index_that_an_older_version_read(tmp_path, monkeypatch):
+    folder = write_films(tmp_path / "my videos", {"a.mp4": "1", "b.mp4": "2"})
+    (folder / "bad.mp4").write_bytes(b"no video")
+    make_toy_index(folder)
+    [found] = index.check_index(str(folder))
+    assert found.state == State.OK
+    assert found.text == f"{folder}/.tempme: 2 videos, 2 windows, 1 failed"
+    assert list(index.check_index()) == []
+    monkeypatch.chdir(folder)
+    assert list(index.check_index()) == [found]
+    monkeypatch.setattr(stats, "READING_VERSION", stats.READING_VERSION + 1)
+    [found] = index.check_index()
+    assert found.state == State.PROBLEM and f"3 files of {folder} were read by an old" in found.text
+    assert found.cure == f"tempme index '{folder}'"
+    [found] = index.check_index(str(tmp_path / "nowhere"))
+    assert "there is no index at" in found.text

@@ -16,8 +16,9 @@ from tempme_jax.networks.block import Block
 from tempme_jax.networks.clip import Clip
 from tempme_jax.parameters import split
 from tempme_jax.training.config import TrainSettings
+from tempme_jax.training.objectives.contrastive import ContrastiveObjective
 from tempme_jax.training.optim import make_learning_rate, make_optimizer
-from tempme_jax.training.step import Objective, TrainState, leave_unchanged, train_step
+from tempme_jax.training.step import TrainState, leave_unchanged, train_step
 from tempme_jax.weights.files import infer_architecture
 from tempme_jax.weights.layouts import read_layout, write_layout
 
@@ -105,10 +106,10 @@ def test_features_and_the_tokens_after_every_block():
 
 
 @dataclasses.dataclass(frozen=True)
-class PixelObjective(Objective):
+class PixelObjective(ContrastiveObjective):
     """Takes pixels that are normalised already, as those of the reference are."""
 
-    def encode(self, params, batch):
+    def encode(self, params, batch, key):
         names = ("frames", "frame_mask", "ids", "text_mask")
         return self.network.apply({"params": params}, *(batch[name] for name in names))
 
@@ -123,7 +124,7 @@ def trained_and_frozen(params):
 def make_loss(network, frozen):
     def loss(trained, pixels, ids, mask):
         video, text = network.apply(tree(frozen | trained), pixels, None, ids, mask)
-        return compute_contrastive_loss(compute_similarity(text, video, frozen["logit_scale",]))
+        return compute_contrastive_loss(compute_similarity(text, video, jnp.exp(frozen["logit_scale",])))
 
     return loss
 
@@ -168,7 +169,7 @@ def test_training_for_eight_steps():
     rate = make_learning_rate(settings, 8)
     update = make_optimizer(settings, rate)
     state = TrainState(jnp.int32(0), jax.tree.map(jnp.asarray, trainable), update.init(trainable))
-    objective = PixelObjective(network, gradient_cache=0, temperature=0.0)
+    objective = PixelObjective(network)
     ids, mask = reference_weights.make_token_ids(4, 32, 512)
     batch = {"ids": jnp.asarray(ids, jnp.int32), "text_mask": jnp.asarray(mask, bool)}
     for i in range(8):

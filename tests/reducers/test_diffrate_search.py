@@ -29,8 +29,7 @@ from tempme_jax.reducers.diffrate_search import (
     count_kept_patches,
     list_choices,
 )
-from tempme_jax.training import optim
-from tempme_jax.training import result_tables as printing
+from tempme_jax.training import optim, result_tables
 from tempme_jax.training.config import TrainSettings
 from tempme_jax.training.flags import parse_flags
 
@@ -224,11 +223,11 @@ def count_gmacs(reducer):
 def test_what_is_found_is_shown_as_flags(capsys):
     """Which a training of DiffRate takes."""
     found = {"prune": (17, 13, 10, 10, 9, 9), "merge": (17, 10, 10, 5, 5, 5)}
-    printing.print_found_options(found)
+    result_tables.print_found_options(found)
     flags = shlex.split(capsys.readouterr().out.split(": ", 1)[1])
     config = parse_flags(["--config=configs/moving_shapes.py:diffrate", *flags])
     assert {name: config.model.options[name] for name in found} == found
-    printing.print_found_options({})
+    result_tables.print_found_options({})
     assert capsys.readouterr().out == ""
 
 
@@ -286,7 +285,7 @@ def test_training_goes_to_the_target():
     def loss(trainable, with_penalty):
         params = join(trainable, frozen)
         video, text = CLIP.apply({"params": params}, make_pixels(), REAL, ids, ids > 0)
-        task = compute_contrastive_loss(compute_similarity(text, video, params["logit_scale"]))
+        task = compute_contrastive_loss(compute_similarity(text, video, jnp.exp(params["logit_scale"])))
         penalty = search.compute_penalty(params, TOY, FRAMES)
         return task + with_penalty * penalty, SEARCH.compute_cost(params, TOY, FRAMES)
 

@@ -8,9 +8,10 @@ from toy_clip import make_batch, make_network, make_params
 from tempme_jax.parameters import split
 from tempme_jax.training import sharding
 from tempme_jax.training.config import TrainSettings
+from tempme_jax.training.objectives.contrastive import ContrastiveObjective
 from tempme_jax.training.optim import make_learning_rate, make_optimizer
 from tempme_jax.training.sharding import Mesh, place, place_batch, place_params, replicate
-from tempme_jax.training.step import Objective, RandAugment, TrainState, leave_unchanged, train_step
+from tempme_jax.training.step import Augmentation, TrainState, leave_unchanged, train_step
 
 STEPS = 10
 sharding.LEAST_SPLIT = 64  # splits the toy's kernels, too
@@ -34,7 +35,7 @@ def train(data, model, gradient_cache=0):
     update = make_optimizer(settings, make_learning_rate(settings, STEPS))
     initial = jax.jit(update.init, out_shardings=replicate(mesh))(trainable)
     state = TrainState(place(replicate(mesh), np.int32(0)), trainable, initial)
-    objective = Objective(network, gradient_cache, temperature=0.0)
+    objective = ContrastiveObjective(network, gradient_cache)
     losses = []
     for step in range(STEPS):
         batch = place_batch(mesh, make_batch(16, seed=step))
@@ -46,7 +47,7 @@ def train(data, model, gradient_cache=0):
 def augment(data, model):
     """Return the frames of a batch after augmentation."""
     mesh = make_mesh(data, model)
-    return np.asarray(jax.jit(RandAugment(mesh, 0))(place_batch(mesh, make_batch()))["frames"])
+    return np.asarray(jax.jit(Augmentation(mesh, 0))(place_batch(mesh, make_batch()))["frames"])
 
 
 def main():

@@ -11,7 +11,7 @@ from video_files import write_grey_video
 import tempme_jax
 from tempme_jax.search.index import VideoIndex
 from tempme_jax.search.indexing import probe, reading
-from tempme_jax.video import workers
+from tempme_jax.video import fingerprint, workers
 from tempme_jax.video.container import VideoError
 
 SIDE, FRAMES = 16, 4
@@ -55,14 +55,14 @@ def write_films(folder, names):
 
 def write_large_film(file, name, filling=b"\0"):
     """Write a film that is too large to be hashed whole when it is first seen."""
-    film, rest = read_film(name), filling * (2 * probe.WHOLE // len(filling))
+    film, rest = read_film(name), filling * (2 * fingerprint.WHOLE // len(filling))
     file.write_bytes(film + struct.pack(">I4s", len(rest) + 8, b"free") + rest)
     return file
 
 
 def patch_unsampled(file, data=b"x"):
     """Change some bytes in the middle that are in no sample, and keep the size."""
-    samples = probe._choose_samples(file.stat().st_size)
+    samples = fingerprint.choose_samples(file.stat().st_size)
     start = sum(samples[1]) + 7
     assert start + len(data) < samples[2][0]
     with file.open("r+b") as opened:

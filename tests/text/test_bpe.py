@@ -6,13 +6,8 @@ import pickle
 import numpy as np
 import pytest
 
-from tempme_jax.text.bpe import (
-    TextCutWarning,
-    Tokenizer,
-    VocabularyError,
-    load_packaged_bpe,
-    read_packaged,
-)
+from tempme_jax.text.base import TextCutWarning, VocabularyError
+from tempme_jax.text.bpe import Tokenizer, load_packaged_bpe, read_packaged
 
 # Made with the published pure-Python algorithm; start, end and padding left out.
 PUBLISHED = {

@@ -84,7 +84,8 @@ def test_two_processes_are_as_one(home, alone, tmp_path):
     assert "Text-video retrieval" in out and "step 12/12" in err
     assert not re.search("step|what trains|Text-video|W[0-9]{4}", "".join(second))
     files = sorted(file.name.split(".")[0] for file in workdir.iterdir())
-    assert files == ["best", "config", "events", "identity", "last", "metrics", "results"]
+    names = ["best", "config", "events", "identity", "last", "metrics", "results", "trained_on"]
+    assert files == names
 
 
 def test_a_checkpoint_of_eight_devices_opens_on_one(home, eight, alone, tmp_path):

@@ -3,7 +3,6 @@
 import contextlib
 import json
 
-from tempme_jax.training import log as logs
 from tempme_jax.training.log import Log, drop_later_lines
 
 VALUES = {"loss": 1.25, "learning_rate": 1e-3}
@@ -58,7 +57,7 @@ def test_only_one_process_writes(tmp_path, capsys):
 def test_how_long_it_takes_is_said_from_the_second_report_on(tmp_path, capsys, monkeypatch):
     times = iter((100.0, 110.0, 120.0))  # the first one after it was compiled
     with contextlib.closing(Log(tmp_path, step=0, steps=41)) as log:
-        monkeypatch.setattr(logs.time, "monotonic", lambda: next(times))
+        monkeypatch.setattr("tempme_jax.training.log.time.monotonic", lambda: next(times))
         log.show_progress(1, VALUES)
         log.show_progress(11, VALUES | SPEED)
         log.show_progress(41, VALUES | SPEED)

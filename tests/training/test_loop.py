@@ -6,12 +6,14 @@ import json
 import os
 import signal
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
 
-from tempme_jax.training import loop as training
+from tempme_jax.networks.network import Network
+from tempme_jax.training import loop
 from tempme_jax.training.checkpoint import Checkpoints
 from tempme_jax.training.config import Config, ModelSettings, TrainSettings
 from tempme_jax.training.loop import Plan, TrainingError, train
@@ -23,7 +25,12 @@ from tempme_jax.training.step import TrainState, leave_unchanged, train_step
 class Squares:
     """The squared distance of the weights from what a batch says."""
 
-    def compute_gradients(self, trainable, frozen, batch):
+    network = Network
+
+    def make_key(self, step):
+        return jax.random.key(0)
+
+    def compute_gradients(self, trainable, frozen, batch, key):
         away = trainable["w"] - batch["x"].mean(0)
         return (away**2).sum(), {"w": 2 * away}
 
@@ -51,7 +58,7 @@ class Given:
 
     def __call__(self, state):
         self.states.append(np.asarray(state.trainable["w"]))
-        return {"R@1": 1.0, "R-Sum": self.sums.pop(0)}
+        return {"R@1": 1.0, "R-Sum": self.sums.pop(0)}, "R-Sum"
 
 
 def planned(
@@ -173,7 +180,7 @@ def test_every_step_is_a_line_and_some_are_reported(tmp_path, capsys):
 
 
 def test_a_trace_of_the_profiler_is_written(tmp_path, monkeypatch):
-    monkeypatch.setattr(training, "PROFILE_FROM", 2)
+    monkeypatch.setattr(loop, "PROFILE_FROM", 2)
     train(*planned(tmp_path, profile=2))
     (trace,) = tmp_path.glob("plugins/profile/*/*.xplane.pb")
     assert trace.stat().st_size > 0
@@ -181,15 +188,15 @@ def test_a_trace_of_the_profiler_is_written(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("profile", [5, 100])
 def test_a_trace_ends_with_the_training(profile, tmp_path, monkeypatch):
-    monkeypatch.setattr(training, "PROFILE_FROM", 8)
+    monkeypatch.setattr(loop, "PROFILE_FROM", 8)
     train(*planned(tmp_path, profile=profile))
     assert list(tmp_path.glob("plugins/profile/*/*.xplane.pb"))
 
 
 def test_finite_looks_at_every_array():
     good = {"a": jnp.ones(3), "b": {"c": jnp.ones(())}}
-    assert training.are_finite(good)
-    assert not training.are_finite(good | {"b": {"c": jnp.array(jnp.inf)}})
+    assert loop.are_finite(good)
+    assert not loop.are_finite(good | {"b": {"c": jnp.array(jnp.inf)}})
 
 
 def test_the_optimizer_state_is_on_all_devices(tmp_path):

@@ -11,12 +11,11 @@ from absl.testing import flagsaver
 
 from tempme_jax import main
 from tempme_jax.parameters import split
-from tempme_jax.training import run as runs
 from tempme_jax.training.model import build_model
+from tempme_jax.training.objectives.contrastive import ContrastiveObjective
 from tempme_jax.training.results import read_results
-from tempme_jax.training.run import run
+from tempme_jax.training.run import Run, run
 from tempme_jax.training.sharding import make_mesh
-from tempme_jax.training.step import Objective
 
 # ml_collections reads config files in a way that Python means to drop.
 pytestmark = pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")
@@ -133,10 +132,11 @@ def test_a_process_ends_with_one_line_and_a_code(home, workdir):
     assert not workdir.exists()
 
 
-def test_what_is_trained_is_only_evaluated_again(home):
-    workdir = toy_run.finish_whole(home)
+def test_what_is_trained_is_only_evaluated_again(home, workdir, capsys):
+    shutil.copytree(toy_run.finish_whole(home), workdir)
     before = read_results(workdir)
-    out, err = toy_run.finish(toy_run.start(home, workdir))
+    run(toy_run.make_config(home), workdir)
+    out, err = capsys.readouterr()
     assert err.splitlines() == ["resuming after step 12 of 12"]
     assert "folder, test: 8 texts, 8 videos" in out
     after = read_results(workdir)
@@ -148,7 +148,7 @@ def test_many_options_together(home, workdir):
     config = toy_run.make_config(
         home,
         {
-            "train.steps": 2, "train.gradient_cache": 4,
+            "train.steps": 2, "train.gradient_cache": 4, "data.train": "train+test",
             "train.batches": "shuffle", "train.frame_sampling": "repeat", "model.remat": True,
             "model.dtype": "bfloat16", "evaluate.select_on": "last", "evaluate.dual_softmax": True,
         },
@@ -158,6 +158,7 @@ def test_many_options_together(home, workdir):
     assert found == read_results(workdir)
     assert found["step"] == found["training"]["steps"] == 2
     assert found["protocol"]["selected_on"] == "last"
+    assert found["remarks"] == ["MEASURED ON VIDEOS THAT IT WAS TRAINED ON: 8 of 8"]
     assert np.isfinite(losses_of(workdir)).all()
     assert toy_run.read_lines(workdir, "validation") == []
 
@@ -192,10 +193,13 @@ def test_the_objective_has_the_settings_of_the_run(home, tmp_path, monkeypatch):
     model = build_model(config.model, config.seed)
     trainable, frozen = split(model.network, model.params)
     objectives = []
-    monkeypatch.setattr(runs, "train_step", lambda objective, *rest: objectives.append(objective))
-    monkeypatch.setattr(runs, "train", lambda plan, state: (plan.step(state, {}), None, True))
-    assert runs.Run(config, tmp_path, make_mesh(-1, 1), model, frozen).train(trainable)
-    assert objectives == [Objective(model.network, gradient_cache=4, temperature=0.5)]
+    module = "tempme_jax.training.run"
+    monkeypatch.setattr(f"{module}.train_step", lambda objective, *_: objectives.append(objective))
+    monkeypatch.setattr(f"{module}.train", lambda plan, state: (plan.step(state, {}), None, True))
+    assert Run(config, tmp_path, make_mesh(-1, 1), model, frozen).train(trainable)
+    assert objectives == [
+        ContrastiveObjective(model.network, gradient_cache=4, seed=config.seed, temperature=0.5)
+    ]
 
 
 def test_a_huge_learning_rate_ends_with_the_step(home, workdir):

@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 
 from tempme_jax.training import metrics
-from tempme_jax.training import similarity as matrices
 from tempme_jax.training.metrics import MEASURES, Bootstrap, Ties
 from tempme_jax.training.similarity import QueryBank, apply_dual_softmax, apply_qb_norm
 
@@ -148,7 +147,7 @@ def test_blocks_do_not_matter(monkeypatch):
     owner = np.arange(40) // 2
     expected = measure_retrieval(similarity, owner, bank=bank)
     monkeypatch.setattr(metrics, "BLOCK", 60)
-    monkeypatch.setattr(matrices, "BLOCK", 60)
+    monkeypatch.setattr("tempme_jax.training.similarity.BLOCK", 60)
     assert measure_retrieval(similarity, owner, bank=bank) == expected
 
 

@@ -5,7 +5,6 @@ import pickle
 import numpy as np
 import pytest
 
-from tempme_jax.training import order as order_module
 from tempme_jax.training.order import (
     Order,
     Pairs,
@@ -138,13 +137,13 @@ def test_an_epoch_of_which_no_batch_can_be_made_is_drawn_again():
 def test_every_epoch_is_planned_once(monkeypatch):
     """Also while threads read the end of one and the beginning of the next at the same time."""
     planned = []
-    plan = order_module.make_distinct_batches
+    plan = make_distinct_batches
 
     def counted(pairs, batch_size, rng):
         planned.append(1)
         return plan(pairs, batch_size, rng)
 
-    monkeypatch.setattr(order_module, "make_distinct_batches", counted)
+    monkeypatch.setattr("tempme_jax.training.order.make_distinct_batches", counted)
     order = Order(twins(4), batch_size=8, kind="distinct", seed=0)
     boundary = 5 * order.steps_of_epoch
     for _ in range(10):

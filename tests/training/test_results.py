@@ -116,6 +116,8 @@ def test_a_write_that_fails_leaves_the_file_as_it_was(tmp_path, monkeypatch):
         ("[1, 2]", "no results of a run of tempme_jax: expected named values, there is a list"),
         ('{"loss": 1}', f"no results of a run of tempme_jax: {', '.join(FIELDS)} missing"),
         (json.dumps(results_of(costs=3)), "costs is 3"),
+        (json.dumps(results_of(digest=None)), "damaged .it has changed since it was written"),
+        (json.dumps(results_of(digest="")), "damaged .it has changed since it was written"),
     ],
 )
 def test_damaged_and_foreign_files(tmp_path, text, message):
@@ -212,6 +214,21 @@ def test_rows_that_do_not_compare_say_so():
     assert lines[1].startswith("tempme: ")
     assert lines[2].startswith("NOT COMPARABLE")
     assert len(describe_protocols([results_of("lora"), results_of("tome", 4)])) == 1
+
+
+def test_other_captions_of_the_same_videos_do_not_compare():
+    first, second, old = results_of(text_hash="a1"), results_of(text_hash="b2"), results_of("lora")
+    lines = describe_protocols([first, second])
+    assert "ids 0123456789ab, captions a1" in lines[0] and lines[2].startswith("NOT COMPARABLE")
+    assert "did not note which captions" in describe_protocols([first, old])[2]
+    assert describe_protocols([first, old, second])[3].startswith("NOT COMPARABLE")
+    alike = describe_protocols([first, results_of("tome", text_hash="a1")])
+    assert len(alike) == 1 and "captions" not in alike[0]
+
+
+def test_models_measured_by_themselves_compare():
+    lines = describe_protocols([results_of(model="a.safetensors"), results_of("lora", model="b")])
+    assert lines[1:] == ["tempme: model a.safetensors", "lora: model b"]
 
 
 def test_means_over_seeds():

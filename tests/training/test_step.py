@@ -16,19 +16,21 @@ from repository import ROOT, SUPPORT
 from toy_clip import FRAMES, TOY, make_batch, make_network, make_params
 
 from tempme_jax.adapters.base import Adapter
+from tempme_jax.networks.clip import LARGEST_LOGIT_SCALE, Clip
 from tempme_jax.parameters import split
 from tempme_jax.reducers.base import Reducer
 from tempme_jax.training.config import TrainSettings
+from tempme_jax.training.objectives.contrastive import ContrastiveObjective
 from tempme_jax.training.optim import make_learning_rate, make_optimizer
 from tempme_jax.training.sharding import make_mesh, place_batch
 from tempme_jax.training.step import (
-    LARGEST_LOGIT_SCALE,
-    Objective,
-    RandAugment,
+    Augmentation,
     TrainState,
+    leave_unchanged,
     train_step,
 )
-from tempme_jax.training.step import leave_unchanged as no_augmentation
+
+KEY = jax.random.key(0)
 
 
 def parts_of(method):
@@ -37,9 +39,9 @@ def parts_of(method):
 
 
 def gradients_of(network, trainable, frozen, batch, gradient_cache=0):
-    objective = Objective(network, gradient_cache, 0.0)
+    objective = ContrastiveObjective(network, gradient_cache)
     return jax.jit(lambda *given: objective.compute_gradients(*given))(
-        trainable, frozen, jax.tree.map(jnp.asarray, batch)
+        trainable, frozen, jax.tree.map(jnp.asarray, batch), KEY
     )
 
 
@@ -66,6 +68,10 @@ class Means:
     reducer: Reducer = Reducer()
     adapter: Adapter = Adapter()
     arch = TOY
+    unit_videos = True
+    drop_path = dropout = 0.0
+    compute_scale = staticmethod(Clip.compute_scale)
+    limit = staticmethod(Clip.limit)
 
     def apply(self, variables, pixels, frame_mask, ids, text_mask):
         params = variables["params"]
@@ -114,9 +120,9 @@ def test_the_loss_is_the_symmetric_cross_entropy_of_the_whole_batch():
     rows = np.log(np.exp(logits).sum(axis=1)) - np.diag(logits)
     columns = np.log(np.exp(logits).sum(axis=0)) - np.diag(logits)
     expected = (rows.mean() + columns.mean()) / 2
-    loss = Objective(Means(), 0, 0.0).compute_loss(
-        jnp.float32(0.7), jnp.float32(video), jnp.float32(text)
-    )
+    params = {"logit_scale": jnp.float32(0.7)}
+    vectors = jnp.float32(video), jnp.float32(text)
+    loss = ContrastiveObjective(Means()).compute_loss(params, vectors, {}, KEY)
     np.testing.assert_allclose(loss, expected, rtol=1e-6)
 
 
@@ -125,9 +131,9 @@ def test_a_temperature_takes_the_place_of_clips(rows):
     network, trainable, frozen = Means().parts()
     batch = jax.tree.map(jnp.asarray, make_batch())
     warm = {**trainable, "logit_scale": jnp.float32(-np.log(0.07))}
-    loss, expected = Objective(network, 0, 0.0).compute_gradients(warm, frozen, batch)
-    value, gradients = Objective(network, rows, temperature=0.07).compute_gradients(
-        trainable, frozen, batch
+    loss, expected = ContrastiveObjective(network).compute_gradients(warm, frozen, batch, KEY)
+    value, gradients = ContrastiveObjective(network, rows, temperature=0.07).compute_gradients(
+        trainable, frozen, batch, KEY
     )
     np.testing.assert_allclose(value, loss, rtol=1e-6)
     assert_same({"video": gradients["video"]}, {"video": expected["video"]})
@@ -136,7 +142,9 @@ def test_a_temperature_takes_the_place_of_clips(rows):
 
 def test_a_temperature_by_hand():
     """Two pairs with cosines [[1, 0], [0, 1]]: of each row and column -log of e^2 in e^2 + 1."""
-    loss = Objective(Means(), 0, 0.5).compute_loss(jnp.float32(3), 5 * jnp.eye(2), 4 * jnp.eye(2))
+    objective = ContrastiveObjective(Means(), temperature=0.5)
+    params, vectors = {"logit_scale": jnp.float32(3)}, (5 * jnp.eye(2), 4 * jnp.eye(2))
+    loss = objective.compute_loss(params, vectors, {}, KEY)
     np.testing.assert_allclose(loss, np.log(1 + np.exp(-2)), rtol=1e-6)
 
 
@@ -168,15 +176,15 @@ def test_a_step_changes_what_trains_and_nothing_else():
     batch = jax.tree.map(jnp.asarray, make_batch())
     loss, gradients = gradients_of(network, trainable, frozen, batch)
     state = TrainState(jnp.int32(0), trainable, update.init(trainable))
-    objective = Objective(network, 0, 0.0)
-    state, measured = train_step(objective, update, no_augmentation, state, frozen, batch)
+    objective = ContrastiveObjective(network)
+    state, measured = train_step(objective, update, leave_unchanged, state, frozen, batch)
     assert int(state.step) == 1
     np.testing.assert_allclose(measured["loss"], loss, rtol=1e-6)
     np.testing.assert_allclose(measured["gradient_norm"], optax.tree.norm(gradients), rtol=1e-5)
     np.testing.assert_array_equal(frozen["text"], before[1]["text"])
     assert state.trainable.keys() == before[0].keys()
     assert all((np.asarray(state.trainable[name]) != a).any() for name, a in before[0].items())
-    state, later = train_step(objective, update, no_augmentation, state, frozen, batch)
+    state, later = train_step(objective, update, leave_unchanged, state, frozen, batch)
     assert (int(state.step), float(later["loss"]) < float(measured["loss"])) == (2, True)
 
 
@@ -184,7 +192,12 @@ def test_a_step_changes_what_trains_and_nothing_else():
 class Slope:
     """An objective that becomes smaller as every parameter grows."""
 
-    def compute_gradients(self, trainable, frozen, batch):
+    network = Means()
+
+    def make_key(self, step):
+        return KEY
+
+    def compute_gradients(self, trainable, frozen, batch, key):
         return jnp.float32(0), jax.tree.map(lambda a: -jnp.ones_like(a), trainable)
 
 
@@ -193,7 +206,7 @@ def test_the_temperature_is_clamped():
         trainable = {"logit_scale": jnp.float32(start), "other": jnp.full(2, start)}
         update = optax.sgd(0.5)
         state = TrainState(jnp.int32(0), trainable, update.init(trainable))
-        return train_step(Slope(), update, no_augmentation, state, {}, {})[0].trainable
+        return train_step(Slope(), update, leave_unchanged, state, {}, {})[0].trainable
 
     np.testing.assert_allclose(after(1.0)["logit_scale"], 1.5)
     np.testing.assert_allclose(np.exp(after(4.5)["logit_scale"]), 100, rtol=1e-6)
@@ -203,7 +216,7 @@ def test_the_temperature_is_clamped():
 
 def test_what_augmentation_makes_of_a_row_depends_on_its_place_alone():
     mesh = make_mesh(-1, 1)
-    augment = jax.jit(RandAugment(mesh, seed=3))
+    augment = jax.jit(Augmentation(mesh, seed=3))
     batch = make_batch(4)
 
     def augmented(order, batch):

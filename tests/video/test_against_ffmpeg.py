@@ -165,3 +165,44 @@ def test_parts_laid_end_to_end(name, order, tmp_path):
     path = tmp_path / name
     path.write_bytes(b"".join(parts[letter].read_bytes() for letter in order))
     assert compare(path) == pytest.approx(len(order) * SECONDS, abs=0.2)
+
+
+@pytest.mark.parametrize("name", ["h264.ts", "hevc.ts", "mpeg2.ts", "mpeg2.vob"])
+def test_parts_whose_sound_outlasts_the_picture(name, tmp_path):
+    parts = [
+        write(tmp_path / f"{sound}{name}", KINDS[name], sound=sound) for sound in (14, SECONDS)
+    ]
+    path = tmp_path / name
+    path.write_bytes(b"".join(part.read_bytes() for part in parts))
+    assert compare(path) == pytest.approx(14 + SECONDS, abs=0.3)
+
+
+@pytest.mark.parametrize("name", ["h264.mp4", "mpeg2.mkv"])
+def test_picture_long_after_the_sound(name, tmp_path):
+    whole, path = write(tmp_path / name, KINDS[name], sound=SECONDS), tmp_path / "late.ts"
+    both = ["-i", whole, "-map", "0:v", "-map", "1:a", "-c", "copy"]
+    run("-itsoffset", 12, "-i", whole, *both, path)
+    assert compare(path) == pytest.approx(12 + SECONDS, abs=0.2)
+
+
+@pytest.mark.parametrize("place", [0.25, 0.5])
+@pytest.mark.parametrize("name", ["h264.ts", "h264_open_gop.ts", "h264_refresh.ts", "mpeg2.vob"])
+def test_recording_that_was_cut(name, place, tmp_path):
+    whole = write(tmp_path / name, KINDS[name], sound=SECONDS)
+    path = tmp_path / f"cut{whole.suffix}"
+    path.write_bytes(whole.read_bytes()[int(whole.stat().st_size * place) :])
+    compare(path)
+
+
+@pytest.mark.parametrize("quality", [35, 51])
+@pytest.mark.parametrize("structure", ["bframes=3", "open-gop=1:bframes=3"])
+def test_frames_that_share_packets(quality, structure, tmp_path):
+    small = [*X264, "-r", "25", "-crf", quality, "-x264-params", structure, "-f", "mpeg"]
+    assert compare(write(tmp_path / "small.mpg", small)) == pytest.approx(SECONDS, abs=0.11)
+
+
+def test_times_before_zero(tmp_path):
+    whole = write(tmp_path / "h264.mp4", X264, sound=SECONDS)
+    path, options = tmp_path / "early.mkv", ["-c", "copy", "-avoid_negative_ts", "disabled"]
+    run("-i", whole, *options, "-output_ts_offset", "-0.1", path)
+    assert compare(path) == pytest.approx(SECONDS, abs=0.11)

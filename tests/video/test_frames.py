@@ -201,7 +201,7 @@ def test_memory_that_is_not_there(make_video, monkeypatch):
     def fail(*args):
         raise MemoryError
 
-    monkeypatch.setattr(video, "resize_and_crop", fail)
+    monkeypatch.setattr(video, "make_square", fail)
     with pytest.raises(VideoError, match="cannot allocate memory"):
         read_frames(make_video("one.mp4", count=1), 1, image_size=32)
 

@@ -139,7 +139,7 @@ def test_a_config_of_transformers_that_is_not_computed_is_refused(
     heads = {"num_attention_heads": 1}
     config = {"vision_config": heads | vision, "text_config": heads | text}
     (tmp_path / "config.json").write_text(json.dumps(config))
-    with pytest.raises(WeightsError, match=rf"config\.json sets {message}"):
+    with pytest.raises(WeightsError, match=rf"config\.json: {message}"):
         convert_file(source, tmp_path / "x.safetensors")
     assert not (tmp_path / "x.safetensors").exists()
     if text:

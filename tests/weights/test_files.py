@@ -15,6 +15,7 @@ from huggingface_hub.errors import RepositoryNotFoundError
 from random_weights import TOY, assert_same_params, make_random_params, write_weights
 
 from tempme_jax.networks.clip import Clip
+from tempme_jax.weights.configs import CONFIG_NAMES
 from tempme_jax.weights.files import load_weights, save_weights
 from tempme_jax.weights.layouts import WeightsError, write_layout
 
@@ -113,7 +114,10 @@ def test_what_a_config_leaves_out_is_vit_b32s(params, tmp_path):
     ("content", "message"),
     [
         ("{", r"config\.json is not readable as JSON"),
-        (json.dumps(huggingface_config(hidden_act="relu")), "unknown activation: 'relu'"),
+        (
+            json.dumps(huggingface_config(hidden_act="relu")),
+            "vision_config.hidden_act='relu', but",
+        ),
         (json.dumps(huggingface_config(num_attention_heads=7)), "width by heads: 64 by 7"),
     ],
 )
@@ -237,10 +241,10 @@ def test_a_repository_in_the_cache_opens_without_a_network(cache, params):
 
 @pytest.fixture
 def remembered(cache):
-    """A repository of which the cache knows only that there is no file of open_clip."""
+    """A repository of which the cache knows only that it has no file of open_clip or config."""
     repository = cache / "models--someone--small-clip"
     (repository / ".no_exist" / "0").mkdir(parents=True)
-    for name in ("open_clip_model.safetensors", "open_clip_config.json"):
+    for name in ("open_clip_model.safetensors", *CONFIG_NAMES):
         (repository / ".no_exist" / "0" / name).touch()
     (repository / "refs").mkdir()
     (repository / "refs" / "main").write_text("0")
@@ -256,7 +260,6 @@ def test_the_hub_is_not_asked_for_what_the_cache_knows(remembered, params, monke
 
 def test_a_repository_that_had_no_weights_is_asked_again(remembered, params, tmp_path, monkeypatch):
     (remembered / ".no_exist" / "0" / "model.safetensors").touch()
-    (remembered / ".no_exist" / "0" / "config.json").touch()
     file = write_weights(tmp_path / "model.safetensors", params, "huggingface")
     with pytest.raises(FileNotFoundError, match="'someone/small-clip'.*not in the local cache"):
         load_weights("someone/small-clip")

@@ -8,7 +8,9 @@ from tempme_jax import methods
 from tempme_jax.networks.architecture import Architecture
 from tempme_jax.networks.clip import Clip
 from tempme_jax.parameters import list_pretrained_paths
-from tempme_jax.weights.layouts import MARKS, WeightsError, check_params, read_layout, write_layout
+from tempme_jax.weights.clip_layouts import CLIP
+from tempme_jax.weights.layouts import WeightsError, check_params, read_layout, write_layout
+from tempme_jax.weights.naming import MARKS
 
 ARCH = Architecture(
     embed_dim=16, image_size=16, patch=8, width=64, depth=3, heads=1,
@@ -38,7 +40,7 @@ def test_the_table_holds_every_parameter_of_clip(plain, learned):
     assert added == {"lora_a", "lora_b", "clip_position"}
 
 
-@pytest.mark.parametrize("layout", MARKS)
+@pytest.mark.parametrize("layout", ["tempme_jax", *CLIP.layouts])
 def test_writing_and_reading_changes_nothing(layout, plain):
     arrays = write_layout(layout, plain)
     assert all(a.flags.c_contiguous and a.flags.owndata for a in arrays.values())
@@ -52,7 +54,7 @@ def test_what_tempme_learns_is_kept(layout, learned):
     random_weights.assert_same_params(read_layout(write_layout(layout, learned))[1], learned)
 
 
-@pytest.mark.parametrize("layout", MARKS)
+@pytest.mark.parametrize("layout", ["tempme_jax", *CLIP.layouts])
 @pytest.mark.parametrize("dtype", [np.float16, np.float64])
 def test_other_dtypes_become_float32(layout, dtype, plain):
     arrays = {name: a.astype(dtype) for name, a in write_layout(layout, plain).items()}
@@ -120,7 +122,7 @@ def test_linear_layers_lie_alike_in_all(plain):
     np.testing.assert_array_equal(huggingface, kernel)
 
 
-@pytest.mark.parametrize("layout", MARKS)
+@pytest.mark.parametrize("layout", ["tempme_jax", *CLIP.layouts])
 def test_missing_arrays_are_listed(layout, plain):
     arrays = write_layout(layout, plain)
     one = [name for name in arrays if "block" in name or "layers" in name][0]
@@ -133,7 +135,7 @@ def test_missing_arrays_are_listed(layout, plain):
     assert str(caught.value) == f"2 missing: {', '.join(sorted(gone))}"
 
 
-@pytest.mark.parametrize("layout", MARKS)
+@pytest.mark.parametrize("layout", ["tempme_jax", *CLIP.layouts])
 def test_a_whole_missing_block_is_listed(layout, plain):
     arrays = write_layout(
         layout, {path: a for path, a in plain.items() if path[1:2] != ("block_0",)}

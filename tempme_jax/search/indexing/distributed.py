@@ -152,9 +152,10 @@ class Actor:
         Raises:
             FileNotFoundError: the folder of the videos is not on this machine.
         """
-        part, size = self.given.parts[row["item"]], self.given.model.arch.image_size
+        part, arch = self.given.parts[row["item"]], self.given.model.arch
         check_folder(self.given.folder)
-        options = {"image_size": size, "workers": self.given.decoders}
+        options = {"image_size": arch.image_size, "resize": arch.resize}
+        options["workers"] = self.given.decoders
         # A new embedder, since the last part may have been interrupted.
         embedder = Embedder(self.embedder.encode, self.embedder.batch)
         with contextlib.closing(read_windows(part, self.given.sampling, **options)) as items:

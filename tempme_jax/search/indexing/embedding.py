@@ -137,7 +137,7 @@ def make_embedder(model: Model) -> Embedder:
 
     def encode(frames: UInt8[np.ndarray, "b f s s 3"]) -> Float[np.ndarray, "b e"]:
         vectors = encode_frames(network, params, jax.device_put(frames, split), mask)
-        return np.asarray(vectors if network.adapter.unit_videos else normalize(vectors))
+        return np.asarray(vectors if network.unit_videos else normalize(vectors))
 
     return Embedder(encode, batch)
 
@@ -146,7 +146,7 @@ def embed_locally(
     work: Work, model: Model, sampling: Sampling, *, workers: int
 ) -> Generator[EmbeddedVideo | FailedVideo, None, None]:
     """Embed the videos of `work` in this process; child processes decode them."""
-    size = model.arch.image_size
-    items = read_windows(work.sources, sampling, image_size=size, workers=workers)
+    size, resize = model.arch.image_size, model.arch.resize
+    items = read_windows(work.sources, sampling, image_size=size, resize=resize, workers=workers)
     with contextlib.closing(items):
         yield from make_embedder(model)(items)

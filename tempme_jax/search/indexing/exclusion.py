@@ -90,7 +90,9 @@ class Exclusion:
         with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW), "rb") as file:
             content = file.read(MAX_BYTES + 1)
         if len(content) > MAX_BYTES or b"\0" in content:
-            raise VideoIndexError(f"{shown} is not a list of patterns, one a line; mend or move it")
+            raise VideoIndexError(
+                f"{shown} is not a list of patterns in UTF-8, one a line; mend or move it"
+            )
         lines = os.fsdecode(content.removeprefix(b"\xef\xbb\xbf")).splitlines()
         names = [f"{shown}, line {number + 1}: {line!r}" for number, line in enumerate(lines)]
         self._files[folder] = _parse(lines, names)

@@ -15,9 +15,10 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
-from tempme_jax.search.indexing.probe import WHOLE, ProbedFile
+from tempme_jax.search.indexing.probe import ProbedFile
 from tempme_jax.search.store.rows import Content, FileRow
 from tempme_jax.video.changes import READING_VERSION
+from tempme_jax.video.fingerprint import WHOLE
 from tempme_jax.video.opening import FileState
 
 

@@ -67,50 +67,43 @@ class Work:
     unchecked: int = 0
 
 
-def plan_work(
-    store: Store,
-    place: VideoFolder,
-    survey: Survey,
-    *,
-    keep: Callable[[FileRow], None],
-    workers: int | None,
-    progress: IndexProgress,
-    deadline: float | None = None,
-) -> Work:
-    """Open files of a folder in child processes, and sort them into the work of a run.
-
-    `keep` is called with each row that needs no decoding, as soon as it is known. After `deadline`,
-    a value of `time.monotonic`, files of an earlier version are left to the next run.
-    """
-    planner = _Planner(store, place, survey, keep, workers, progress)
-    planner.deadline = deadline or math.inf
-    outdated = [row for row in survey.difference.unchanged if row.reading < READING_VERSION]
-    planner.check(outdated)
-    planner.open(survey.difference.look_at)
-    return planner.work
-
-
-class _Planner:
-    """Makes the work of a run."""
+class Planner:
+    """Opens files of a folder in child processes, and sorts them into the work of a run."""
 
     def __init__(
         self,
         store: Store,
         place: VideoFolder,
         survey: Survey,
+        *,
         keep: Callable[[FileRow], None],
         workers: int | None,
         progress: IndexProgress,
+        deadline: float | None = None,
     ):
+        """Plan for the files of a survey.
+
+        `keep` is called with each row that needs no decoding, as soon as it is known. After
+        `deadline`, a value of `time.monotonic`, files of an earlier version are left to the next
+        run.
+        """
         self._store, self._place, self._stored = store, place, store.read_contents()
         self._keep, self._workers, self._progress = keep, workers, progress
         self._known = KnownFiles(survey.rows, self._stored, partial(locate_file, store))
         used = {row.content for row in survey.rows}
         leftovers = (self._stored[content] for content in self._stored.keys() - used)
         self._leftovers = [content.seconds for content in leftovers]
-        self.work, self.deadline = Work(contents=set(self._stored)), math.inf
+        self._difference, self._deadline = survey.difference, deadline or math.inf
+        self._work = Work(contents=set(self._stored))
 
-    def check(self, rows: list[FileRow], *, are_new: bool = False) -> None:
+    def plan(self) -> Work:
+        """Look at all files, and return the work."""
+        unchanged = self._difference.unchanged
+        self._check([row for row in unchanged if row.reading < READING_VERSION])
+        self._open(self._difference.look_at)
+        return self._work
+
+    def _check(self, rows: list[FileRow], *, are_new: bool = False) -> None:
         """Look at files that an earlier version read; those that it read otherwise are embedded.
 
         `are_new` says whether the rows are not in the index yet.
@@ -121,9 +114,9 @@ class _Planner:
         with contextlib.closing(self._probe(rows, check_file, "Checking")) as found:
             for row, checked in found:
                 self._take_checked(unchecked.pop(row.id), checked)
-                if time.monotonic() > self.deadline:
+                if time.monotonic() > self._deadline:
                     break
-        self.work.unchecked += len(unchecked)
+        self._work.unchecked += len(unchecked)
         for row in unchecked.values() if are_new else ():
             self._keep(row)
 
@@ -135,13 +128,13 @@ class _Planner:
             reasons = ["their content has changed"]
         now = row._replace(samples=probed.samples, whole=probed.whole, reading=READING_VERSION)
         if reasons:
-            self.work.renewed[row.id] = row
-            self.work.reasons.update(reasons)
+            self._work.renewed[row.id] = row
+            self._work.reasons.update(reasons)
             return self._add(now, probed)
         self._known.add(now)
         return self._keep(now)
 
-    def open(self, files: list[FoundFile]) -> None:
+    def _open(self, files: list[FoundFile]) -> None:
         """Look at new and changed files."""
         rows = [
             FileRow(make_file_id(self._place.root, file.path), self._place.root, *file)
@@ -167,7 +160,7 @@ class _Planner:
             else:
                 unsure.append(row)
         self._compare(unsure, outdated)
-        self.check(outdated, are_new=True)
+        self._check(outdated, are_new=True)
 
     def _may_be_leftover(self, probed: ProbedFile) -> bool:
         """Return whether windows of no file may be those of a file, by its length."""
@@ -199,7 +192,7 @@ class _Planner:
         """Give a file the windows of another one that holds the same."""
         shared = ("content", "seconds", "windows", "whole", "reading")
         row = row._replace(**{name: getattr(known, name) for name in shared})
-        self.work.rows.append(row)
+        self._work.rows.append(row)
         if row.reading < READING_VERSION:
             outdated.append(row)
         else:
@@ -213,15 +206,15 @@ class _Planner:
             windows, seconds = self._stored[content]
             return self._keep_row(row._replace(windows=windows, seconds=seconds))
         key = content or row.samples
-        if key not in self.work.waiting:
+        if key not in self._work.waiting:
             source = self._make_source(row)
-            self.work.sources.append(dataclasses.replace(source, key=key, samples=row.samples))
-            self.work.seconds[key] = probed.seconds
-        self.work.waiting.setdefault(key, []).append(row)
+            self._work.sources.append(dataclasses.replace(source, key=key, samples=row.samples))
+            self._work.seconds[key] = probed.seconds
+        self._work.waiting.setdefault(key, []).append(row)
         return None
 
     def _keep_row(self, row: FileRow) -> None:
-        self.work.rows.append(row)
+        self._work.rows.append(row)
         self._keep(row)
 
     def _probe(

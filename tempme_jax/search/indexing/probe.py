@@ -1,23 +1,14 @@
 """A quick look at video files: their stated length, and hashes that identify what they hold."""
 
 import dataclasses
-import hashlib
 from collections.abc import Callable, Generator, Iterable
 from typing import NamedTuple, TypeVar
 
 from tempme_jax.video import changes, container
 from tempme_jax.video.container import VideoError
+from tempme_jax.video.fingerprint import WHOLE, hash_samples, hash_whole
 from tempme_jax.video.opening import FileState, HeldFile, hold_file
-from tempme_jax.video.progress import report_progress
 from tempme_jax.video.workers import decode_all
-
-# A file of at most WHOLE bytes is hashed whole; of a larger one, both edges and some blocks.
-WHOLE = 2**20
-EDGE = 128 * 2**10
-BLOCK = 32 * 2**10
-BLOCKS = 16
-# Bytes that are read at a time.
-READ_AT_ONCE = 2**20
 
 T = TypeVar("T")
 
@@ -117,25 +108,6 @@ def probe_files(
     return decode_all(sources, workers=workers, decode=probe)
 
 
-def hash_whole(held: HeldFile) -> str:
-    """Compute the SHA-256 of a file."""
-    digest, place = hashlib.sha256(), 0
-    while data := held.read(place, READ_AT_ONCE):
-        digest.update(data)
-        place += len(data)
-        report_progress()
-    return digest.hexdigest()
-
-
-def hash_samples(held: HeldFile) -> str:
-    """Compute `ProbedFile.samples`."""
-    size = held.state.size
-    digest = hashlib.blake2b(size.to_bytes(8, "little"), digest_size=16)
-    for start, length in _choose_samples(size):
-        digest.update(held.read(start, length))
-    return digest.hexdigest()
-
-
 def _probe(held: HeldFile, *, hashes_whole: bool) -> ProbedFile:
     with container.convert_errors(held.path):
         seconds = _read_stated_seconds(held.path)
@@ -151,12 +123,3 @@ def _read_stated_seconds(path: str) -> float | None:
         if opened.duration and opened.duration > 0:
             return opened.duration / 1e6  # AV_TIME_BASE
     return None
-
-
-def _choose_samples(size: int) -> list[tuple[int, int]]:
-    """Choose the bytes of a file to hash: pairs of start and length."""
-    if size <= WHOLE:
-        return [(0, size)]
-    between = size - 2 * EDGE - BLOCK
-    blocks = [(EDGE + between * (2 * i + 1) // (2 * BLOCKS), BLOCK) for i in range(BLOCKS)]
-    return [(0, EDGE), *blocks, (size - EDGE, EDGE)]

@@ -9,7 +9,7 @@ from collections.abc import Generator, Iterable, Iterator
 
 import numpy as np
 
-from tempme_jax.search.indexing.probe import Source, hash_samples, hash_whole
+from tempme_jax.search.indexing.probe import Source
 from tempme_jax.search.indexing.schedule import (
     Chunk,
     FailedVideo,
@@ -20,6 +20,7 @@ from tempme_jax.search.indexing.schedule import (
 from tempme_jax.search.indexing.windows import Sampling
 from tempme_jax.video import container
 from tempme_jax.video.container import VideoError
+from tempme_jax.video.fingerprint import hash_samples, hash_whole
 from tempme_jax.video.frames import read_timestamps
 from tempme_jax.video.opening import CHANGED, HeldFile, hold_file
 from tempme_jax.video.timeline import scan
@@ -69,6 +70,7 @@ def read_chunk(chunk: Chunk) -> tuple[np.ndarray, dict[int, bytes]]:
     source = chunk.source
     options = {
         "image_size": chunk.image_size,
+        "resize": chunk.resize,
         "pictured": chunk.pictured,
         "clock": chunk.clock,
     }
@@ -86,6 +88,7 @@ def read_windows(
     sampling: Sampling,
     *,
     image_size: int,
+    resize: str = "crop",
     workers: int | None = None,
 ) -> Generator[Piece | FailedVideo, None, None]:
     """Read all windows of videos of any length, in child processes.
@@ -95,7 +98,8 @@ def read_windows(
     Args:
         sources: the files; they are taken as they are needed.
         sampling: the way in which they are cut into windows.
-        image_size: side of the frames in pixels, resized and cropped as CLIP does.
+        image_size: side of the frames in pixels.
+        resize: how a frame becomes a square: "crop" or "squash", see `Architecture`.
         workers: number of processes that decode; None for one per CPU. A few more scan the files.
 
     Yields:
@@ -108,7 +112,9 @@ def read_windows(
     """
     workers = workers or os.cpu_count() or 1
     scanners = max(FEWEST_SCANNING, -(-workers // DECODING_PER_SCANNING))
-    schedule = Schedule(sources, sampling, image_size, scanners=scanners, decoders=workers)
+    schedule = Schedule(
+        sources, sampling, image_size, resize=resize, scanners=scanners, decoders=workers
+    )
     results = decode_all(
         schedule.choose_requests(),
         workers=workers + scanners,

@@ -17,7 +17,7 @@ from tempme_jax.model import Model
 from tempme_jax.search.errors import VideoIndexError
 from tempme_jax.search.indexing.embedding import EmbeddedVideo, embed_locally
 from tempme_jax.search.indexing.identify import make_content_id
-from tempme_jax.search.indexing.plan import Work, make_failure_row, plan_work
+from tempme_jax.search.indexing.plan import Planner, Work, make_failure_row
 from tempme_jax.search.indexing.progress import IndexProgress
 from tempme_jax.search.indexing.reading import FailedVideo
 from tempme_jax.search.indexing.report import PASSED_OVER, Failure, IndexReport, write_failures
@@ -105,10 +105,11 @@ def update_index(
         writer = Writer(store)
         deadline = started + options.budget if options.budget else None
         try:
-            work = plan_work(
+            planner = Planner(
                 store, place, survey,
                 keep=writer.keep, workers=options.processes, progress=progress, deadline=deadline,
             )  # fmt: skip
+            work = planner.plan()
             writer.flush()
             count_known(report, work, difference.gone)
             embed_new_videos(work, embed, writer, report, deadline, progress)

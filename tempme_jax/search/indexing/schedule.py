@@ -68,7 +68,7 @@ class Chunk:
         times: the timestamps of the frames, ascending, each once.
         keyframes: the timestamps of the keyframes needed to find them, from `select_keyframes`.
         pictured: those of `times` of which a thumbnail is made.
-        image_size: side of the frames, in pixels.
+        image_size, resize: side of the frames, in pixels, and how they become squares.
         clock: that of the video's `FrameIndex`.
         lane: the same for all chunks of a video that one process is to decode from the start on;
             None for any process.
@@ -79,6 +79,7 @@ class Chunk:
     keyframes: list[int]
     pictured: list[int]
     image_size: int
+    resize: str
     clock: Clock
     lane: int | None
 
@@ -173,11 +174,13 @@ class Schedule:
         sampling: Sampling,
         image_size: int,
         *,
+        resize: str = "crop",
         scanners: int,
         decoders: int,
     ):
         """Keep `scanners` processes busy with scans, and `decoders` with chunks."""
-        self._sources, self._sampling, self._image_size = iter(sources), sampling, image_size
+        self._sources, self._sampling = iter(sources), sampling
+        self._image_size, self._resize = image_size, resize
         self._scanners, self._decoders = scanners, decoders
         self._scanning = 0
         self._videos: list[_ScannedVideo] = []  # those of which something is still to be yielded
@@ -255,6 +258,7 @@ class Schedule:
             keyframes=select_keyframes(times, video.keyframes),
             pictured=[time for time in times if time in video.pictured],
             image_size=self._image_size,
+            resize=self._resize,
             clock=video.index.clock,
             lane=None if video.keyframes or len(video.windows) <= WINDOWS_PER_PIECE else id(video),
         )

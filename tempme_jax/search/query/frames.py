@@ -17,7 +17,7 @@ from tempme_jax.video import workers
 from tempme_jax.video.container import VideoError, check_regular_file
 from tempme_jax.video.frames import read_at
 from tempme_jax.video.opening import hold_file
-from tempme_jax.video.pixels import resize_and_crop
+from tempme_jax.video.pixels import make_square
 from tempme_jax.video.positions import find_middles
 
 if TYPE_CHECKING:  # child processes import this file and must not import JAX
@@ -37,7 +37,8 @@ class VideoExcerpt:
     Attributes:
         file: path of the video.
         count: number of frames, taken at the middles of as many equal spans of time.
-        size: side of the frames in pixels, resized and cropped as CLIP does.
+        size: side of the frames in pixels.
+        resize: how a frame becomes a square: "crop" or "squash", see `Architecture`.
         start: start of the part, in seconds from the video's start.
         end: end of the part, in seconds; None for the end of the video.
         root: the folder that it lies in or below, of which no link is followed; None follows links.
@@ -49,6 +50,7 @@ class VideoExcerpt:
     file: str
     count: int
     size: int
+    resize: str = "crop"
     start: float = 0.0
     end: float | None = None
     root: str | None = None
@@ -79,10 +81,14 @@ class VideoExcerpt:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Picture:
-    """A picture file, to be read as one square frame with a side of `size` pixels."""
+    """A picture file, to be read as one square frame with a side of `size` pixels.
+
+    How it becomes a square is `resize`, as in a `VideoExcerpt`.
+    """
 
     file: str
     size: int
+    resize: str = "crop"
 
 
 def read_in_child(
@@ -116,7 +122,9 @@ def decode_excerpt(request: VideoExcerpt) -> tuple[UInt8[np.ndarray, "t s s 3"],
         return chosen
 
     with hold_file(request.file, root=request.root):
-        frames, times = read_at(request.file, choose_times, image_size=request.size)
+        frames, times = read_at(
+            request.file, choose_times, image_size=request.size, resize=request.resize
+        )
     # A frame that is on screen at several of the chosen times is returned as often.
     which = np.searchsorted(times, np.array(chosen, np.float64) + 1e-4, side="right") - 1
     which = np.maximum(which, 0)
@@ -125,15 +133,23 @@ def decode_excerpt(request: VideoExcerpt) -> tuple[UInt8[np.ndarray, "t s s 3"],
 
 def decode_picture(request: Picture) -> tuple[UInt8[np.ndarray, "1 s s 3"], list[float]]:
     """Decode a picture; this runs in the child process."""
-    return resize_and_crop(read_picture(request.file)[None], request.size), [0.0]
+    picture = read_picture(request.file)[None]
+    return make_square(picture, request.size, request.resize), [0.0]
 
 
 def make_excerpt(
     model: "Model", file: str, start: float, end: float | None, root: str | None = None
 ) -> VideoExcerpt:
     """Make the excerpt of a part of a video that a model embeds."""
-    count, size = model.num_frames, model.arch.image_size
-    return VideoExcerpt(file=file, count=count, size=size, start=start, end=end, root=root)
+    return VideoExcerpt(
+        file=file,
+        count=model.num_frames,
+        size=model.arch.image_size,
+        resize=model.arch.resize,
+        start=start,
+        end=end,
+        root=root,
+    )
 
 
 def draw_window(model: "Model", uri: str, searcher: "Searcher", window: str) -> bytes | None:

@@ -3,6 +3,8 @@
 * There are at most `MOST_CONNECTIONS`. For another one, some that wait for a request are closed: of
   the address with the most of them, the oldest.
 * A request has to arrive within `REQUEST_SECONDS`, before anybody asks for its token.
+* After a refusal because too many wait, nothing is read from the connection for as long as the
+  visitor was told to wait; answering thousands of these would keep others waiting, too.
 * A visitor who reads nothing of an answer for `STALL_SECONDS` is disconnected. Browsers ask again
   for the rest of a video that was paused.
 """
@@ -14,8 +16,11 @@ from typing import Any
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from tempme_jax.search.serve.guard import REFUSED
+from tempme_jax.search.serve.queues import RETRY_AFTER
+
 # Each needs a file descriptor, of which many systems give a process 1,024.
-MOST_CONNECTIONS, CLOSED_AT_ONCE = 400, 20
+MOST_CONNECTIONS, CLOSED_AT_ONCE = 600, 20
 REQUEST_SECONDS, STALL_SECONDS = 10.0, 60.0
 # A connection is closed if the next request does not come within this time.
 IDLE_SECONDS = 5
@@ -85,8 +90,12 @@ class LimitedProtocol(H11Protocol):
 
     def on_response_complete(self) -> None:
         """Wait for the next request; its time begins with its first byte."""
+        refused = self.cycle is not None and self.cycle.scope.get(REFUSED)
         super().on_response_complete()
         self.since = self.loop.time()
+        if refused and self.flow is not None:
+            self.flow.pause_reading()
+            self.loop.call_later(RETRY_AFTER, self.flow.resume_reading)
         if self.conn.their_state is h11.SEND_BODY or self.conn.trailing_data[0]:
             self.watch_request()
 

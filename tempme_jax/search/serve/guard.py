@@ -35,6 +35,8 @@ HEADERS = {
     "X-Frame-Options": "DENY",
 }
 COOKIE = "tempme"
+# The key of the scope that says whether a request was refused because too many wait.
+REFUSED = "tempme.refused"
 ALLOWED_METHODS = ("GET", "HEAD")
 # Values of Sec-Fetch-Site for requests of the service's own page and for addresses that are typed.
 OWN_SITES = ("same-origin", "none")
@@ -76,6 +78,7 @@ class Guard:
             nonlocal started
             if message["type"] == "http.response.start":
                 started = True
+                scope[REFUSED] = message["status"] == 503
                 headers = MutableHeaders(scope=message)
                 headers.update(HEADERS)
                 headers.setdefault("Cache-Control", "no-store")

@@ -26,7 +26,7 @@ from tempme_jax.search.serve.guard import Guard, make_refusal
 from tempme_jax.search.serve.routes import add_routes
 from tempme_jax.search.serve.schemas import ErrorAnswer
 from tempme_jax.search.serve.service import Service
-from tempme_jax.text.bpe import TextCutWarning
+from tempme_jax.text.base import TextCutWarning
 from tempme_jax.version import __version__
 from tempme_jax.video.container import VideoError
 

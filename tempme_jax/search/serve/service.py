@@ -20,7 +20,7 @@ from tempme_jax.search.serve.schemas import (
     format_path,
     make_search_answer,
 )
-from tempme_jax.text.bpe import Tokenizer
+from tempme_jax.text.base import BaseTokenizer
 
 if TYPE_CHECKING:  # the module imports the database
     from tempme_jax.model import Model
@@ -199,9 +199,9 @@ class Service:
             self.version, self.cache = version, Cache()
 
 
-def explain_cut(tokenizer: Tokenizer, text: str) -> str:
+def explain_cut(tokenizer: BaseTokenizer, text: str) -> str:
     """Return a sentence that says how much of a text the model reads; "" if it reads all."""
-    if len(text.encode()) <= tokenizer.max_words - 2:
+    if len(text.encode()) <= tokenizer.room:
         return ""
     whole = copy.copy(tokenizer)
     # At most one id for each byte; repairing broken Unicode may make a text somewhat longer.
@@ -209,7 +209,7 @@ def explain_cut(tokenizer: Tokenizer, text: str) -> str:
     ids, mask = whole(text)
     if mask.sum() <= tokenizer.max_words:
         return ""
-    kept = tokenizer.decode(ids[0, : tokenizer.max_words - 1])
+    kept = tokenizer.decode(ids[0, : tokenizer.room + 1])
     return f"The model reads no more of the text than its beginning: {kept!r}."
 
 

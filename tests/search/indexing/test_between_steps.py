@@ -16,9 +16,9 @@ from toy_index import (
     write_large_film,
 )
 
-from tempme_jax.commands.search import index as index_command
+from tempme_jax.cli import main
 from tempme_jax.search.index import VideoIndex
-from tempme_jax.search.indexing import plan, run
+from tempme_jax.search.indexing import run
 from tempme_jax.search.query.frames import VideoExcerpt, decode_excerpt
 from tempme_jax.video import opening
 from tempme_jax.video.errors import VideoError
@@ -49,8 +49,8 @@ def keep_time(file, change):
 
 def at(monkeypatch, step, change):
     """Make a change just before a step of the next run."""
-    module, name = {"probe": (plan, "plan_work"), "decode": (run, "embed_new_videos")}[step]
-    original = getattr(module, name)
+    name = {"probe": "Planner", "decode": "embed_new_videos"}[step]
+    original = getattr(run, name)
 
     def first_change(*arguments, **options):
         change()
@@ -268,6 +268,6 @@ def test_an_excerpt_of_an_indexed_video_follows_no_link(folder, tmp_path):
 
 
 def test_a_full_hash_belongs_to_a_check(folder):
-    result = CliRunner().invoke(index_command, [str(folder), "--full-hash"])
+    result = CliRunner().invoke(main, ["index", str(folder), "--full-hash"])
     assert result.exit_code == 2
     assert "--full-hash belongs to --verify" in result.output

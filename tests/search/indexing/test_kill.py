@@ -16,9 +16,9 @@ from tempme_jax.search.index import VideoIndex
 
 pytestmark = pytest.mark.processes
 
-SECONDS = 300
+SECONDS, FILMS = 300, 14
 # Imported once, by the process that all others are forked from.
-PRELOADED = ["conftest", "test_kill_index", "tempme_jax.search.index", "tempme_jax.cli"]
+PRELOADED = ["conftest", "test_kill", "tempme_jax.search.index", "tempme_jax.cli"]
 
 
 class Home:
@@ -27,7 +27,7 @@ class Home:
     def __init__(self, folder):
         self.videos, self.model = folder / "videos", folder / "model.safetensors"
         self.compiled = folder / "compiled"
-        write_films(self.videos, {f"{number:02}.mp4": str(number) for number in range(28)})
+        write_films(self.videos, {f"{number:02}.mp4": str(number) for number in range(FILMS)})
         write_films(self.videos, {"long.mp4": "long", "copy.mp4": "3", "deep/long.mp4": "40"})
         (self.videos / "bad.mp4").write_bytes(b"no video")
         toy_index.make_model().save(self.model)
@@ -56,8 +56,7 @@ def run(work, videos, place, model, compiled, options):
     import jax
 
     from tempme_jax.cli import main
-    from tempme_jax.search.indexing import embedding
-    from tempme_jax.search.indexing import run as indexing
+    from tempme_jax.search.indexing import embedding, run
     from tempme_jax.search.store import lance
 
     jax.config.update("jax_enable_compilation_cache", True)
@@ -78,7 +77,7 @@ def run(work, videos, place, model, compiled, options):
 
     embedding.read_windows = note_decoded
     if work == "index":
-        indexing.WINDOWS_A_COMMIT, indexing.COMMITS_BETWEEN_TIDYING = 1, 3
+        run.WINDOWS_A_COMMIT, run.COMMITS_BETWEEN_TIDYING = 1, 3
         lance.FEW_PARTS, lance.MANY_PARTS = 2, 4
         VideoIndex(place, model=model).add(videos, quiet=True, **options)
         return
@@ -174,11 +173,11 @@ def test_the_whole_index(home):
     """As one that is made in one go, and in this process."""
     files, windows = home.whole
     assert [row.path for row in files if row.reason] == [b"bad.mp4"]
-    assert (len(files), len({row.content for row in files})) == (32, 31)
+    assert (len(files), len({row.content for row in files})) == (FILMS + 4, FILMS + 3)
     assert sorted(set(read_decoded(home.place))) == sorted(
         {row.content for row in files if not row.reason}
     )
-    assert len(windows) == 28 + 7 + 2
+    assert len(windows) == FILMS + 7 + 2
 
 
 def test_a_killed_run_is_gone_on_with(home, tmp_path):

@@ -16,11 +16,12 @@ from repository import ROOT
 from video_files import compute_brightness, encode, encode_sound, find_shown_index
 
 from tempme_jax.search.indexing import reading, schedule
-from tempme_jax.search.indexing.probe import BLOCK, EDGE, WHOLE, Source, probe_file, probe_files
+from tempme_jax.search.indexing.probe import Source, probe_file, probe_files
 from tempme_jax.search.indexing.reading import Piece, read_windows
 from tempme_jax.search.indexing.windows import Sampling
 from tempme_jax.video.container import VideoError
 from tempme_jax.video.decoding import FrameReader
+from tempme_jax.video.fingerprint import BLOCK, EDGE, WHOLE
 from tempme_jax.video.frames import read_frames, read_timestamps, select_keyframes
 from tempme_jax.video.timeline import scan
 

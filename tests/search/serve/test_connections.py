@@ -131,6 +131,24 @@ def test_a_visitor_who_reads_nothing_is_disconnected(connect, app, monkeypatch):
     assert b"200 OK" in ask(connect, b"/media/" + BEACH.encode())
 
 
+def test_who_was_refused_is_not_read_for_a_while(connect, library, app, monkeypatch):
+    monkeypatch.setattr(app.state.service, "searches", queues.Threads(1, 0))
+    monkeypatch.setattr(connections, "RETRY_AFTER", 0.3)
+    library.go_on.clear()
+    try:
+        slow = connect(b"GET /api/search?q=slow HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        until(lambda: app.state.service.searches.places.taken == 1)
+        other = connect(b"GET /api/search?q=x HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert b" 503 " in other.recv(65536)
+        began = time.monotonic()
+        other.sendall(STATS)
+        assert b"200 OK" in ask(connect, b"/api/stats")  # others are read
+        assert b"200 OK" in other.recv(65536) and time.monotonic() - began > 0.25
+    finally:
+        library.go_on.set()
+    assert b"200 OK" in slow.recv(65536)
+
+
 def test_many_searches_at_once_are_answered_or_refused(connect, library, app):
     count = service.SEARCHES[0] + service.SEARCHES[1]
     library.go_on.clear()

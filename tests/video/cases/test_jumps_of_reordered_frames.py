@@ -87,6 +87,7 @@ def test_frames_with_times_far_ahead_do_not_hide_later_ones(tmp_path, place):
             last, packet.stream = packet.dts, stream
             written.mux(packet)
     index = scan(str(path))
+    assert float(index.length) == pytest.approx(3 * COUNT / RATE, abs=0.002)
     moments = [time * index.unit - index.start for time in index.times]
     shown = list_shown(path, moments)
     assert shown == list(range(3 * COUNT))

@@ -24,8 +24,8 @@ from tempme_jax.networks.clip import Clip
 from tempme_jax.weights.convert import convert_file
 from tempme_jax.weights.files import load_weights
 from tempme_jax.weights.layouts import WeightsError, write_layout
+from tempme_jax.weights.torch_checks import StandIn
 from tempme_jax.weights.torch_files import TorchFileError, UnsafeFileError, read_torch_file
-from tempme_jax.weights.torch_names import StandIn
 
 
 class Mode(enum.Enum):

@@ -12,6 +12,7 @@ from tempme_jax.loading import load
 from tempme_jax.networks.clip import Clip
 from tempme_jax.search.header import describe_model, list_differences
 from tempme_jax.text.bpe import read_packaged
+from tempme_jax.weights.configs import CONFIG_NAMES
 from tempme_jax.weights.files import load_weights
 from tempme_jax.weights.layouts import WeightsError
 
@@ -105,7 +106,7 @@ def test_vectors_of_other_pixels_are_another_models(save):
         ({"act_kwargs": {"approximate": "tanh"}}, {}, {}, "vision_cfg.act_kwargs="),
         ({"norm_kwargs": {"eps": 1e-6}}, {}, {}, "vision_cfg.norm_kwargs="),
         ({"final_ln_after_pool": True}, {}, {}, "final_ln_after_pool=True"),
-        ({"layers": [3, 4, 6, 3]}, {}, {}, "layers is that of a ResNet"),
+        ({"layers": [3, 4, 6, 3]}, {}, {}, "layers is a list: of a ResNet"),
         ({"layers": 3}, {}, {}, "layers=3, but the arrays show 1"),
         ({"image_size": 224}, {}, {}, "image_size=224, but the arrays show 32"),
         ({"mlp_ratio": 4.3637}, {}, {}, "mlp_ratio=4.3637, but the arrays show 256 of 64"),
@@ -161,14 +162,21 @@ def test_a_field_of_open_clip_that_changes_nothing_is_taken(vision, text, save):
 @pytest.mark.parametrize(
     ("pixels", "named"),
     [
-        ({"resize_mode": "squash"}, "resize_mode='squash'"),
         ({"resize_mode": "longest"}, "resize_mode='longest'"),
         ({"interpolation": "bilinear"}, "interpolation='bilinear'"),
         ({"size": 224}, "size=224"),
         ({"mode": "L"}, "mode='L'"),
-        ({"mean": [0.5]}, r"mean=(0.5,) must be three numbers"),
-        ({"std": [0, 1, 1]}, "must be three numbers above 0"),
-        ({"mean": [float("nan")] * 3}, "must be three numbers"),
+        ({"mean": [0.5]}, "preprocess_cfg.mean=[0.5], but tempme_jax computes with three"),
+        *(
+            ({"std": [s, 1, 1]}, "preprocess_cfg.std=[")
+            for s in (0, -0.5, 1e-30, 1e30, 58.4, float("nan"), float("inf"))
+        ),
+        (
+            {"mean": 123.7},
+            "preprocess_cfg.mean=123.7, but tempme_jax computes with three",
+        ),
+        ({"crop_pct": 0.9}, "preprocess_cfg.crop_pct=0.9"),
+        ({"mean": [float("nan")] * 3}, "preprocess_cfg.mean=[nan, nan, nan]"),
     ],
 )
 def test_pixels_of_open_clip_that_cannot_be_made_are_refused(pixels, named, save):
@@ -215,7 +223,14 @@ def test_the_end_of_a_text_that_is_its_largest_id_is_taken(end, save):
 @pytest.mark.parametrize(
     ("pixels", "named"),
     [
-        ({"size": {"height": 32, "width": 32}}, "size={'height': 32, 'width': 32}"),
+        ({"size": {"height": 32, "width": 48}}, "size=[32, 48]"),
+        ({"size": {"longest_edge": 32}}, "size={'longest_edge': 32}"),
+        ({"size": {"height": 40, "width": 40}}, "size=40, but the arrays show 32"),
+        ({"offset": True}, "preprocessor_config.json: offset=True"),
+        ({"crop_pct": 0.875}, "crop_pct=0.875"),
+        ({"size": [32]}, "size=[32]"),
+        ({"size_divisor": 32}, "size_divisor=32"),
+        ({"image_std": [1e-30] * 3}, "preprocessor_config.json: image_std=[1e-30"),
         ({"size": {"shortest_edge": 40}}, "size=40"),
         ({"size": 40, "crop_size": 32}, "size=40"),
         ({"crop_size": [32, 48]}, "crop_size=[32, 48]"),
@@ -292,5 +307,6 @@ def test_the_pixels_of_a_repository_are_looked_up(reach, params, tmp_path, monke
     (hub / ".no_exist" / "0" / "open_clip_model.safetensors").touch()
     arch = load_weights("someone/clip").arch
     assert (arch.mean == (0.5,) * 3) == reach
-    assert len(asked) == (4 if reach else 1)  # out of reach, the hub is not asked again
+    # Out of reach, the hub is not asked again.
+    assert asked == [n for n in CONFIG_NAMES if n != "config.json"][: None if reach else 1]
     assert ("cannot be looked up without a network" in caplog.text) != reach

@@ -232,10 +232,11 @@ def test_a_model_of_ours_with_fewer_ids_keeps_its_texts(tmp_path):
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"mean": (0.5, 0.5)}, "mean=.* must be three numbers, of red"),
-        ({"std": (1, 1, 0)}, "std=.* must be three numbers above 0"),
+        ({"mean": (0.5, 0.5)}, "mean=.* must be three numbers in 0 .. 1, of red"),
+        ({"std": (1, 1, 0)}, "std=.* must be three numbers in 0.05 .. 1"),
+        ({"resize": "stretch"}, "unknown resize: 'stretch'"),
         ({"mlp_width": 0}, "mlp_width=0 must be a whole number"),
-        ({"tokenizer": "bert"}, "unknown tokenizer: 'bert'"),
+        ({"tokenizer": "bart"}, "unknown tokenizer: 'bart'"),
     ],
 )
 def test_an_architecture_that_cannot_be_is_refused(given, message):

@@ -109,7 +109,12 @@ def test_other_ways_to_write_clips_tokenizer_are_taken():
         ("tokenizer_config.json", {"padding_side": "left"}, "padding_side='left'"),
         ("tokenizer_config.json", {"additional_special_tokens": ["<a>"]}, "tokens='<a>'"),
         ("tokenizer_config.json", {"added_tokens_decoder": {"3": {"content": "b"}}}, "{'b': '3'}"),
+        ("tokenizer_config.json", {"cls_token": "[CLS]"}, r"cls_token='\[CLS\]'"),
+        ("tokenizer_config.json", {"strip_accents": True}, "strip_accents=True, which"),
         ("special_tokens_map.json", {"eos_token": "!"}, "eos_token='!'"),
+        ("special_tokens_map.json", {"boi_token": "!"}, "boi_token='!'"),
+        ("tokenizer.json", {"model": {"vocab": VOCABULARY, "lower": 1}}, "model.lower=1"),
+        ("tokenizer.json", {"truncation": {"direction": "Left"}}, "direction='Left'"),
         ("added_tokens.json", {"<foo>": 3}, "{'<foo>': 3}"),
         ("merges.txt", "#version: 0.2\na b\n", "merges that are not CLIP's"),
         ("merges.txt", "", "there are 0"),
@@ -146,7 +151,7 @@ def test_merges_that_are_no_text_are_refused(tmp_path):
 def test_the_files_of_published_models_are_taken(config, read):
     merges = "\n".join(map(" ".join, MERGES))
     read("tokenizer_config.json", config)
-    read("special_tokens_map.json", config)
+    read("special_tokens_map.json", {n: t for n, t in config.items() if n.endswith("_token")})
     read("added_tokens.json", {})
     for start, end in (("#version: 0.2\n", "\n"), ("#version\r\n", "\r\n"), ("", "\nmore merges")):
         read("merges.txt", start + merges + end)

@@ -1,0 +1,46 @@
+"""The tokenizers by the names that architectures give them."""
+
+from collections.abc import Callable
+
+import numpy as np
+from jaxtyping import Bool, Int
+
+from tempme_jax.text.base import PAD_ID, BaseTokenizer
+from tempme_jax.text.bpe import Tokenizer
+from tempme_jax.text.wordpiece import WordPieceTokenizer
+
+# Every class is made with (max_words, context_length, vocab_size=...).
+TOKENIZERS: dict[str, type[Tokenizer] | type[WordPieceTokenizer]] = {
+    "clip": Tokenizer,
+    "bert": WordPieceTokenizer,
+}
+
+
+def make_tokenizer(
+    name: str, max_words: int, context_length: int, vocab_size: int
+) -> BaseTokenizer:
+    """Make the tokenizer of a name.
+
+    >>> make_tokenizer("bert", 4, 512, 30_522)("a cat")[0].tolist()
+    [[101, 1037, 4937, 0]]
+    """
+    return TOKENIZERS[name](max_words, context_length, vocab_size=vocab_size)
+
+
+def choose_mark(name: str) -> Callable[[Int[np.ndarray, "b n"]], Bool[np.ndarray, "b n"]]:
+    """Return the function that finds the texts in rows of ids of a tokenizer.
+
+    >>> choose_mark("clip")(np.array([[8, 3, 9, 0]])).tolist()
+    [[True, True, True, False]]
+    """
+    return mark_to_padding if name == "bert" else mark_to_largest
+
+
+def mark_to_largest(ids: Int[np.ndarray, "b n"]) -> Bool[np.ndarray, "b n"]:
+    """Mark the ids up to the largest one, which ends a text for CLIP."""
+    return np.arange(ids.shape[1]) <= ids.argmax(axis=1, keepdims=True)
+
+
+def mark_to_padding(ids: Int[np.ndarray, "b n"]) -> Bool[np.ndarray, "b n"]:
+    """Mark the ids that are not padding."""
+    return ids != PAD_ID

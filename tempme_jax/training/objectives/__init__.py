@@ -1,0 +1,1 @@
+"""What training minimises: base.py, one file per objective, and their table."""
