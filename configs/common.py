@@ -3,13 +3,15 @@
 from tempme_jax.checks import require_one_of
 from tempme_jax.training.flags import make_defaults
 
-# The paper's backbones (Table 14), and CLIP L/14. `tempme convert` makes LaCLIP's file.
+# The paper's backbones (Tables 6 and 14), and CLIP L/14. `tempme convert` makes the files of LaCLIP
+# and UMT (b16_25m.pth).
 BACKBONES = {
     "b32": "openai/clip-vit-base-patch32",
     "b16": "openai/clip-vit-base-patch16",
     "l14": "openai/clip-vit-large-patch14",
     "metaclip-b16": "facebook/metaclip-b16-400m",
     "laclip-b16": "laion400m_laclip_vitb16.safetensors",
+    "umt-b16": "b16_25m.safetensors",
 }
 CHOICES = ("own", "shared", "single")
 
@@ -90,6 +92,26 @@ OPTIONS_OF_SETS = {
 # published code do at its own rates. docs/methods/full.md says why, and how they were measured.
 SINGLE_RATES = {"full": 5e-6, "mv-adapter": 5e-4}
 
+# Li et al., ICCV 2023 (https://github.com/OpenGVLab/unmasked_teacher): retrieval. UMT draws from
+# all frames of a video; here five are stored for each of its spans, of whichever length they are.
+UMT_WAYS = {"umt": "full+joined", "umt4clip": "full", "umt4clip+tempme": "full+tempme"}
+UMT = {
+    "data": {"resize": "squash", "fps": None, "least": 60, "most": 60},
+    "model": {"num_frames": 12, "max_words": 32},
+    "train": {
+        "batch_size": 256, "epochs": 10, "learning_rate": 1e-5, "warmup": 0.1, "least_rate": 0.01,
+        "optimizer": "adamw", "weight_decay": 0.02, "eps": 1e-8, "clip_norm": 0.0,
+        "decay_vectors": False, "drop_path": 0.2, "dropout": 0.1, "vtc_weight": 1 / 8,
+        "frame_sampling": "umt_random", "augmentation": "umt", "evaluate_every": 703,
+        "checkpoint_every": 703,
+    },
+    "evaluate": {"frame_sampling": "umt", "rerank": 128, "select_by": "r_mean"},
+}  # fmt: skip
+# Chosen to cost what the paper prints; docs/methods/umt.md says how.
+UMT_MERGED = {
+    "r": 11, "layers": (7, 8, 9), "groups": (2, 2, 3), "keep_cross": 0.6, "keep_intra": 0.9,
+}  # fmt: skip
+
 
 def get_config(words: str = "tempme", *, data: str = "", long: bool = False, recipe: str = "own"):
     """Return the settings of a method with a recipe; `tempme_jax.training.config` explains them.
@@ -119,6 +141,27 @@ def get_config(words: str = "tempme", *, data: str = "", long: bool = False, rec
     if recipe == "single":
         config.train.learning_rate = SINGLE_RATES.get(first, config.train.learning_rate)
     config.seed = 42
+    return config
+
+
+def get_umt_config(words: str):
+    """Return the settings of a method on UMT with its recipe for retrieval.
+
+    Args:
+        words: "umt", "umt4clip" or "umt4clip+tempme", or words as for `get_config`, all of whose
+            recipes are UMT's.
+
+    Raises:
+        ValueError: if a word is unknown, or names a backbone of CLIP.
+    """
+    method, *others = words.split(",")
+    others += [] if set(others) & BACKBONES.keys() else ["umt-b16"]
+    config = get_config(",".join([UMT_WAYS.get(method, method), *others]), recipe="shared")
+    if config.model.weights != BACKBONES["umt-b16"]:
+        raise ValueError(f"{words!r} does not name UMT; leave the backbone out, or give umt-b16")
+    config.update(UMT)
+    if split_halves(config.model.method)[1] == "tempme":
+        config.model.options.update(UMT_MERGED)
     return config
 
 

@@ -14,7 +14,7 @@ from tempme_jax.checks import require_one_of, require_whole
 from tempme_jax.compile_cache import use_persistent_cache
 from tempme_jax.model import Drawn, Model
 from tempme_jax.networks.architecture import ARCHITECTURES, Architecture
-from tempme_jax.networks.backbones import make_network
+from tempme_jax.networks.backbones import BACKBONES, make_network
 from tempme_jax.parameters import draw_backbone, find_shapes, initialise, list_pretrained_paths
 from tempme_jax.weights.files import load_weights
 from tempme_jax.weights.layouts import WeightsError, check_params
@@ -77,9 +77,12 @@ def open_weights(
     activation: str | None,
     dtype: str,
     seed: int,
+    backbone: str | None = None,
 ) -> Model:
     """Open the weights in a file, a folder or a repository. The arguments are those of `load`."""
-    weights = load_weights(source, activation=activation)
+    if backbone is not None:
+        require_one_of(backbone, BACKBONES, "backbone")
+    weights = load_weights(source, activation=activation, backbone=backbone)
     saved = weights.settings
     method = method or str(saved.get("method", "tempme"))
     frames = saved.get("num_frames", 12) if num_frames is None else num_frames

@@ -9,7 +9,8 @@ from tempme_jax.commands.data import data
 from tempme_jax.commands.doctor import diagnose
 from tempme_jax.commands.evaluate import evaluate
 from tempme_jax.commands.group import HELP_NAMES, Group
-from tempme_jax.commands.search import index, search, serve
+from tempme_jax.commands.index import index
+from tempme_jax.commands.search import search, serve
 from tempme_jax.commands.visualize import visualize
 from tempme_jax.commands.weights import convert, export
 from tempme_jax.version import __version__

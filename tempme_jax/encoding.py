@@ -4,6 +4,7 @@ import functools
 from collections.abc import Iterator
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from tempme_jax.inputs import normalize_frames
@@ -28,6 +29,13 @@ def split_rows(size: int, *arrays: np.ndarray) -> Iterator[tuple[np.ndarray, ...
         yield tuple(a[start : start + size] for a in arrays)
 
 
+def fill_rows(arrays: tuple[np.ndarray, ...]) -> list[np.ndarray]:
+    """Fill the rows of each array up to a power of two, with zeros."""
+    count = len(arrays[0])
+    extra = (1 << (count - 1).bit_length()) - count
+    return [np.pad(a, [(0, extra)] + [(0, 0)] * (a.ndim - 1)) for a in arrays]
+
+
 @functools.partial(jax.jit, static_argnums=0)
 def encode_pixels(network: Network, params: dict, pixels: jax.Array, mask: jax.Array) -> jax.Array:
     """Return vectors [b, e] of normalised pixels, of unit length if the adapter compares those."""
@@ -48,3 +56,23 @@ def encode_tokens(network: Network, params: dict, ids: jax.Array, mask: jax.Arra
     vectors = network.apply(params, ids, mask, method="encode_text")
     assert isinstance(vectors, jax.Array)
     return normalize(vectors)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def judge_frames(
+    network: Network,
+    params: dict,
+    frames: jax.Array,
+    mask: jax.Array,
+    ids: jax.Array,
+    text_mask: jax.Array,
+) -> jax.Array:
+    """Return the probability [b] that one text, ids [1, n], fits each of some videos."""
+    pixels = normalize_frames(frames, network.arch.mean, network.arch.std)
+    _, tokens = network.apply(params, pixels, mask, method="encode_video")
+    _, words = network.apply(params, ids, text_mask, method="read_text")
+    words = jax.tree.map(lambda a: jnp.repeat(a, len(frames), axis=0), words)
+    memory = network.apply(params, tokens, method="remember")
+    logits = network.apply(params, words, memory, method="judge")
+    assert isinstance(logits, jax.Array)
+    return jax.nn.softmax(logits)[:, 1]

@@ -17,6 +17,7 @@ def load(
     max_words: int | None = None,
     method_options: dict[str, Any] | None = None,
     activation: str | None = None,
+    backbone: str | None = None,
     dtype: str = "float32",
     seed: int = 0,
 ) -> Model:
@@ -25,14 +26,16 @@ def load(
     Args:
         source: a Hugging Face repository ("openai/clip-vit-base-patch32"), a folder or a
             `.safetensors` file with the arrays of OpenAI, open_clip, transformers, the published
-            TempMe code or tempme_jax; "tiny-clip" or "tiny-tempme", which come with the package;
-            or the workdir of a training, which opens with its best checkpoint and takes no other
-            argument than `dtype`.
+            TempMe code, UMT or tempme_jax; "tiny-clip" or "tiny-tempme", which come with the
+            package; or the workdir of a training, which opens with its best checkpoint and takes no
+            other argument than `dtype`.
         method: a name of `METHODS`; the default is the file's, or else "tempme".
         num_frames: frames of every video; the default is the file's, or else 12.
         max_words: ids of every text; the default is the file's, or else 32.
         method_options: fields of the method's adapter and reducer, in place of the paper's.
         activation: "quick_gelu" or "gelu", if the file does not say.
+        backbone: name of the network, such as "umt-qa" to open a file of UMT's pre-training for
+            question answering; the default is the file's.
         dtype: dtype of the activations, "float32" or "bfloat16".
         seed: seed of the learned parameters that the file does not hold.
 
@@ -46,7 +49,7 @@ def load(
     ('tempme', 4, 64)
     """
     settings: dict[str, Any] = dict(method=method, num_frames=num_frames, max_words=max_words)
-    settings |= dict(method_options=method_options, activation=activation)
+    settings |= dict(method_options=method_options, activation=activation, backbone=backbone)
     if not is_workdir(source):
         return open_weights(source, **settings, dtype=dtype, seed=seed)
     if any(value is not None for value in settings.values()):

@@ -202,6 +202,35 @@ class Model:
             encoding.encode_tokens, encoding.split_rows(encoding.TEXT_BATCH, ids, mask)
         )
 
+    def judge(
+        self, text: str, videos: UInt8[np.ndarray, "b t h w 3"]
+    ) -> Float[np.ndarray, " b"]:
+        """Return how likely a text fits each video, by a network that looks at both together.
+
+        Args:
+            text: the text.
+            videos: frames, uint8 [b, t, h, w, 3] in RGB, as for `embed_video`.
+
+        Returns:
+            Probabilities, float32 [b].
+
+        Raises:
+            ValueError: if the network has no matching head; UMT has one.
+        """
+        if not self.network.can_judge:
+            raise ValueError(
+                f"{type(self.network).__name__} compares vectors only; UMT also judges a text and "
+                "a video together"
+            )
+        size, resize = self.arch.image_size, self.arch.resize
+        fitted = inputs.fit_frames(np.asarray(videos), self.num_frames, size, resize)
+        words, (network, params) = self.tokenizer(text), self.folded
+        found = [np.zeros(0, np.float32)]
+        for batch in encoding.split_rows(encoding.choose_video_batch(), *fitted):
+            fits = encoding.judge_frames(network, params, *encoding.fill_rows(batch), *words)
+            found.append(np.asarray(fits)[: len(batch[0])])
+        return np.concatenate(found)
+
     def similarity(
         self, text: Float[np.ndarray, "n e"], video: Float[np.ndarray, "m e"]
     ) -> Float[np.ndarray, "n m"]:
@@ -302,8 +331,6 @@ class Model:
         network, params = self.folded
         vectors = [np.zeros((0, self.arch.embed_dim), np.float32)]
         for batch in batches:
-            count = len(batch[0])
-            extra = (1 << (count - 1).bit_length()) - count
-            filled = [np.pad(a, [(0, extra)] + [(0, 0)] * (a.ndim - 1)) for a in batch]
-            vectors.append(np.asarray(encode(network, params, *filled))[:count])
+            filled = encoding.fill_rows(batch)
+            vectors.append(np.asarray(encode(network, params, *filled))[: len(batch[0])])
         return np.concatenate(vectors)

@@ -1,13 +1,7 @@
-"""The commands `tempme index`, `tempme search` and `tempme serve`, for your own videos."""
+"""The commands `tempme search` and `tempme serve`, for your own videos."""
 
 import contextlib
 import json
-import os
-import pathlib
-import re
-import shlex
-import signal
-import sys
 import warnings
 from collections.abc import Iterator
 
@@ -15,186 +9,11 @@ import click
 
 from tempme_jax.words import pluralize
 
-SECONDS = (3600, 60, 1)  # of an hour, a minute, a second
-INTERRUPTED = 130
-
 INDEX = click.option(
     "--index",
     "place",
     help="Path of the index, or of the folder of its videos, or s3:// or gs://. Default: here.",
 )
-
-
-def parse_duration(text):
-    """Convert a duration such as 2h, 1h30m or 45s to seconds."""
-    parts = re.fullmatch(r"(?:([\d.]+)h)?(?:([\d.]+)m)?(?:([\d.]+)s?)?", text.strip())
-    try:
-        numbers = zip(parts.groups() if parts else (), SECONDS, strict=False)
-        seconds = sum(float(number) * unit for number, unit in numbers if number)
-    except ValueError:
-        seconds = 0.0
-    if seconds <= 0:
-        raise click.BadParameter(f"{text!r} is not a duration; write it like 2h, 1h30m, 90m or 45s")
-    return seconds
-
-
-def parse_shard(text):
-    """Convert a part of the videos and the number of parts, such as 0/4, to two numbers."""
-    parts = re.fullmatch(r"(\d+)/(\d+)", text.strip())
-    number, of = map(int, parts.groups()) if parts else (0, 0)
-    if not number < of:
-        raise click.BadParameter(f"{text!r} is not a shard; four shards are 0/4, 1/4, 2/4 and 3/4")
-    return number, of
-
-
-@click.command()
-@click.argument("folder", type=click.Path(file_okay=False))
-@click.option(
-    "--index",
-    "place",
-    help="Where to keep the index: a folder, or s3:// or gs://. Default: FOLDER/.tempme.",
-)
-@click.option(
-    "--model",
-    help="Weights, as for tempme_jax.load. Default: those of the index, else OpenAI's ViT-B/32.",
-)
-@click.option("--method", help="Method of the model. Default: that of the weights, else tempme.")
-@click.option(
-    "--frames",
-    type=click.IntRange(1),
-    help="Frames per window. Default: those of the model, else 12.",
-)
-@click.option(
-    "--fps", type=click.FloatRange(0, min_open=True), help="Frames per second of video. Default: 1."
-)
-@click.option(
-    "--overlap",
-    type=click.FloatRange(0, 1, max_open=True),
-    help="Share of a window that the next one repeats. Default: 0.5.",
-)
-@click.option(
-    "--workers",
-    type=click.IntRange(1),
-    help="Processes that decode. Default: cores - 1. With --ray: number of actors.",
-)
-@click.option(
-    "--nice",
-    type=click.IntRange(0, 19),
-    default=0,
-    help="Give way to other programs, from 0 (not at all) to 19.",
-)
-@click.option(
-    "--budget",
-    type=parse_duration,
-    metavar="DURATION",
-    help="Stop after this time, such as 2h; the next run resumes.",
-)
-@click.option("--retry-failed", is_flag=True, help="Try files again that failed before.")
-@click.option(
-    "--exclude",
-    multiple=True,
-    metavar="PATTERN",
-    help="Leave out files and folders, such as 'private/' or '*.avi', as .gitignore does; may be "
-    "given several times. For every run: write the patterns in FOLDER/.tempmeignore.",
-)
-@click.option(
-    "--shard",
-    type=parse_shard,
-    metavar="I/N",
-    help="Index one part of the videos, such as 0/4; run one process per part.",
-)
-@click.option("--ray", help="Embed on a Ray cluster: its address, or local.")
-@click.option("--verify", is_flag=True, help="First check the index, and repair it.")
-@click.option(
-    "--full-hash",
-    is_flag=True,
-    help="With --verify: compare all bytes of all files, also of those whose size and time have "
-    "not changed.",
-)
-@click.option("--rebuild", is_flag=True, help="Replace the index, for example for another model.")
-@click.option("--forget", is_flag=True, help="Remove FOLDER from the index; deletes no video.")
-@click.option("--quiet", is_flag=True, help="Show no progress.")
-@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
-def index(
-    folder, place, model, method, frames, fps, overlap, nice, verify, full_hash, rebuild, forget,
-    quiet, as_json, **options,
-):  # fmt: skip
-    """Make the videos in FOLDER searchable.
-
-    Every video is cut into overlapping windows, and each window is embedded. Run the command again
-    to index what is new or has changed, or to resume after an interruption. Vectors from different
-    models cannot be compared, so an index accepts only the model it was built with. Files that
-    cannot be read are listed in failed.jsonl in the index. What is left out later is taken out of
-    the index.
-    """
-    from tempme_jax.search import paths
-    from tempme_jax.search.index import VideoIndex
-
-    if full_hash and not verify:
-        raise click.UsageError("--full-hash belongs to --verify; give both")
-    os.nice(nice)
-    if options["ray"]:  # an actor may share the accelerator, so neither takes all of its memory
-        os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
-    with report_in_one_line():
-        videos = VideoIndex(
-            place or paths.locate_index(folder), model=model, method=method, num_frames=frames,
-            fps=fps, overlap=overlap, anew=rebuild,
-        )  # fmt: skip
-    if forget:
-        click.echo(f"Removed from the index {videos.uri}: {forget_folder(videos, folder)}")
-        return
-    if verify and videos.exists:
-        verify_first(videos, folder, full_hash=full_hash, quiet=quiet, err=as_json)
-    is_new = not videos.exists
-    try:
-        with treat_sigterm_as_interrupt():
-            report = videos.add(folder, quiet=quiet, **options)
-    except KeyboardInterrupt:
-        click.echo("Interrupted. Run the same command to resume.", err=True)
-        sys.exit(INTERRUPTED)
-    if as_json:
-        click.echo(json.dumps(report.convert_to_json(), indent=1))
-        sys.exit(INTERRUPTED if report.stopped == "Interrupted" else 0)
-    print_report(report, videos.uri, options["shard"], is_new=is_new and not quiet)
-
-
-def forget_folder(videos, folder):
-    """Take a folder out of an index; return how many videos, and how many other files, it had."""
-    before = videos.stats().videos
-    others = videos.forget(folder)
-    count = before - videos.stats().videos
-    others -= count
-    besides = f", and {pluralize(others, 'file')} that could not be indexed" if others else ""
-    return pluralize(count, "video") + besides
-
-
-def verify_first(videos, folder, *, full_hash, quiet, err):
-    """Verify and repair an index, and name the other folders that have to be indexed again.
-
-    `err` says whether to print to standard error.
-    """
-    found = videos.verify(full_hash=full_hash, quiet=quiet)
-    click.echo(found.summary, err=err)
-    for other in found.folders:
-        if other != pathlib.Path(folder).expanduser().resolve():
-            name = click.format_filename(other)
-            click.echo(f"Also index {name} again, to embed its files", err=err)
-
-
-def print_report(report, uri, shard, *, is_new):
-    """Print the report of a run, and what to do next; exit with a code if it was interrupted."""
-    from tempme_jax.search.indexing.run import locate_failures_file
-    from tempme_jax.search.paths import is_remote
-
-    click.echo(report.summary)
-    if report.failures and not is_remote(uri):
-        file = click.format_filename(locate_failures_file(uri, shard))
-        click.echo(f"All of them are listed in {file}")
-    if is_new and not report.stopped:
-        click.echo(f'Next: tempme search "what is to be seen" --index {shlex.quote(uri)}')
-        click.echo(f"  or: tempme serve --open --index {shlex.quote(uri)}")
-    if report.stopped == "Interrupted":
-        sys.exit(INTERRUPTED)
 
 
 @contextlib.contextmanager
@@ -213,16 +32,6 @@ def report_in_one_line() -> Iterator[None]:
         click.echo(f"Warning: {warning.message}", err=True)
 
 
-@contextlib.contextmanager
-def treat_sigterm_as_interrupt():
-    """Treat SIGTERM like Ctrl-C: finished work is stored."""
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
 @click.command()
 @click.argument("text", required=False)
 @INDEX
@@ -238,9 +47,15 @@ def treat_sigterm_as_interrupt():
     "--from", "start", type=float, default=0.0, help="Start within that video, in seconds."
 )
 @click.option("--to", "end", type=float, help="End within that video, in seconds.")
+@click.option(
+    "--rerank",
+    type=click.IntRange(0),
+    default=0,
+    help="Judge so many of the best moments anew, by a model that can (UMT); slower.",
+)
 @click.option("--model", help="New place of the weights, if they have moved.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def search(text, place, k, folder, image, clip, start, end, model, as_json):
+def search(text, place, k, folder, image, clip, start, end, rerank, model, as_json):
     """Find the moments that TEXT describes.
 
     The index of the current folder (.tempme) is searched unless --index names another. The
@@ -252,6 +67,8 @@ def search(text, place, k, folder, image, clip, start, end, model, as_json):
 
     if sum(query is not None for query in (text, image, clip)) != 1:
         raise click.UsageError("give exactly one of TEXT, --image FILE and --clip FILE")
+    if rerank and text is None:
+        raise click.UsageError("--rerank judges how well a TEXT fits; leave it out, or give a TEXT")
     with report_in_one_line():
         videos = VideoIndex(place or ".", model=model)
         if image is not None:
@@ -259,18 +76,14 @@ def search(text, place, k, folder, image, clip, start, end, model, as_json):
         elif clip is not None:
             results = videos.search_clip(clip, start, end, k, folder=folder)
         else:
-            results = videos.search(text, k, folder=folder)
+            results = videos.search(text, k, folder=folder, rerank=rerank, quiet=False)
     if as_json:
         click.echo(json.dumps(printing.convert_to_json(results), indent=1))
     else:
         printing.print_results(results, kind="text" if text is not None else "video")
     if outdated := videos.stats().outdated:
-        files = pluralize(outdated, "file")
-        click.echo(
-            f"Note: {files} were read by an older version; run `tempme index FOLDER` to look at "
-            "them again",
-            err=True,
-        )
+        note = "were read by an older version; run `tempme index FOLDER` to look at them again"
+        click.echo(f"Note: {pluralize(outdated, 'file')} {note}", err=True)
 
 
 @click.command()

@@ -13,8 +13,8 @@ from tempme_jax.checks import require_one_of
 from tempme_jax.datasets import DATASETS
 from tempme_jax.datasets.base import AnnotationError, Storage, Video
 from tempme_jax.datasets.prepare import VideoText
-from tempme_jax.video import workers as decoding
 from tempme_jax.video.frames import VideoError
+from tempme_jax.video.workers import Request, decode_all
 from tempme_jax.words import pluralize
 
 # Most faults of each kind that are printed for a split.
@@ -152,18 +152,18 @@ def list_split(builder: VideoText, split: str) -> tuple[SplitReport, list[Video]
     return report, videos
 
 
-def make_probe_request(builder: VideoText, video: Video) -> decoding.Request:
+def make_probe_request(builder: VideoText, video: Video) -> Request:
     """Return the request for one small frame, from the middle of the part that is used."""
     return dataclasses.replace(builder.make_request(video), size=32, fps=None, least=1, most=1)
 
 
 def find_undecodable(
-    requests: Iterable[decoding.Request], workers: int | None, progress: bool
-) -> dict[decoding.Request, str]:
+    requests: Iterable[Request], workers: int | None, progress: bool
+) -> dict[Request, str]:
     """Return the reason for each request that cannot be decoded. Equal ones are decoded once."""
     requests = list(dict.fromkeys(requests))
     pairs = screen.make_progress_bar(
-        decoding.decode_all(requests, workers=workers),
+        decode_all(requests, workers=workers),
         "Decoding a frame of each video",
         total=len(requests),
         unit="videos",
@@ -172,9 +172,7 @@ def find_undecodable(
     return {request: result.reason for request, result in pairs if isinstance(result, VideoError)}
 
 
-def list_corrupt(
-    requests: dict[str, decoding.Request], reasons: dict[decoding.Request, str]
-) -> tuple[Fault, ...]:
+def list_corrupt(requests: dict[str, Request], reasons: dict[Request, str]) -> tuple[Fault, ...]:
     """Return a fault for each video, by its id, whose request cannot be decoded."""
     return tuple(
         Fault(name, request.file, reasons[request])

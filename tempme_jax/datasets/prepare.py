@@ -38,7 +38,7 @@ from tempme_jax.datasets.records import (
 )
 from tempme_jax.datasets.unchanged import Tolerance, check_bad, check_unchanged, list_splits
 from tempme_jax.files import write_text, write_whole
-from tempme_jax.video import workers as decoding
+from tempme_jax.video.workers import Decoded, Request, decode_all, decode_file
 
 # Few enough to lose little when a preparation is killed. A shard takes tens of megabytes.
 VIDEOS_PER_SHARD = 128
@@ -55,7 +55,7 @@ def prepare(
     videos_per_shard: int = VIDEOS_PER_SHARD,
     quiet: bool = False,
     report: Callable[[int, int, int], None] | None = None,
-    decode: Callable[[decoding.Request], decoding.Decoded] = decoding.decode_file,
+    decode: Callable[[Request], Decoded] = decode_file,
 ) -> Report:
     """Store frames of the videos of all splits, and return the content of report.json.
 
@@ -82,11 +82,11 @@ def prepare(
     _check_found(builder, splits, missing)
     shards = make_shards(builder, splits, videos_per_shard)
     limits = {"seconds": seconds_per_video, "memory": memory_per_worker}
-    decode_all = functools.partial(decoding.decode_all, workers=workers, decode=decode, **limits)
+    decode_some = functools.partial(decode_all, workers=workers, decode=decode, **limits)
     show_progress = functools.partial(_show_progress, builder.name, quiet=quiet, report=report)
     with lock_folder(Path(builder.data_dir)):
         if not builder.is_prepared():  # by a process that held the lock until now
-            _write_shards(builder, shards, limits, decode_all, show_progress)
+            _write_shards(builder, shards, limits, decode_some, show_progress)
             return _finish(builder, splits, shards, max_bad)
     return check_unchanged(builder, splits, tolerance, quiet)
 
@@ -95,7 +95,7 @@ def _write_shards(
     builder: VideoSet,
     shards: list[RecordShard],
     limits: dict[str, float],
-    decode_all: Callable[..., Generator[tuple[Any, Any], None, None]],
+    decode_some: Callable[..., Generator[tuple[Any, Any], None, None]],
     show_progress: Callable[..., contextlib.AbstractContextManager[Callable[[bool], None]]],
 ) -> None:
     """Decode the videos of the shards that are not done, and write these shards."""
@@ -103,7 +103,7 @@ def _write_shards(
     pending = [shard for shard in shards if not shard.is_done(limits)]
     requests = [builder.make_request(video) for shard in pending for video in shard.found]
     # One queue for all shards, so no process is idle at the end of a shard.
-    pairs = decode_all(requests)
+    pairs = decode_some(requests)
     with show_progress(shards, pending) as advance, contextlib.closing(pairs):
         for shard in pending:
             shard.write(builder, pairs, limits, advance)

@@ -64,8 +64,7 @@ def list_questions(data: QuestionSet, prepared: Prepared) -> list[list[Question]
     return found
 
 
-def hash_answers(data: QuestionSet, split: str) -> str:
-    """Return twelve hexadecimal digits of a hash of the answers of a split, and of their list."""
-    asked = [(one.video_id, one.question, one.answer) for one in data.read_questions(split)]
-    content = json.dumps([sorted(asked), data.read_answers()])
-    return hashlib.sha256(content.encode()).hexdigest()[:12]
+def hash_answers(questions: list[Question], answers: list[str]) -> str:
+    """Return twelve hexadecimal digits of a hash of questions with their answers, and of a list."""
+    asked = sorted((one.video_id, one.question, one.answer) for one in questions)
+    return hashlib.sha256(json.dumps([asked, answers]).encode()).hexdigest()[:12]

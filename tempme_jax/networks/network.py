@@ -33,6 +33,8 @@ class Network(nn.Module):
 
     # What it is trained for, see `training.tasks`.
     objective = "contrastive"
+    # Whether it can judge a text and a video together, see `Umt.judge`.
+    can_judge = False
     # Whether its text tower has dropout.
     drops_words = False
 

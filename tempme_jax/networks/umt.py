@@ -89,6 +89,7 @@ class Umt(Network):
     """UMT for retrieval: two towers, and a head that judges whether a text fits a video."""
 
     objective = "matching"
+    can_judge = True
     drops_words = True
 
     def setup(self):

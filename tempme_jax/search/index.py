@@ -1,5 +1,6 @@
 """`VideoIndex`: indexing and searching videos from Python."""
 
+import dataclasses
 import functools
 import os
 from collections.abc import Sequence
@@ -14,7 +15,14 @@ from tempme_jax.search.indexing.progress import IndexProgress
 from tempme_jax.search.indexing.report import IndexReport
 from tempme_jax.search.indexing.survey import VideoFolder
 from tempme_jax.search.indexing.windows import Sampling
-from tempme_jax.search.query import frames as clips
+from tempme_jax.search.query.frames import (
+    Picture,
+    draw_window,
+    find_file,
+    make_excerpt,
+    read_in_child,
+)
+from tempme_jax.search.query.rerank import rerank_moments
 from tempme_jax.search.query.searcher import Results, Searcher
 from tempme_jax.search.stats import IndexStats, compute_stats
 from tempme_jax.search.store.store import Store
@@ -158,6 +166,8 @@ class VideoIndex:
         folder: str | os.PathLike | None = None,
         min_seconds: float | None = None,
         max_seconds: float | None = None,
+        rerank: int = 0,
+        quiet: bool = True,
     ) -> Results:
         """Find the moments that a sentence describes, best first.
 
@@ -166,17 +176,28 @@ class VideoIndex:
             k: return at most this many moments, at least 1.
             folder: search only videos in this folder.
             min_seconds, max_seconds: search only videos of at least and at most this length.
+            rerank: order so many of the best moments anew by the model's matching head, which
+                looks at the text and the video together. Their videos are decoded for it.
+            quiet: if False, show the progress of that.
 
         Raises:
             ValueError: the text is empty, or `k` is below 1.
-            VideoIndexError: there is no index, or its model cannot be opened.
+            VideoIndexError: there is no index, its model cannot be opened, or has no matching head.
         """
         if not text.strip():
             raise ValueError("the text is empty; describe what is to be seen, in a sentence")
         searcher = self._get_searcher()
         vector = self.model.embed_text(text)[0]
         filters: dict = {"folder": folder, "min_seconds": min_seconds, "max_seconds": max_seconds}
-        return searcher.search(vector, kind="text", query=text, k=k, **filters)
+        if not rerank:
+            return searcher.search(vector, kind="text", query=text, k=k, **filters)
+        opening.require_matching_head(self.model)
+        found = searcher.search(vector, kind="text", query=text, k=max(k, rerank), **filters)
+        ranked = rerank_moments(
+            found, text=text, count=rerank, model=self.model, uri=self.uri, searcher=searcher,
+            quiet=quiet,
+        )  # fmt: skip
+        return dataclasses.replace(ranked, moments=ranked.moments[:k])
 
     def search_image(self, image: str | os.PathLike, k: int = 10, **filters) -> Results:
         """Find the moments that look like a picture.
@@ -188,9 +209,9 @@ class VideoIndex:
         Raises:
             VideoError: the picture cannot be read.
         """
-        file = clips.find_file(image)
+        file = find_file(image)
         size, resize = self.model.arch.image_size, self.model.arch.resize
-        frames, _ = clips.read_in_child(clips.Picture(file=file, size=size, resize=resize))
+        frames, _ = read_in_child(Picture(file=file, size=size, resize=resize))
         still = np.repeat(frames, self.model.num_frames, axis=0)
         return self._search_frames(still, f"the picture {Path(file).name}", k, filters)
 
@@ -214,8 +235,8 @@ class VideoIndex:
             VideoError: the video cannot be read, or ends before `start`.
             ValueError: `end` is not after `start`.
         """
-        file = clips.find_file(video)
-        frames, _ = clips.read_in_child(clips.make_excerpt(self.model, file, start, end))
+        file = find_file(video)
+        frames, _ = read_in_child(make_excerpt(self.model, file, start, end))
         return self._search_frames(frames, f"a part of {Path(file).name}", k, filters)
 
     def similar(self, window: str, k: int = 10, **filters) -> Results:
@@ -245,7 +266,7 @@ class VideoIndex:
         Raises:
             VideoError: the video cannot be read any more.
         """
-        return clips.draw_window(self.model, self.uri, self._get_searcher(), window)
+        return draw_window(self.model, self.uri, self._get_searcher(), window)
 
     def folders(self) -> list[str]:
         """List the folders that hold videos, and those above them up to the indexed ones."""

@@ -16,7 +16,7 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Float, Int
 
 from tempme_jax.datasets.prepared import Prepared
-from tempme_jax.datasets.questions import Question, list_questions
+from tempme_jax.datasets.questions import Question, hash_answers, list_questions
 from tempme_jax.inputs import convert_to_pixels
 from tempme_jax.losses import score_words
 from tempme_jax.model import Model
@@ -85,7 +85,8 @@ def evaluate_answers(
             chosen[numbers[numbers >= 0]] = found[numbers >= 0]
             bar.update(int(np.count_nonzero(numbers >= 0)))
     measured = measure_answers(questions, answers, chosen, config if intervals else None)
-    return measured | {"protocol": {"candidates": candidates, "frames": settings.frame_sampling}}
+    measured["answers"]["answer_hash"] = hash_answers(questions, answers)
+    return measured | {"protocol": {"candidates": candidates}}
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2))

@@ -64,7 +64,9 @@ class ModelSettings:
     Attributes:
         weights: a Hugging Face repository, a folder or a file, as `tempme_jax.load` takes it;
             empty = random weights of `architecture`.
-        architecture: sizes of a model with random weights: fields of `Architecture`.
+        architecture: sizes of a model with random weights: fields of `Architecture`. Of them, only
+            `backbone` also counts for `weights`: "umt-qa" opens pretrained ones of UMT for
+            question answering; None = what the file is of.
         activation: activation of the MLPs, if the file of weights does not name it.
         method: a name of `METHODS`, or two of them joined by a "+".
         options: options of the method: fields of its adapter and reducer; None = the paper's.

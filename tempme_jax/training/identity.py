@@ -15,9 +15,11 @@ from jax.experimental import multihost_utils
 
 from tempme_jax.datasets import DATASETS
 from tempme_jax.datasets.prepared import Prepared
+from tempme_jax.datasets.questions import QuestionSet, hash_answers, list_questions
 from tempme_jax.files import write_text
 from tempme_jax.training.config import DataSettings
 from tempme_jax.training.overlap import Files, list_files, write_trained_on
+from tempme_jax.training.places import make_builder
 from tempme_jax.training.results import RESULTS, read_results
 from tempme_jax.training.splits import open_split
 from tempme_jax.training.workdir import (
@@ -74,10 +76,15 @@ def require_same_data(
 
 def describe_data(data: DataSettings) -> dict[str, SplitIdentity]:
     """Return what distinguishes the splits that the settings name from those of other data."""
-    return {
-        name: describe_split(open_split(data, name), rendered=DATASETS[data.name].MAKES_ITSELF)
-        for name in dict.fromkeys((data.train, data.validation, data.test))
-    }
+    builder, found = make_builder(data), {}
+    for name in dict.fromkeys((data.train, data.validation, data.test)):
+        prepared = open_split(data, name)
+        found[name] = describe_split(prepared, rendered=DATASETS[data.name].MAKES_ITSELF)
+        if isinstance(builder, QuestionSet):
+            by_video = list_questions(builder, prepared)
+            asked = [question for questions in by_video for question in questions]
+            found[name]["answers"] = hash_answers(asked, builder.read_answers())
+    return found
 
 
 def list_split_files(data: DataSettings, name: str) -> Files:
@@ -124,6 +131,8 @@ def list_changes(was: dict[str, SplitIdentity], now: dict[str, SplitIdentity]) -
             yield f"its split {name!r} now has other captions or groups of the same videos"
         elif before.get("files", "") not in ("", after.get("files", before.get("files"))):
             yield f"its split {name!r} now has other files under the same names of videos"
+        elif before.get("answers", "") not in ("", after.get("answers", before.get("answers"))):
+            yield f"its split {name!r} now has other answers, or another list of answers"
 
 
 def list_changed_results(folder: str | os.PathLike, now: dict[str, SplitIdentity]) -> Iterator[str]:

@@ -33,7 +33,10 @@ def build_model(settings: ModelSettings, seed: int) -> Model:
             "makes a file of weights of it"
         )
     if settings.weights:
-        model = open_weights(settings.weights, activation=settings.activation, **shared)
+        backbone = settings.architecture.get("backbone")
+        model = open_weights(
+            settings.weights, activation=settings.activation, backbone=backbone, **shared
+        )
     else:
         model = create(**settings.architecture, **shared)
     return dataclasses.replace(model, network=model.network.copy(remat=settings.remat))

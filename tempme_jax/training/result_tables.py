@@ -1,5 +1,7 @@
 """The tables that a run prints: parameters and results."""
 
+import itertools
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -9,32 +11,66 @@ from tempme_jax.screen import make_console, make_table
 from tempme_jax.training.metrics import MEASURES
 from tempme_jax.training.results import DIRECTIONS
 
+RUN = ("Method", "Seed", "Trains (M)", "GFLOPs", "Tokens", "Seconds")
+
 
 def print_results(results: list[dict[str, Any]]) -> None:
-    """Print one table of runs, and below it the protocol of their numbers."""
-    run = ("Method", "Seed", "Trains (M)", "GFLOPs", "Tokens", "Seconds", "Direction")
-    columns = (*run, "R@1 (95 %)", *MEASURES[1:])
-    table = make_table("Text-video retrieval", columns, left=("Method", "Direction"))
-    for result in results:
-        for row in format_rows(result):
-            table.add_row(*row)
+    """Print a table of runs, one for each kind, and below the protocol of their numbers."""
+    answering = [result for result in results if "accuracy" in result]
+    retrieving = [result for result in results if "accuracy" not in result]
     out = make_console()
-    out.print(table)
+    if retrieving:
+        columns = (*RUN, "Direction", "R@1 (95 %)", *MEASURES[1:])
+        table = make_table("Text-video retrieval", columns, left=("Method", "Direction"))
+        for row in itertools.chain.from_iterable(map(format_rows, retrieving)):
+            table.add_row(*row)
+        out.print(table)
+    if answering:
+        columns = (*RUN, "Questions", "Number", "Accuracy (95 %)", "In the list (%)")
+        table = make_table("Answers to questions", columns, left=("Method", "Questions"))
+        for row in itertools.chain.from_iterable(map(format_answers, answering)):
+            table.add_row(*row)
+        out.print(table)
     for line in describe_protocols(results):
         out.print(line, markup=False)
 
 
+def format_run(result: dict[str, Any]) -> list[str]:
+    """Return the cells of a run that are not measures, in the order of `RUN`."""
+    costs, seconds = result["costs"], result["training"]["seconds"]
+    return [
+        result["method"], str(result["seed"]), f"{costs['trainable'] / 1e6:.3f}",
+        f"{costs['paper']:.4g}", str(costs["tokens"]), f"{seconds:.0f}",
+    ]  # fmt: skip
+
+
+def format_answers(result: dict[str, Any]) -> list[list[str]]:
+    """Return the cells of a run, a row for all questions, and one for each type of them."""
+    figures, between = result["answers"], ""
+    if figures["interval"]:
+        between = " ({:.1f}-{:.1f})".format(*figures["interval"])
+    accuracy = f"{result['accuracy']:.1f}{between}"
+    count, coverage = str(figures["questions"]), f"{figures['coverage']:.1f}"
+    rows = [[*format_run(result), "all", count, accuracy, coverage]]
+    for name, one in figures["types"].items():
+        rows.append([*[""] * len(RUN), name, str(one["questions"]), f"{one['accuracy']:.1f}", ""])
+    return rows
+
+
 def format_rows(result: dict[str, Any]) -> list[list[str]]:
-    """Return the cells of a run, a row for each direction of retrieval."""
-    costs = result["costs"]
-    run = [result["method"], str(result["seed"]), f"{costs['trainable'] / 1e6:.3f}"]
-    run += [f"{costs['paper']:.4g}", str(costs["tokens"]), f"{result['training']['seconds']:.0f}"]
-    rows = []
-    for direction in DIRECTIONS:
-        measured = result[direction]
+    """Return the cells of a run, a row for each direction of retrieval.
+
+    If the best were re-ranked, the directions without that follow.
+    """
+    named = {direction.replace("_", " "): result[direction] for direction in DIRECTIONS}
+    if plain := result.get("plain"):
+        named = {f"{name}, re-ranked": measured for name, measured in named.items()}
+        named |= {f"{way.replace('_', ' ')}, plain": plain[way] for way in DIRECTIONS}
+    run, rows = format_run(result), []
+    for name, measured in named.items():
         interval = measured["intervals"].get("R@1")
         between = f" ({interval[0]:.1f}-{interval[1]:.1f})" if interval else ""
-        cells = [direction.replace("_", " "), f"{measured['R@1']:.1f}{between}"]
+        cells = [name, f"{measured['R@1']:.1f}{between}"]
         rows.append([*run, *cells, *(f"{measured[name]:.1f}" for name in MEASURES[1:])])
         run = [""] * len(run)
     return rows
@@ -77,7 +113,7 @@ def describe_protocol(result: dict[str, Any], *, with_captions: bool = False) ->
     parts = [
         f"{name}, {result['split']}: {result['texts']} texts, {result['videos']} videos, ids "
         f"{result['id_hash']}{captions}",
-        f"ties: {rules['ties']}",
+        *describe_rules(result),
         f"checkpoint selected on {rules['selected_on']}" if rules["selected_on"] else "zero-shot",
     ]
     if rules["selected_on"] in ("test", result["split"]):
@@ -88,8 +124,25 @@ def describe_protocol(result: dict[str, Any], *, with_captions: bool = False) ->
         parts.append(f"{what}: {result['videos']} of {result['expected']} videos")
     parts += result.get("remarks", [])
     marks = {"dual_softmax": "transductive: dual softmax", "qb_norm": "query bank: QB-Norm"}
-    parts += rules.get("notes") or [mark for rule, mark in marks.items() if rules[rule]]
+    parts += rules.get("notes") or [mark for rule, mark in marks.items() if rules.get(rule)]
     return "; ".join(parts)
+
+
+def describe_rules(result: dict[str, Any]) -> list[str]:
+    """Return by which rules a run was measured."""
+    rules = result["protocol"]
+    found = []
+    if "ties" in rules:
+        found.append(f"ties: {rules['ties']}")
+    if figures := result.get("answers"):
+        found.append(
+            f"{figures['questions']} questions (answers {figures['answer_hash']}), "
+            f"{figures['coverage']:.1f} % with their answer in the list of {figures['listed']}; "
+            f"{rules['candidates']} candidates for each"
+        )
+    if result["config"].get("evaluate", {}).get("frame_sampling") == "shuffled":
+        found.append("FRAMES IN RANDOM ORDER")
+    return found
 
 
 def print_found_options(options: dict[str, Any]) -> None:
@@ -104,7 +157,7 @@ def print_parameters(model: Model, trainable: dict) -> None:
     counts: dict[str, list[int]] = {}
     trains = flatten(trainable).keys()
     for path, array in flatten(model.params).items():
-        name = "/".join("block_*" if part.startswith("block_") else part for part in path)
+        name = "/".join(re.sub(r"^(block|layer)_\d+$", r"\1_*", part) for part in path)
         row = counts.setdefault(f"{name}{' (trains)' if path in trains else ''}", [0, 0, 0])
         row[0] += 1
         row[1] += array.size

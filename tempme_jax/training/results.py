@@ -30,7 +30,6 @@ FIELDS: dict[str, type | tuple[type, ...]] = {
     "seed": int,
     "step": int,
     "protocol": dict,
-    **dict.fromkeys(DIRECTIONS, dict),
     "costs": dict,
     "training": dict,
     "config": dict,
@@ -38,19 +37,35 @@ FIELDS: dict[str, type | tuple[type, ...]] = {
 # Intervals are pairs of numbers.
 MEASURED = dict.fromkeys(MEASURES, float) | {"intervals": dict[str, list[float]]}
 PARTS: dict[str, dict[str, Any]] = {
-    "protocol": {"ties": str, "dual_softmax": bool, "qb_norm": bool, "selected_on": str},
-    **dict.fromkeys(DIRECTIONS, MEASURED),
+    "protocol": {"selected_on": str},
     "costs": {"trainable": int, "mac": float, "paper": float, "tokens": int},
     "training": {"seconds": float, "steps": int, "peak_memory_bytes": int | None},
 }
+# The parts that only results of retrieval have, and only those of answers to questions, which have
+# an "accuracy" in percent.
+RETRIEVAL: dict[str, dict[str, Any]] = {
+    "protocol": {"ties": str, "dual_softmax": bool, "qb_norm": bool},
+    **dict.fromkeys(DIRECTIONS, MEASURED),
+}
+ANSWERING: dict[str, dict[str, Any]] = {
+    "protocol": {"candidates": int},
+    "answers": {
+        "questions": int, "right": int, "listed": int, "coverage": float, "answer_hash": str,
+        "interval": list[float], "types": dict[str, Any],
+    },
+}  # fmt: skip
 # Fields that not all files have: "remarks", what a reader of the numbers must know; "finished",
 # whether all steps of the training were made; "text_hash", of the captions of the videos; and
-# "model", what was measured by itself.
+# "model", what was measured by itself. If the best are re-ranked, "plain" has both directions
+# without that, and "rerank" what it cost.
 OPTIONAL: dict[str, Any] = {
     "remarks": list[str],
     "finished": bool,
     "text_hash": str,
     "model": str,
+    "accuracy": float,
+    "plain": dict[str, dict[str, Any]],
+    "rerank": dict[str, float],
 }
 
 
@@ -109,13 +124,15 @@ def find_problem(results: Any) -> str:
     """Return why data are not results of a run; empty if they are."""
     if not isinstance(results, dict):
         return f"expected named values, there is a {type(results).__name__}"
-    if missing := [name for name in FIELDS if name not in results]:
+    own = ANSWERING if "accuracy" in results else RETRIEVAL
+    fields = FIELDS | dict.fromkeys(own, dict)
+    if missing := [name for name in fields if name not in results]:
         return f"{', '.join(missing)} missing"
-    for name, kind in FIELDS.items():
+    for name, kind in fields.items():
         value = results[name]
         if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
             return f"{name} is {value!r:.60}"
-        parts = PARTS.get(name, {})
+        parts = PARTS.get(name, {}) | own.get(name, {})
         if missing := [part for part in parts if part not in value]:
             return f"{', '.join(missing)} missing in {name}"
         for part, kind in parts.items():

@@ -5,6 +5,8 @@ import statistics
 from collections.abc import Callable
 from typing import Any
 
+from tempme_jax.datasets import DATASETS
+from tempme_jax.datasets.questions import QuestionSet
 from tempme_jax.model import Model
 from tempme_jax.networks.network import Network
 from tempme_jax.training.answering import evaluate_answers, summarize_answers
@@ -33,6 +35,7 @@ class Task:
         summarize: returns the numbers of an evaluation that the log holds, and the name of the one
             that is largest for the best checkpoint.
         reranks: whether a head of the network can judge pairs of a text and a video.
+        answers: whether it is measured by answers to questions, which the data set must have.
     """
 
     objective: type[Objective]
@@ -40,6 +43,7 @@ class Task:
     evaluate: Callable[..., dict[str, Any]]
     summarize: Callable[[dict[str, Any], EvaluateSettings], tuple[dict[str, Any], str]]
     reranks: bool = False
+    answers: bool = False
 
 
 def open_pairs(config: Config, model: Model) -> TrainingRows:
@@ -77,7 +81,9 @@ TASKS = {
     "matching": Task(
         MatchingObjective, open_pairs, evaluate_split, summarize_retrieval, reranks=True
     ),
-    "answers": Task(AnswerObjective, open_answered, evaluate_answers, summarize_answers),
+    "answers": Task(
+        AnswerObjective, open_answered, evaluate_answers, summarize_answers, answers=True
+    ),
 }
 
 
@@ -89,6 +95,7 @@ def choose_task(network: Network) -> Task:
 def check_task(network: Network, config: Config) -> None:
     """Raise a ValueError for settings that a network cannot follow."""
     train, evaluate, backbone = config.train, config.evaluate, network.arch.backbone
+    require_questions(config.data.name, backbone, choose_task(network).answers)
     if evaluate.rerank and not choose_task(network).reranks:
         raise ValueError(
             f"evaluate.rerank={evaluate.rerank}, but the backbone {backbone!r} has no head that "
@@ -98,4 +105,19 @@ def check_task(network: Network, config: Config) -> None:
         raise ValueError(
             f"train.dropout={train.dropout}, but the text tower of the backbone {backbone!r} has "
             "no dropout; set it to 0"
+        )
+
+
+def require_questions(name: str, backbone: str, answers: bool) -> None:
+    """Raise a ValueError unless a data set has questions if, and only if, a network answers."""
+    asking = [one for one, kind in DATASETS.items() if issubclass(kind, QuestionSet)]
+    if answers and name not in asking:
+        raise ValueError(
+            f"data.name={name!r} has captions, but no questions with answers, which the backbone "
+            f"{backbone!r} learns; choose {' or '.join(asking)}, or a backbone for retrieval"
+        )
+    if name in asking and not answers:
+        raise ValueError(
+            f"data.name={name!r} has questions to answer, and the backbone {backbone!r} is for "
+            "retrieval; choose another set, or one that answers, such as 'umt-qa'"
         )

@@ -64,6 +64,8 @@ class SplitIdentity(TypedDict):
         id_hash: hash of the sorted ids, as results have it.
         files: hash of samples of the videos' files; not there if they are not known, or if the set
             renders its videos itself.
+        answers: hash of the answers to the questions and of the list of answers, of a set with
+            questions.
     """
 
     videos: int
@@ -72,6 +74,7 @@ class SplitIdentity(TypedDict):
     texts: str
     id_hash: str
     files: NotRequired[str]
+    answers: NotRequired[str]
 
 
 class Identity(TypedDict):

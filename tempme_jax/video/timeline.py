@@ -139,12 +139,7 @@ def scan(path: str) -> FrameIndex:
             start = times[0] * unit
         marked = np.sort(frames["pts"][frames["is_keyframe"]]).tolist()
         is_trusted = are_trusted(container, stream, marked, len(times))
-        # Where small frames of MPEG-PS share a packet of the container, libav mistakes one for
-        # another after a seek.
-        is_shared = container.format.name == "mpeg" and not frames["is_placed"].all()
-        has_stated = clock.in_order and not clock.by_decoding
-        stated = frames["pts"][~frames["is_found"]].tolist() if has_stated else []
-        can_seek = clock.is_plain and is_trusted and not (is_shared or is_elementary(container))
+        can_seek = is_trusted and _can_seek(container, frames, clock)
     late, still = times[0] * unit - start, end - _find_end(frames, times) * unit
     return FrameIndex(
         times=times,
@@ -154,8 +149,22 @@ def scan(path: str) -> FrameIndex:
         start=start,
         clock=clock,
         notes=tuple(_list_notes(clock, late, still, cut * unit, is_trusted)),
-        stated=frozenset(stated),
+        stated=_list_stated(frames, clock),
     )
+
+
+def _can_seek(container: InputContainer, frames: np.ndarray, clock: Clock) -> bool:
+    """Return whether a seek to the timestamp of a keyframe leads to it."""
+    # Where small frames of MPEG-PS share a packet of the container, libav mistakes one for another
+    # after a seek.
+    is_shared = container.format.name == "mpeg" and not frames["is_placed"].all()
+    return clock.is_plain and not (is_shared or is_elementary(container))
+
+
+def _list_stated(frames: np.ndarray, clock: Clock) -> frozenset[int]:
+    if not clock.in_order or clock.by_decoding:
+        return frozenset()
+    return frozenset(frames["pts"][~frames["is_found"]].tolist())
 
 
 def _list_notes(

@@ -29,8 +29,8 @@ def fill_times(packets: np.ndarray, container: InputContainer, stream: VideoStre
 
     Args:
         packets: rows "pts", "dts", "duration", "size", "is_keyframe" and "is_discard" of the
-            packets of a stream, in the order in which they are stored. "pts" is changed, and
-            "is_found" set where it is.
+            packets of a stream, in the order in which they are stored. "pts" is set, and with
+            it "is_found", where a right one is found.
         container: their file, which is read from another place afterwards.
         stream: their stream.
 
@@ -110,7 +110,7 @@ def _choose_times(rows: np.ndarray, is_lost: np.ndarray) -> np.ndarray:
     Before the first time of decoding, times are counted back from the earliest one.
     """
     times, has_dts, places = rows["pts"].copy(), rows["dts"] != UNKNOWN, np.arange(len(rows))
-    taken = np.sort(times[~is_lost]).tolist()
+    taken = np.sort(times[~is_lost & (times != UNKNOWN)]).tolist()
     durations = rows["duration"][rows["duration"] > 0]
     step = int(np.median(durations)) if len(durations) else 1
     known = np.maximum.accumulate(np.where(has_dts, places, 0))

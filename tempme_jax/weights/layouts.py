@@ -141,11 +141,11 @@ def list_own_entries(family: Family, names: Iterable[str]) -> list[LayoutEntry]:
 def list_backbone_paths(arch: Architecture) -> set[Path]:
     """Return the paths of the parameters of a backbone, without what a method learns.
 
-    They are an empty set if no family has the backbone.
+    They are an empty set if the backbone has no table of weights.
     """
-    if not any(arch.backbone in family.backbones for family in FAMILIES):
-        return set()
     family = get_family(arch.backbone)
+    if family is None:
+        return set()
     entries = family.list_entries("tempme_jax", family.get_depths(arch))
     return {entry.path for entry in entries if not entry.optional}
 
@@ -158,9 +158,10 @@ def fit_backbone(
     Raises:
         WeightsError: if they are of another family, or lack what the backbone starts from.
     """
-    family, asked = get_family(arch.backbone), get_family(backbone)
+    family, asked = find_family(params), get_family(backbone)
     if family is not asked:
-        raise WeightsError(f"these are weights of {family.name}, not of {asked.name}")
+        name = asked.name if asked else f"{backbone!r}, whose files tempme_jax cannot read"
+        raise WeightsError(f"these are weights of {family.name}, not of {name}")
     return family.fit(params, arch, backbone)
 
 

@@ -14,7 +14,7 @@ from PIL import Image
 from toy_index import write_films
 
 from tempme_jax.cli import main
-from tempme_jax.commands.search import parse_duration
+from tempme_jax.commands.index import parse_duration
 from tempme_jax.search.index import VideoIndex
 from tempme_jax.search.store import locking
 
@@ -148,6 +148,7 @@ def test_moments_as_json(folder):
     ]
     assert result["moments"][0].keys() == {
         "file", "start", "end", "at", "score", "percentile", "window", "file_id", "copies",
+        "fit",
     }  # fmt: skip
 
 

@@ -11,12 +11,15 @@ import pytest
 from tempme_jax.training.metrics import Bootstrap, measure_retrieval
 from tempme_jax.training.result_tables import describe_protocols, print_results
 from tempme_jax.training.results import (
+    DIRECTIONS,
     FIELDS,
     ResultsError,
     read_results,
     summarize,
     write_results,
 )
+
+EVERY = (*FIELDS, *DIRECTIONS)
 
 
 def results_of(method="tempme", seed=0, recall=0.9, **changes):
@@ -114,7 +117,7 @@ def test_a_write_that_fails_leaves_the_file_as_it_was(tmp_path, monkeypatch):
         (json.dumps(results_of())[:500], "results.json is damaged"),
         (b"\xff\xfe\x00", "results.json is damaged"),
         ("[1, 2]", "no results of a run of tempme_jax: expected named values, there is a list"),
-        ('{"loss": 1}', f"no results of a run of tempme_jax: {', '.join(FIELDS)} missing"),
+        ('{"loss": 1}', f"no results of a run of tempme_jax: {', '.join(EVERY)} missing"),
         (json.dumps(results_of(costs=3)), "costs is 3"),
         (json.dumps(results_of(digest=None)), "damaged .it has changed since it was written"),
         (json.dumps(results_of(digest="")), "damaged .it has changed since it was written"),

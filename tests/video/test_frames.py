@@ -10,10 +10,10 @@ import pytest
 from PIL import Image
 from video_files import HEIGHT, WIDTH, compute_brightness, encode, encode_sound, find_shown_index
 
-from tempme_jax.video import frames as video
 from tempme_jax.video.decoding import FrameReader
 from tempme_jax.video.frames import VideoError, read_frames
 from tempme_jax.video.pixels import resize_and_crop
+from tempme_jax.video.timeline import scan
 
 
 @pytest.fixture(scope="session")
@@ -79,9 +79,9 @@ def test_seeks_over_groups_of_pictures_and_only_there(make_video, monkeypatch):
 def test_falls_back_to_decoding_from_the_start(make_video, monkeypatch):
     path = make_video("gop10.mp4", g="10")
     # Keyframes announced where there are none: seeking lands elsewhere, as in some old files.
-    index = video.scan(str(path))
+    index = scan(str(path))
     index = index._replace(keyframes=[0, index.times[5], 10**9])
-    monkeypatch.setattr(video, "scan", lambda path: index)
+    monkeypatch.setattr("tempme_jax.video.frames.scan", lambda path: index)
     assert [find_shown_index(frame) for frame in read_frames(path, 5)] == [5, 15, 25, 35, 45]
 
 
@@ -201,7 +201,7 @@ def test_memory_that_is_not_there(make_video, monkeypatch):
     def fail(*args):
         raise MemoryError
 
-    monkeypatch.setattr(video, "make_square", fail)
+    monkeypatch.setattr("tempme_jax.video.frames.make_square", fail)
     with pytest.raises(VideoError, match="cannot allocate memory"):
         read_frames(make_video("one.mp4", count=1), 1, image_size=32)
 

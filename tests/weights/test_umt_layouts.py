@@ -222,6 +222,8 @@ def test_one_family_is_not_the_other(files, tmp_path):
     write_weights(tmp_path / "clip.safetensors", make_random_params(Clip(TOY)), "openai")
     with pytest.raises(WeightsError, match=r"clip\.safetensors: these are weights of CLIP, not of"):
         load_weights(tmp_path / "clip.safetensors", backbone="umt", activation="gelu")
+    with pytest.raises(WeightsError, match="weights of CLIP, not of 'other', whose files"):
+        load_weights(tmp_path / "clip.safetensors", backbone="other", activation="gelu")
     umt = {name: a for name, a in files["umt_retrieval"].items()}
     safetensors.numpy.save_file(umt, tmp_path / "umt.safetensors")
     with pytest.raises(WeightsError, match=r"umt\.safetensors: these are weights of UMT, not of C"):

@@ -158,13 +158,21 @@ def draw_window(model: "Model", uri: str, searcher: "Searcher", window: str) -> 
     Raises:
         VideoError: the video cannot be decoded.
     """
+    excerpt = find_excerpt(model, uri, searcher, window)
+    return None if excerpt is None else draw_merged(model, excerpt)
+
+
+def find_excerpt(
+    model: "Model", uri: str, searcher: "Searcher", window: str
+) -> VideoExcerpt | None:
+    """Return the excerpt that is a window of an index; None if the window or its file is gone."""
     found = searcher.find_window(window)
     if found is None:
         return None
     for row in (searcher.files[file_id] for file_id in found.file_ids):
         if (path := resolve_file(uri, row.root, row.path)) is not None:
             root = str(decode_root(uri, row.root).resolve())
-            return draw_merged(model, make_excerpt(model, str(path), found.start, found.end, root))
+            return make_excerpt(model, str(path), found.start, found.end, root)
     return None
 
 

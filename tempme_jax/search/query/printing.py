@@ -21,6 +21,7 @@ EXPLANATIONS = {
         "video": "windows of the same index searched in its other videos",
     }.items()
 }
+FIT = "Fits: how likely the text fits, by the model looking at the text and the moment together."
 
 
 def print_results(results: Results, kind: str = "text") -> None:
@@ -33,7 +34,8 @@ def print_results(results: Results, kind: str = "text") -> None:
         table = make_table("")
         table.add_column("", justify="right")
         table.add_column("Video", overflow="fold")  # a truncated path cannot be used
-        for name in ("From", "To", "Percentile", "Cosine"):
+        judged = any(moment.fit is not None for moment in results.moments)
+        for name in ("From", "To", "Percentile", "Cosine", *(["Fits"] if judged else [])):
             table.add_column(name, justify="right")
         for place, moment in enumerate(results.moments, start=1):
             table.add_row(
@@ -43,14 +45,22 @@ def print_results(results: Results, kind: str = "text") -> None:
                 format_clock(moment.end, tenths=True),
                 "-" if math.isnan(moment.percentile) else f"{moment.percentile:.1f}",
                 f"{moment.score:.3f}",
+                *([describe_fit(moment)] if judged else []),
             )
         out.print(table)
         out.print(EXPLANATIONS[kind], style="dim")
+        if judged:
+            out.print(FIT, style="dim")
     if results.message:
         sentence = results.message[0].upper() + results.message[1:]
         out.print(f"{sentence}.", style="bold", markup=False, highlight=False)
     if results.notice:
         out.print(f"Warning: {results.notice}.", markup=False, highlight=False)
+
+
+def describe_fit(moment: Moment) -> str:
+    """Return the probability that the text fits, in percent; "-" if it was not judged."""
+    return "-" if moment.fit is None else f"{100 * moment.fit:.1f} %"
 
 
 def describe_video(moment: Moment) -> str:

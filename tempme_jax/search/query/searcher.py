@@ -49,6 +49,8 @@ class Moment:
         window: id of the best window.
         file_id: id of `file`.
         copies: paths of other files with equal bytes.
+        fit: probability, 0 to 1, that the text fits the best window, by a model that looks at both
+            together; None if it was not asked.
     """
 
     file: Path
@@ -60,6 +62,7 @@ class Moment:
     window: str
     file_id: str
     copies: tuple[Path, ...]
+    fit: float | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
