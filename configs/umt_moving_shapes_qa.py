@@ -1,6 +1,6 @@
 """Questions about the built-in set, such as "which way does it go first" (minutes on a CPU).
 
-    python -m tempme_jax.main --config=configs/umt_moving_shapes_qa.py:full+tempme
+    python -m tempme_jax.main --config=configs/umt_moving_shapes_qa.py:umt4clip+tempme
 
 A tiny UMT learns to answer from random weights. Two of the four questions about a video ask for the
 order of its moves; whatever ignores the order of frames answers at most half of these rightly. How
@@ -21,9 +21,9 @@ MERGING = {
 }  # fmt: skip
 
 
-def get_config(words: str = "full+joined"):
+def get_config(words: str = "umt4clip+tempme"):
     """Return the settings for training a tiny UMT on questions about videos of 8 frames."""
-    config = common.set_moving_shapes(common.get_config(words, recipe="shared"))
+    config = common.set_moving_shapes(common.get_umt_config(words))
     config.data.name = "moving_shapes_qa"
     config.data.root = "data/moving_shapes"  # the same videos
     config.data.resize = "squash"
@@ -45,11 +45,13 @@ def get_config(words: str = "full+joined"):
     config.train.frame_sampling = "uniform"
     config.train.augmentation = "none"
     config.train.learning_rate = 1e-3
-    config.train.weight_decay = 0.05
-    config.train.b2 = 0.98
-    config.train.decay_biases = False
+    config.train.clip_norm = 1.0
+    config.train.drop_path = 0.0
+    config.train.dropout = 0.0
     config.train.evaluate_every = 100
     config.train.checkpoint_every = 100
 
     config.evaluate.frame_sampling = "uniform"
+    config.evaluate.batch_size = 32
+    config.evaluate.rerank = 0
     return config

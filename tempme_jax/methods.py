@@ -123,7 +123,9 @@ def build(
     """
     num_frames = require_whole("num_frames", num_frames, least=1)
     adapter, reducer = replace_options(method, *split_method(method), options or {})
-    reducer = reducer.resolve(patches=arch.patches, frames=num_frames, depth=arch.depth)
+    reducer = reducer.resolve(
+        patches=arch.patches, frames=num_frames, depth=arch.depth, n_cls=arch.class_tokens
+    )
     adapter = adapter.resolve(frames=num_frames, words=max_words, arch=arch)
     require_class_token(adapter, arch.class_tokens)
     stages = make_schedule(

@@ -109,7 +109,7 @@ def bench_runs(workdirs, batch, rounds, out):
 
 @bench.command("encode")
 @click.option("--methods", default="clip,tempme", help="Separated by commas.")
-@click.option("--backbone", default="ViT-B/32", help="ViT-B/32, ViT-B/16 or ViT-L/14.")
+@click.option("--backbone", default="ViT-B/32", help="ViT-B/32, ViT-B/16, ViT-L/14 or UMT-B/16.")
 @click.option("--frames", type=click.IntRange(1), default=12, help="Frames of a video.")
 @BATCH
 @ROUNDS

@@ -46,13 +46,14 @@ class Reducer:
         """Return whether attention in block `layer` counts a token as often as its size."""
         return False
 
-    def resolve(self, *, patches: int, frames: int, depth: int) -> "Reducer":
+    def resolve(self, *, patches: int, frames: int, depth: int, n_cls: int = 1) -> "Reducer":
         """Return a copy in which every option that was None has the paper's value.
 
         Args:
             patches: number of patches of a frame.
             frames: number of frames of a video.
             depth: number of blocks of the tower.
+            n_cls: number of class tokens of a frame.
         """
         return self
 

@@ -76,7 +76,7 @@ class DiffRate(Reducer):
     def is_proportional(self, layer: int) -> bool:
         return True
 
-    def resolve(self, *, patches: int, frames: int, depth: int) -> "Reducer":
+    def resolve(self, *, patches: int, frames: int, depth: int, n_cls: int = 1) -> "Reducer":
         if self.prune is not None:
             return self
         prune, merge = PRUNE_11_5, MERGE_11_5

@@ -68,7 +68,7 @@ class DiffRateSearch(Reducer):
     def class_token_use(self) -> str:
         return "it ranks the patches by the attention of the class token"
 
-    def resolve(self, *, patches: int, frames: int, depth: int) -> "Reducer":
+    def resolve(self, *, patches: int, frames: int, depth: int, n_cls: int = 1) -> "Reducer":
         if self.granularity is not None:
             return self
         return dataclasses.replace(self, granularity=1 if 1 + patches < FEW_TOKENS else 4)

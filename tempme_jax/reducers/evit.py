@@ -58,7 +58,7 @@ class EViT(Reducer):
     def class_token_use(self) -> str:
         return "it keeps the patches that the class token attends to most"
 
-    def resolve(self, *, patches: int, frames: int, depth: int) -> "Reducer":
+    def resolve(self, *, patches: int, frames: int, depth: int, n_cls: int = 1) -> "Reducer":
         if self.layers is not None:
             return self
         quarters = {quarter * depth // 4 for quarter in (1, 2, 3)}

@@ -34,7 +34,7 @@ class Joined(Reducer):
         if self.layer is not None:
             require_whole("layer", self.layer, least=0)
 
-    def resolve(self, *, patches: int, frames: int, depth: int) -> "Reducer":
+    def resolve(self, *, patches: int, frames: int, depth: int, n_cls: int = 1) -> "Reducer":
         if self.layer is not None:
             return self
         return dataclasses.replace(self, layer=choose_video_level(depth))

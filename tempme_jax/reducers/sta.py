@@ -56,7 +56,7 @@ class STA(Reducer):
         if self.layers is not None:
             object.__setattr__(self, "layers", require_block_numbers(self.layers))
 
-    def resolve(self, *, patches: int, frames: int, depth: int) -> "Reducer":
+    def resolve(self, *, patches: int, frames: int, depth: int, n_cls: int = 1) -> "Reducer":
         layers = self.layers
         if layers is None:
             layers = tuple(sorted({0, depth // 3, 2 * depth // 3}))

@@ -12,6 +12,7 @@ import math
 import numbers
 from collections.abc import Callable
 from fractions import Fraction
+from typing import NamedTuple
 
 import flax.linen as nn
 import jax
@@ -26,13 +27,41 @@ from tempme_jax.reducers.base import (
     require_within_depth,
 )
 from tempme_jax.reducers.merging import limit_merges
-from tempme_jax.reducers.tome import ToMe
+from tempme_jax.reducers.tome import SHARE_OF_PATCHES, ToMe
 
-# The ClipMe blocks that join clips are the 9th to 11th of 12 (the paper, section 4.1).
-BLOCKS_AFTER_LAST_JOIN = 1
 MOST_JOINS = 3
-# The paper's R_C and R_I: 70 %, 90 % for the 49 patches of B/32; 60 %, 80 % for the 196 of B/16.
 FEW_PATCHES = 100
+
+
+class Defaults(NamedTuple):
+    """What the options are for a kind of backbone.
+
+    Attributes:
+        share: share of the patches of a frame that merge away in a block, which gives r.
+        after: number of blocks after the last that joins clips.
+        keep_cross, keep_intra: the shares R_C and R_I.
+    """
+
+    share: float
+    after: int
+    keep_cross: float
+    keep_intra: float
+
+
+# The paper, section 4.1: the 9th to 11th of 12 blocks join clips; of B/32 with 49 patches and of
+# B/16 with 196.
+FEW = Defaults(SHARE_OF_PATCHES, 1, 0.7, 0.9)
+MANY = Defaults(SHARE_OF_PATCHES, 1, 0.6, 0.8)
+# UMT, which has no class token. The paper does not give them; these give its cost (Table 6), see
+# docs/methods/umt.md.
+NO_CLASS_TOKEN = Defaults(11 / 196, 2, 0.6, 0.9)
+
+
+def choose_defaults(patches: int, n_cls: int) -> Defaults:
+    """Return the defaults for frames of `patches` patches and `n_cls` class tokens."""
+    if not n_cls:
+        return NO_CLASS_TOKEN
+    return FEW if patches < FEW_PATCHES else MANY
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,7 +72,7 @@ class TempMe(ToMe):
 
     Attributes:
         r: number of tokens of a frame that merge away in every block before the first of `layers`.
-        layers: blocks that join clips, from 0, ascending; 8, 9, 10 of 12 blocks.
+        layers: blocks that join clips, from 0, ascending; 8, 9, 10 of 12 blocks, 7, 8, 9 of UMT.
         groups: number of clips that become one at each of `layers`: 2, 2, 3 for 12 frames; 2, 2,
             2 for 8; 4, 4, 4 for 64. A group of 1 joins nothing but still merges.
         keep_cross: R_C, the share of tokens that the merging across clips keeps, in (0, 1].
@@ -76,27 +105,27 @@ class TempMe(ToMe):
             ):
                 raise ValueError(f"{name}={share!r} must be in (0, 1]: the share that is kept")
 
-    def resolve(self, *, patches: int, frames: int, depth: int) -> "Reducer":
-        resolved = super().resolve(patches=patches, frames=frames, depth=depth)
+    def resolve(self, *, patches: int, frames: int, depth: int, n_cls: int = 1) -> "Reducer":
+        default = choose_defaults(patches, n_cls)
         joins = MOST_JOINS if self.layers is None else len(self.layers)
         groups = choose_groups(frames, joins) if self.groups is None else self.groups
         if self.groups is None and self.layers is None:
             groups = tuple(group for group in groups if group > 1)
-        end = depth - BLOCKS_AFTER_LAST_JOIN
+        end = depth - default.after
         if self.layers is None and end < len(groups):
             raise ValueError(
                 f"a video tower of {depth} blocks is too shallow to join clips in {len(groups)} of "
-                f"them with {BLOCKS_AFTER_LAST_JOIN} more behind; give the options layers, of 0.."
+                f"them with {default.after} more behind; give the options layers, of 0.."
                 f"{depth - 1}, and as many groups, or take another method"
             )
         layers = tuple(range(end - len(groups), end)) if self.layers is None else self.layers
-        few = patches < FEW_PATCHES
         return dataclasses.replace(
-            resolved,
+            self,
+            r=round(default.share * patches) if self.r is None else self.r,
             layers=layers,
             groups=groups,
-            keep_cross=self.keep_cross or (0.7 if few else 0.6),
-            keep_intra=self.keep_intra or (0.9 if few else 0.8),
+            keep_cross=self.keep_cross or default.keep_cross,
+            keep_intra=self.keep_intra or default.keep_intra,
         )
 
     def check(self, depth: int) -> None:

@@ -72,8 +72,8 @@ class TESTA(ToMe):
         if self.layers is not None:  # a list, as configs give it
             object.__setattr__(self, "layers", require_block_numbers(self.layers))
 
-    def resolve(self, *, patches: int, frames: int, depth: int) -> "Reducer":
-        resolved = super().resolve(patches=patches, frames=frames, depth=depth)
+    def resolve(self, *, patches: int, frames: int, depth: int, n_cls: int = 1) -> "Reducer":
+        resolved = super().resolve(patches=patches, frames=frames, depth=depth, n_cls=n_cls)
         layers, r_patch = self.layers, self.r_patch
         if layers is None:
             layers = tuple(range(depth - max(1, round(SHARE_OF_BLOCKS * depth)), depth))

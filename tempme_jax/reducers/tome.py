@@ -34,7 +34,7 @@ class ToMe(Reducer):
     def is_proportional(self, layer: int) -> bool:
         return True
 
-    def resolve(self, *, patches: int, frames: int, depth: int) -> "Reducer":
+    def resolve(self, *, patches: int, frames: int, depth: int, n_cls: int = 1) -> "Reducer":
         if self.r is not None:
             return self
         return dataclasses.replace(self, r=round(SHARE_OF_PATCHES * patches))

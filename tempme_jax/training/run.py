@@ -31,7 +31,7 @@ from tempme_jax.training.places import make_storage
 from tempme_jax.training.sharding import check_divides, make_mesh, place, place_params, replicate
 from tempme_jax.training.splits import open_split, prepare_data, require_same_resize
 from tempme_jax.training.step import Augmentation, TrainState, leave_unchanged, train_step
-from tempme_jax.training.tasks import Task, check_task, choose_task
+from tempme_jax.training.tasks import Task, check_backbone, check_task, choose_task
 from tempme_jax.training.workdir import check_workdir, open_workdir
 
 
@@ -59,7 +59,9 @@ def run(
     mesh = make_mesh(config.mesh.data, config.mesh.model)
     check_divides("train.batch_size", config.train.batch_size, mesh)
     check_divides("train.gradient_cache", config.train.gradient_cache, mesh)
-    check_workdir(pathlib.Path(workdir), config)  # before what may take hours
+    # Before what may take hours.
+    check_workdir(pathlib.Path(workdir), config)
+    check_backbone(config)
     prepare_data(config.data)
     folder = open_workdir(workdir, config)
     check_data(folder, config.data)

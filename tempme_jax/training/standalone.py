@@ -130,6 +130,7 @@ def open_model(source: str, config: Config, given: Collection[str]) -> Opened:
             "num_frames": settings.num_frames,
             "max_words": settings.max_words,
             "method_options": options if method == settings.method else {},
+            "backbone": settings.architecture.get("backbone"),
         }
     model = open_weights(
         source, **asked, activation=settings.activation, dtype=settings.dtype, seed=config.seed

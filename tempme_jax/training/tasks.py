@@ -5,9 +5,11 @@ import statistics
 from collections.abc import Callable
 from typing import Any
 
+from tempme_jax.checks import require_one_of
 from tempme_jax.datasets import DATASETS
 from tempme_jax.datasets.questions import QuestionSet
 from tempme_jax.model import Model
+from tempme_jax.networks.backbones import BACKBONES
 from tempme_jax.networks.network import Network
 from tempme_jax.training.answering import evaluate_answers, summarize_answers
 from tempme_jax.training.batches import FrameReader, TrainingRows
@@ -106,6 +108,14 @@ def check_task(network: Network, config: Config) -> None:
             f"train.dropout={train.dropout}, but the text tower of the backbone {backbone!r} has "
             "no dropout; set it to 0"
         )
+
+
+def check_backbone(config: Config) -> None:
+    """Raise a ValueError if the data set does not fit the backbone, as far as settings name it."""
+    backbone = config.model.architecture.get("backbone")
+    if backbone:
+        network = BACKBONES[require_one_of(backbone, BACKBONES, "backbone")]
+        require_questions(config.data.name, backbone, TASKS[network.objective].answers)
 
 
 def require_questions(name: str, backbone: str, answers: bool) -> None:

@@ -1,4 +1,4 @@
-"""Read when the frames of a video are shown, from its packets and without decoding.
+"""Read when the frames of a video are shown, from its packets and almost without decoding.
 
 Times are those of a player. They start with the earliest of the file's streams, so a picture that
 begins after the sound is late, and is shown from the start on. Timestamps that restart or jump, as
@@ -108,7 +108,7 @@ class FrameIndex(NamedTuple):
 
 
 def scan(path: str) -> FrameIndex:
-    """Read the timestamps of all frames from the packets, without decoding.
+    """Read the timestamps of all frames from the packets; decode no more than a few of them.
 
     The length and the number of frames in a file's header are too often absent or wrong.
 

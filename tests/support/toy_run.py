@@ -105,10 +105,10 @@ def write_video(file, frames):
         container.mux(stream.encode())
 
 
-def start(home, workdir, *flags, devices=1):
+def start(home, workdir, *flags, devices=1, method=""):
     """Start a process that runs it; what it compiles is kept for the next ones."""
     given = [
-        f"--config={FILE}",
+        f"--config={FILE}{method and ':'}{method}",
         *(f"--config.{name}={at}" for name, at in list_places(home).items()),
     ]
     count = f"--xla_force_host_platform_device_count={devices}"

@@ -66,6 +66,15 @@ def assert_same(ours, expected):
         ("repeat", 5, 1, [0]),
         ("random_segment", 3, 3, [0, 1, 2]),
         ("random_segment", 3, 5, [0, 1, 2]),
+        # UMT's, of its specification: the middles of spans, the last frame repeated.
+        ("umt", 300, 12, [12 + 25 * i for i in range(11)] + [287]),
+        ("umt", 25, 12, [0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 23]),
+        ("umt", 12, 12, list(range(12))),
+        ("umt", 2, 4, [0, 1, 1, 1]),
+        ("umt", 1, 3, [0, 0, 0]),
+        ("umt_random", 2, 4, [0, 1, 1, 1]),
+        ("umt_random", 4, 4, [0, 1, 2, 3]),
+        ("umt_random", 8, 4, [0, 2, 4, 6]),  # of spans of two, the first
     ],
 )
 def test_which_frames(rule, stored, wanted, chosen):
@@ -82,6 +91,20 @@ def test_random_frames_lie_in_their_segments():
         int(sample_frames("random_segment", 5, 1, np.random.default_rng(i))[0]) for i in range(100)
     }
     assert one_of_all == set(range(5))
+
+
+def test_umts_random_frames():
+    """Never the last of a span; if a span has only one, any of the video, in their order."""
+    drawn = np.array(
+        [sample_frames("umt_random", 12, 4, np.random.default_rng(i)) for i in range(200)]
+    )
+    for span in range(4):
+        assert sorted(set(drawn[:, span].tolist())) == [3 * span, 3 * span + 1]
+    some = np.array(
+        [sample_frames("umt_random", 6, 4, np.random.default_rng(i)) for i in range(99)]
+    )
+    assert (np.diff(some) > 0).all()
+    assert set(some.ravel().tolist()) == set(range(6))
 
 
 def test_decoding_gives_the_pixels_of_a_jpeg():

@@ -67,7 +67,7 @@ def test_defaults_are_those_of_config(method):
 
 
 def test_every_file_is_tested():
-    others = {"common", "tiny_clip"}
+    others = {"common", "tiny_clip", "umt_msrvtt", "umt_msrvtt_qa", "umt_moving_shapes_qa"}
     assert {file.stem for file in HOME.glob("*.py")} == SETS.keys() | others
 
 
@@ -407,13 +407,54 @@ def test_choices_are_checked_in_one_place():
                 with pytest.raises(ValueError, match=message):
                     build_config({part: {field.name: "nothing"}})
                 checked += 1
-    assert checked == 9
+    assert checked == 11
 
 
 def test_settings_that_may_change_between_attempts():
     assert list_changeable() == {
         "data.root", "data.prepared", "data.workers", "data.decoders", "data.missing",
         "data.max_bad", "train.log_every", "train.checkpoint_every", "evaluate.batch_size",
-        "evaluate.draws", "evaluate.dual_softmax", "evaluate.qb_norm", "mesh.data", "mesh.model",
-        "profile",
+        "evaluate.candidates", "evaluate.draws", "evaluate.dual_softmax", "evaluate.qb_norm",
+        "mesh.data", "mesh.model", "profile",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("words", "method"),
+    [
+        ("umt", "full+joined"),
+        ("umt4clip", "full"),
+        ("umt4clip+tempme", "full+tempme"),
+        ("lora+tempme,umt-b16", "lora+tempme"),
+        ("full+tempme,umt-b16,shared", "full+tempme"),
+    ],
+)
+def test_umts_recipe(words, method):
+    """Its code's, for retrieval: specified in docs/methods/umt.md."""
+    config = given(f"umt_msrvtt.py:{words}")
+    assert (config.model.method, config.model.weights) == (method, "b16_25m.safetensors")
+    assert (config.model.num_frames, config.model.max_words) == (12, 32)
+    assert (config.data.name, config.data.resize) == ("msrvtt", "squash")
+    train, evaluate = config.train, config.evaluate
+    expected = {
+        "batch_size": 256, "epochs": 10, "learning_rate": 1e-5, "warmup": 0.1, "least_rate": 0.01,
+        "weight_decay": 0.02, "b1": 0.9, "b2": 0.999, "eps": 1e-8, "clip_norm": 0.0,
+        "decay_vectors": False, "decay_biases": True, "drop_path": 0.2, "dropout": 0.1,
+        "vtc_weight": 0.125, "negative_group": 32, "batches": "shuffle", "optimizer": "adamw",
+        "temperature": 0.0, "final_rate": 0.0, "schedule": "cosine",
+    }  # fmt: skip
+    assert {name: getattr(train, name) for name in expected} == expected
+    assert (evaluate.rerank, evaluate.select_by, evaluate.frame_sampling) == (128, "r_mean", "umt")
+    if "tempme" in method:
+        options = config.model.options
+        assert (options["r"], options["layers"], options["groups"]) == (11, (7, 8, 9), (2, 2, 3))
+        assert (options["keep_cross"], options["keep_intra"]) == (0.6, 0.9)
+    methods.build(
+        method, ARCHITECTURES["UMT-B/16"], 12,
+        {name: value for name, value in config.model.options.items() if value is not None},
+    )  # fmt: skip
+
+
+def test_umts_config_is_for_umt():
+    with pytest.raises(ValueError, match="does not name UMT"):
+        given("umt_msrvtt.py:full,b32")

@@ -106,6 +106,38 @@ def test_epsilon_is_not_where_optax_has_it():
     np.testing.assert_allclose(theirs["a"] / ours["a"], np.sqrt(1000), rtol=2e-3)
 
 
+@pytest.mark.parametrize("eps", [1e-8, 0.1])
+def test_adamw_is_that_of_optax(eps):
+    """Which is that of PyTorch, whose weights decay before the update."""
+    rate = rate_of()
+    params, gradients = random_arrays(1, seed=20), gradients_of_all_steps()
+    options = {"optimizer": "adamw", "eps": eps, "weight_decay": 0.2, "clip_norm": 0.0}
+    ours, _ = trained(optimizer_of(rate, **options), params, gradients)
+    with jax.numpy_dtype_promotion("standard"):
+        theirs, _ = trained(optax.adamw(rate, eps=eps, weight_decay=0.2), params, gradients)
+    for name, array in theirs.items():
+        np.testing.assert_allclose(ours[name], array, rtol=2e-5, atol=1e-5)  # float32
+
+
+@pytest.mark.parametrize("optimizer", ["tempme", "adamw"])
+def test_vectors_may_stay_as_large_as_they_are(optimizer):
+    """Numbers without a dimension decay."""
+    params = {"table": np.ones((2, 2)), "vector": np.ones(3), "number": np.ones(())}
+    still = [jax.tree.map(np.zeros_like, params)]
+    options = {"optimizer": optimizer, "weight_decay": 0.5, "decay_vectors": False}
+    ours, _ = trained(optimizer_of(optax.constant_schedule(0.1), **options), params, still)
+    np.testing.assert_allclose(ours["vector"], 1)
+    for name in ("table", "number"):
+        np.testing.assert_allclose(ours[name], 1 - 0.1 * 0.5)
+
+
+def test_the_rate_never_falls_below_the_least():
+    rates = [float(rate_of(least_rate=0.3)(step)) for step in range(STEPS)]
+    plain = [float(rate_of()(step)) for step in range(STEPS)]
+    np.testing.assert_allclose(rates, np.maximum(plain, 0.3 * PEAK))
+    assert plain[0] == 0 and rates[0] == pytest.approx(0.3 * PEAK)
+
+
 def test_rates_by_hand():
     rate = rate_of(8, learning_rate=6e-4)
     half = 3e-4
