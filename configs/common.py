@@ -192,3 +192,27 @@ def set_moving_shapes(config):
     config.data.most = 8
     config.model.max_words = 12
     return config
+
+
+def set_tiny_umt(config):
+    """Begin with the tiny UMT that comes with the package; TempMe has its defaults for UMT."""
+    config.data.resize = "squash"
+    config.model.weights = "tiny-umt"
+    config.model.num_frames = 8
+    if split_halves(config.model.method)[1] == "tempme":
+        config.model.options.update(dict.fromkeys(UMT_MERGED))
+        # From zero, as published, order is learned far more slowly here.
+        config.model.options.position_std = 0.2
+    config.train.batch_size = 64
+    config.train.epochs = 0
+    config.train.frame_sampling = "uniform"
+    config.train.augmentation = "none"
+    config.train.learning_rate = 1e-3
+    config.train.clip_norm = 1.0
+    config.train.drop_path = 0.0
+    config.train.dropout = 0.0
+    config.train.evaluate_every = 50
+    config.train.checkpoint_every = 50
+    config.evaluate.frame_sampling = "uniform"
+    config.evaluate.batch_size = 32
+    return config

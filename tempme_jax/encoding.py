@@ -1,7 +1,7 @@
 """Run the towers of a network on batches: jitted functions, and the sizes of batches."""
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import jax
 import jax.numpy as jnp
@@ -29,11 +29,20 @@ def split_rows(size: int, *arrays: np.ndarray) -> Iterator[tuple[np.ndarray, ...
         yield tuple(a[start : start + size] for a in arrays)
 
 
-def fill_rows(arrays: tuple[np.ndarray, ...]) -> list[np.ndarray]:
-    """Fill the rows of each array up to a power of two, with zeros."""
-    count = len(arrays[0])
-    extra = (1 << (count - 1).bit_length()) - count
-    return [np.pad(a, [(0, extra)] + [(0, 0)] * (a.ndim - 1)) for a in arrays]
+def encode_batches(
+    encode: Callable[..., jax.Array], batches: Iterable[tuple[np.ndarray, ...]], *width: int
+) -> np.ndarray:
+    """Return what `encode` makes of batches of rows, float32 [rows, *width].
+
+    Each batch is filled up to a power of two with zeros.
+    """
+    encoded = [np.zeros((0, *width), np.float32)]
+    for batch in batches:
+        count = len(batch[0])
+        extra = (1 << (count - 1).bit_length()) - count
+        filled = [np.pad(a, [(0, extra)] + [(0, 0)] * (a.ndim - 1)) for a in batch]
+        encoded.append(np.asarray(encode(*filled))[:count])
+    return np.concatenate(encoded)
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -62,10 +71,10 @@ def encode_tokens(network: Network, params: dict, ids: jax.Array, mask: jax.Arra
 def judge_frames(
     network: Network,
     params: dict,
-    frames: jax.Array,
-    mask: jax.Array,
     ids: jax.Array,
     text_mask: jax.Array,
+    frames: jax.Array,
+    mask: jax.Array,
 ) -> jax.Array:
     """Return the probability [b] that one text, ids [1, n], fits each of some videos."""
     pixels = normalize_frames(frames, network.arch.mean, network.arch.std)

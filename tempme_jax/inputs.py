@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, UInt8
 
 from tempme_jax.networks import architecture
+from tempme_jax.video.frames import read_frames
 from tempme_jax.video.pixels import make_square
 from tempme_jax.video.positions import pick_evenly
 
@@ -64,6 +65,14 @@ def list_paths(videos: str | os.PathLike | Sequence[str | os.PathLike]) -> list[
             )
         paths.append(path)
     return paths
+
+
+def read_videos(
+    paths: Sequence[str | os.PathLike], num_frames: int, image_size: int, resize: str = "crop"
+) -> tuple[UInt8[np.ndarray, "b f s s 3"], Bool[np.ndarray, "b f"]]:
+    """Return the frames of some files, and a mask that is True everywhere; see `read_frames`."""
+    frames = [read_frames(path, num_frames, image_size=image_size, resize=resize) for path in paths]
+    return np.stack(frames), np.ones((len(paths), num_frames), bool)
 
 
 def fit_frames(

@@ -26,9 +26,9 @@ def load(
     Args:
         source: a Hugging Face repository ("openai/clip-vit-base-patch32"), a folder or a
             `.safetensors` file with the arrays of OpenAI, open_clip, transformers, the published
-            TempMe code, UMT or tempme_jax; "tiny-clip" or "tiny-tempme", which come with the
-            package; or the workdir of a training, which opens with its best checkpoint and takes no
-            other argument than `dtype`.
+            TempMe code, UMT or tempme_jax; "tiny-clip", "tiny-umt" or "tiny-tempme", which come
+            with the package; or the workdir of a training, which opens with its best checkpoint and
+            takes no other argument than `dtype`.
         method: a name of `METHODS`; the default is the file's, or else "tempme".
         num_frames: frames of every video; the default is the file's, or else 12.
         max_words: ids of every text; the default is the file's, or else 32.

@@ -6,7 +6,6 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
-import flax.traverse_util
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -20,12 +19,10 @@ from tempme_jax.networks.backbones import make_network
 from tempme_jax.networks.macs import list_stages
 from tempme_jax.networks.network import Network
 from tempme_jax.networks.tokens import Stage
-from tempme_jax.parameters import find_shapes, flatten, split
+from tempme_jax.parameters import cast_kernels, find_shapes, flatten, split
 from tempme_jax.reducers.base import Reducer
-from tempme_jax.text.base import BaseTokenizer, VocabularyError
-from tempme_jax.text.bpe import VOCAB_SIZE
-from tempme_jax.text.tokenizers import TOKENIZERS, choose_mark, make_tokenizer
-from tempme_jax.video.frames import read_frames
+from tempme_jax.text.base import BaseTokenizer
+from tempme_jax.text.tokenizers import choose_mark, make_tokenizer
 from tempme_jax.weights.files import save_weights
 from tempme_jax.weights.layouts import check_params
 
@@ -121,13 +118,12 @@ class Model:
         """
         size = encoding.choose_video_batch()
         if isinstance(videos, np.ndarray | jax.Array):
-            frames = np.asarray(videos)
-            arch = self.arch
-            fitted = inputs.fit_frames(frames, self.num_frames, arch.image_size, arch.resize)
-            return self._encode(encoding.encode_frames, encoding.split_rows(size, *fitted))
+            return self._encode(encoding.encode_frames, self._split_frames(videos))
         paths = inputs.list_paths(videos)
         # Read while they are encoded, since the frames of all might not fit into memory.
-        batches = (self._read_videos(paths[i : i + size]) for i in range(0, len(paths), size))
+        shape = self.num_frames, self.arch.image_size, self.arch.resize
+        parts = (paths[i : i + size] for i in range(0, len(paths), size))
+        batches = (inputs.read_videos(part, *shape) for part in parts)
         return self._encode(encoding.encode_frames, batches)
 
     def embed_pixels(
@@ -187,12 +183,6 @@ class Model:
 
         Raises:
             ValueError: if shape, dtype or range differ; it says what is expected.
-
-        >>> import tempme_jax
-        >>> model = tempme_jax.load("tiny-tempme")
-        >>> ids, mask = model.tokenizer("a red circle")
-        >>> model.embed_tokens(ids, mask).shape
-        (1, 64)
         """
         arch = self.arch
         ids, mask = inputs.check_ids(
@@ -202,34 +192,23 @@ class Model:
             encoding.encode_tokens, encoding.split_rows(encoding.TEXT_BATCH, ids, mask)
         )
 
-    def judge(
-        self, text: str, videos: UInt8[np.ndarray, "b t h w 3"]
-    ) -> Float[np.ndarray, " b"]:
+    def judge(self, text: str, videos: UInt8[np.ndarray, "b t h w 3"]) -> Float[np.ndarray, " b"]:
         """Return how likely a text fits each video, by a network that looks at both together.
 
         Args:
             text: the text.
             videos: frames, uint8 [b, t, h, w, 3] in RGB, as for `embed_video`.
 
-        Returns:
-            Probabilities, float32 [b].
-
         Raises:
             ValueError: if the network has no matching head; UMT has one.
         """
         if not self.network.can_judge:
             raise ValueError(
-                f"{type(self.network).__name__} compares vectors only; UMT also judges a text and "
-                "a video together"
+                f"{type(self.network).__name__} compares vectors only; UMT also judges"
             )
-        size, resize = self.arch.image_size, self.arch.resize
-        fitted = inputs.fit_frames(np.asarray(videos), self.num_frames, size, resize)
-        words, (network, params) = self.tokenizer(text), self.folded
-        found = [np.zeros(0, np.float32)]
-        for batch in encoding.split_rows(encoding.choose_video_batch(), *fitted):
-            fits = encoding.judge_frames(network, params, *encoding.fill_rows(batch), *words)
-            found.append(np.asarray(fits)[: len(batch[0])])
-        return np.concatenate(found)
+        words, model = self.tokenizer(text), self.folded
+        judge = functools.partial(encoding.judge_frames, *model, *words)
+        return encoding.encode_batches(judge, self._split_frames(videos))
 
     def similarity(
         self, text: Float[np.ndarray, "n e"], video: Float[np.ndarray, "m e"]
@@ -302,35 +281,23 @@ class Model:
     def tokenizer(self) -> BaseTokenizer:
         """The tokenizer that turns texts into this model's ids."""
         arch = self.arch
-        if arch.tokenizer not in TOKENIZERS:
-            raise VocabularyError(
-                f"this model takes {arch.vocab_size} ids of a tokenizer that is not known; CLIP's "
-                f"has {VOCAB_SIZE}. Its texts would mean nothing; embed_tokens takes ids of its own"
-            )
         return make_tokenizer(arch.tokenizer, self.max_words, arch.context_length, arch.vocab_size)
 
     @functools.cached_property
     def folded(self) -> tuple[Network, dict]:
         """The network and the variables that `embed_*` run: folded, kernels in its dtype."""
         model = self.fold()
-        flat = flatten(model.params)
-        for path in [path for path in flat if path[-1] == "kernel"]:
-            flat[path] = jnp.asarray(flat[path], self.network.dtype or jnp.float32)
-        return model.network, {"params": flax.traverse_util.unflatten_dict(flat)}
+        return model.network, {"params": cast_kernels(model.params, self.network.dtype)}
 
-    def _read_videos(self, paths: list[str | os.PathLike]) -> tuple[np.ndarray, np.ndarray]:
-        """Return the frames of some files, uint8 [b, f, s, s, 3], and a mask of ones."""
-        shape: dict[str, Any] = {"image_size": self.arch.image_size, "resize": self.arch.resize}
-        frames = [read_frames(path, self.num_frames, **shape) for path in paths]
-        return np.stack(frames), np.ones((len(paths), self.num_frames), bool)
+    def _split_frames(self, videos: np.ndarray) -> Iterable[tuple[np.ndarray, ...]]:
+        """Return batches of frames and masks that fit the model."""
+        shape = self.num_frames, self.arch.image_size, self.arch.resize
+        fitted = inputs.fit_frames(np.asarray(videos), *shape)
+        return encoding.split_rows(encoding.choose_video_batch(), *fitted)
 
     def _encode(
         self, encode: Callable[..., jax.Array], batches: Iterable[tuple[np.ndarray, ...]]
     ) -> np.ndarray:
-        """Encode batches of rows, each filled up to a power of two."""
-        network, params = self.folded
-        vectors = [np.zeros((0, self.arch.embed_dim), np.float32)]
-        for batch in batches:
-            filled = encoding.fill_rows(batch)
-            vectors.append(np.asarray(encode(network, params, *filled))[: len(batch[0])])
-        return np.concatenate(vectors)
+        """Return the vectors of batches of rows."""
+        encode = functools.partial(encode, *self.folded)
+        return encoding.encode_batches(encode, batches, self.arch.embed_dim)

@@ -118,6 +118,14 @@ def split(network: Network, params: dict) -> tuple[dict, dict]:
     return flax.traverse_util.unflatten_dict(trainable), flax.traverse_util.unflatten_dict(frozen)
 
 
+def cast_kernels(params: dict, dtype: Any) -> dict:
+    """Return the tree with the kernels in another dtype; None = float32."""
+    flat = flatten(params)
+    for path in [path for path in flat if path[-1] == "kernel"]:
+        flat[path] = jnp.asarray(flat[path], dtype or jnp.float32)
+    return flax.traverse_util.unflatten_dict(flat)
+
+
 def join(trainable: dict, frozen: dict) -> dict:
     """Join the two trees that `split` returned."""
     return flax.traverse_util.unflatten_dict(flatten(trainable) | flatten(frozen))

@@ -1,6 +1,5 @@
 """`VideoIndex`: indexing and searching videos from Python."""
 
-import dataclasses
 import functools
 import os
 from collections.abc import Sequence
@@ -15,13 +14,7 @@ from tempme_jax.search.indexing.progress import IndexProgress
 from tempme_jax.search.indexing.report import IndexReport
 from tempme_jax.search.indexing.survey import VideoFolder
 from tempme_jax.search.indexing.windows import Sampling
-from tempme_jax.search.query.frames import (
-    Picture,
-    draw_window,
-    find_file,
-    make_excerpt,
-    read_in_child,
-)
+from tempme_jax.search.query.frames import draw_window, read_part, read_still
 from tempme_jax.search.query.rerank import rerank_moments
 from tempme_jax.search.query.searcher import Results, Searcher
 from tempme_jax.search.stats import IndexStats, compute_stats
@@ -167,7 +160,6 @@ class VideoIndex:
         min_seconds: float | None = None,
         max_seconds: float | None = None,
         rerank: int = 0,
-        quiet: bool = True,
     ) -> Results:
         """Find the moments that a sentence describes, best first.
 
@@ -178,7 +170,6 @@ class VideoIndex:
             min_seconds, max_seconds: search only videos of at least and at most this length.
             rerank: order so many of the best moments anew by the model's matching head, which
                 looks at the text and the video together. Their videos are decoded for it.
-            quiet: if False, show the progress of that.
 
         Raises:
             ValueError: the text is empty, or `k` is below 1.
@@ -189,15 +180,10 @@ class VideoIndex:
         searcher = self._get_searcher()
         vector = self.model.embed_text(text)[0]
         filters: dict = {"folder": folder, "min_seconds": min_seconds, "max_seconds": max_seconds}
+        find = functools.partial(searcher.search, vector, kind="text", query=text, **filters)
         if not rerank:
-            return searcher.search(vector, kind="text", query=text, k=k, **filters)
-        opening.require_matching_head(self.model)
-        found = searcher.search(vector, kind="text", query=text, k=max(k, rerank), **filters)
-        ranked = rerank_moments(
-            found, text=text, count=rerank, model=self.model, uri=self.uri, searcher=searcher,
-            quiet=quiet,
-        )  # fmt: skip
-        return dataclasses.replace(ranked, moments=ranked.moments[:k])
+            return find(k=k)
+        return rerank_moments(find(k=max(k, rerank)), k, rerank, self.model, self.uri, searcher)
 
     def search_image(self, image: str | os.PathLike, k: int = 10, **filters) -> Results:
         """Find the moments that look like a picture.
@@ -209,11 +195,8 @@ class VideoIndex:
         Raises:
             VideoError: the picture cannot be read.
         """
-        file = find_file(image)
-        size, resize = self.model.arch.image_size, self.model.arch.resize
-        frames, _ = read_in_child(Picture(file=file, size=size, resize=resize))
-        still = np.repeat(frames, self.model.num_frames, axis=0)
-        return self._search_frames(still, f"the picture {Path(file).name}", k, filters)
+        video = read_still(self.model, image)
+        return self._search_frames(video, f"the picture {Path(image).name}", k, filters)
 
     def search_clip(
         self,
@@ -235,9 +218,8 @@ class VideoIndex:
             VideoError: the video cannot be read, or ends before `start`.
             ValueError: `end` is not after `start`.
         """
-        file = find_file(video)
-        frames, _ = read_in_child(make_excerpt(self.model, file, start, end))
-        return self._search_frames(frames, f"a part of {Path(file).name}", k, filters)
+        part = read_part(self.model, video, start, end)
+        return self._search_frames(part, f"a part of {Path(video).name}", k, filters)
 
     def similar(self, window: str, k: int = 10, **filters) -> Results:
         """Find the moments of other videos that look like a window.

@@ -112,15 +112,6 @@ def make_missing_error(uri: str) -> VideoIndexError:
     )
 
 
-def require_matching_head(model: "Model") -> None:
-    """Raise a VideoIndexError unless a model can judge a text and a video together."""
-    if not model.network.can_judge:
-        raise VideoIndexError(
-            f"the model of the index ({model.arch.backbone}, {model.method}) compares vectors only; "
-            "to rerank, index with a model that has a matching head, such as UMT"
-        )
-
-
 def open_if_there(uri: str) -> Store | None:
     """Do as `open_store` if there is an index."""
     return open_store(uri) if Store.exists(uri) else None

@@ -5,8 +5,8 @@ from collections.abc import Callable
 import numpy as np
 from jaxtyping import Bool, Int
 
-from tempme_jax.text.base import PAD_ID, BaseTokenizer
-from tempme_jax.text.bpe import Tokenizer
+from tempme_jax.text.base import PAD_ID, BaseTokenizer, VocabularyError
+from tempme_jax.text.bpe import VOCAB_SIZE, Tokenizer
 from tempme_jax.text.wordpiece import WordPieceTokenizer
 
 # Every class is made with (max_words, context_length, vocab_size=...).
@@ -21,9 +21,17 @@ def make_tokenizer(
 ) -> BaseTokenizer:
     """Make the tokenizer of a name.
 
+    Raises:
+        VocabularyError: if the name is of no tokenizer that is here.
+
     >>> make_tokenizer("bert", 4, 512, 30_522)("a cat")[0].tolist()
     [[101, 1037, 4937, 0]]
     """
+    if name not in TOKENIZERS:
+        raise VocabularyError(
+            f"this model takes {vocab_size} ids of a tokenizer that is not known; CLIP's has "
+            f"{VOCAB_SIZE}. Its texts would mean nothing; embed_tokens takes ids of its own"
+        )
     return TOKENIZERS[name](max_words, context_length, vocab_size=vocab_size)
 
 

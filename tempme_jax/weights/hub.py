@@ -29,10 +29,11 @@ BACKBONES = (
     "timm/vit_base_patch16_clip_224.metaclip_400m",
     "facebook/metaclip-b16-400m",
 )
-# Files that come with the package; `configs/tiny_clip.py` says how they were made.
+# Files that come with the package; `configs/tiny_clip.py` and `tiny_umt.py` say how they were made.
 BUILT_IN = {
     "tiny-clip": resources.files("tempme_jax") / "datasets" / "tiny_clip.safetensors",
     "tiny-tempme": resources.files("tempme_jax") / "datasets" / "tiny_tempme.safetensors",
+    "tiny-umt": resources.files("tempme_jax") / "datasets" / "tiny_umt.safetensors",
 }
 # Looked for in this order: model.safetensors in open_clip's repositories holds timm's arrays, which
 # are only half of CLIP.

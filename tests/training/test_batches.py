@@ -107,6 +107,12 @@ def test_umts_random_frames():
     assert set(some.ravel().tolist()) == set(range(6))
 
 
+def test_shuffled_frames_are_those_of_uniform_in_any_order():
+    seen = [sample_frames("shuffled", 12, 4, np.random.default_rng(i)).tolist() for i in range(99)]
+    assert {tuple(sorted(one)) for one in seen} == {tuple(sample_frames("uniform", 12, 4, RNG))}
+    assert len(set(map(tuple, seen))) > 12
+
+
 def test_decoding_gives_the_pixels_of_a_jpeg():
     grey = Image.fromarray(np.arange(64, dtype=np.uint8).reshape(8, 8) * 4)
     file = io.BytesIO()

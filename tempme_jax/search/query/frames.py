@@ -152,6 +152,20 @@ def make_excerpt(
     )
 
 
+def read_still(model: "Model", image: str | os.PathLike) -> UInt8[np.ndarray, "t s s 3"]:
+    """Return a picture as a video that stands still, for a model; a VideoError says why not."""
+    size, resize = model.arch.image_size, model.arch.resize
+    frames, _ = read_in_child(Picture(file=find_file(image), size=size, resize=resize))
+    return np.repeat(frames, model.num_frames, axis=0)
+
+
+def read_part(
+    model: "Model", video: str | os.PathLike, start: float, end: float | None
+) -> UInt8[np.ndarray, "t s s 3"]:
+    """Return the frames of a part of a video, for a model; a VideoError says why not."""
+    return read_in_child(make_excerpt(model, find_file(video), start, end))[0]
+
+
 def draw_window(model: "Model", uri: str, searcher: "Searcher", window: str) -> bytes | None:
     """Draw which patches a model merges in a window of an index; None if the window is gone.
 

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tempme_jax.screen import make_progress_bar
+from tempme_jax.search.errors import VideoIndexError
 from tempme_jax.search.query import frames
-from tempme_jax.search.query.searcher import Moment, Results
+from tempme_jax.search.query.searcher import Results
 from tempme_jax.video import workers
 from tempme_jax.video.container import VideoError
 from tempme_jax.words import pluralize
@@ -20,48 +21,48 @@ if TYPE_CHECKING:
 
 
 def rerank_moments(
-    results: Results, *, text: str, count: int, model: "Model", uri: str, searcher: "Searcher",
-    quiet: bool = True,
-) -> Results:  # fmt: skip
+    results: Results, k: int, count: int, model: "Model", uri: str, searcher: "Searcher"
+) -> Results:
     """Judge the first `count` moments by their best windows, and order them by `Moment.fit`.
 
     Moments that are not judged, and those whose video cannot be read any more, follow in their
-    order.
+    order. A progress bar is shown on a terminal.
 
     Args:
         results: what the search by vectors found.
-        text: the query.
+        k: return at most this many moments.
         count: number of moments to judge.
-        model: the model, which must have a matching head.
-        uri, searcher: the index.
-        quiet: whether the progress bar is hidden.
+        model, uri, searcher: those of the index.
+
+    Raises:
+        VideoIndexError: the model has no matching head.
     """
+    if not model.network.can_judge:
+        raise VideoIndexError(
+            f"the model of the index ({model.arch.backbone}, {model.method}) compares vectors "
+            "only; to rerank, index with a model that has a matching head, such as UMT"
+        )
     chosen, rest = results.moments[:count], results.moments[count:]
     excerpts = [frames.find_excerpt(model, uri, searcher, moment.window) for moment in chosen]
-    found = read_excerpts([one for one in excerpts if one is not None], quiet=quiet)
-    readable = [number for number, one in enumerate(excerpts) if one in found]
+    read = read_excerpts([one for one in excerpts if one is not None])
+    found = {number: read[one] for number, one in enumerate(excerpts) if one in read}
     fits: dict[int, float] = {}
-    if readable:
-        videos = np.stack([found[excerpts[number]] for number in readable])  # pyright: ignore[reportArgumentType]
-        fits = dict(zip(readable, model.judge(text, videos).tolist(), strict=True))
-    judged = [dataclasses.replace(chosen[number], fit=fit) for number, fit in fits.items()]
+    if found:
+        judged = model.judge(results.query, np.stack(list(found.values())))
+        fits = dict(zip(found, judged.tolist(), strict=True))
+    best = sorted(fits, key=lambda number: -fits[number])
+    moments = [dataclasses.replace(chosen[number], fit=fits[number]) for number in best]
     unread = [moment for number, moment in enumerate(chosen) if number not in fits]
-    moments: tuple[Moment, ...] = (*sorted(judged, key=rank_by_fit), *unread, *rest)
     notice = results.notice
     if unread:
         gone = f"{pluralize(len(unread), 'moment')} could not be judged, as no video can be read"
         notice = f"{notice}; {gone}" if notice else gone
-    return dataclasses.replace(results, moments=moments, notice=notice)
-
-
-def rank_by_fit(moment: Moment) -> float:
-    """Return the key that sorts moments by their fit, best first."""
-    assert moment.fit is not None
-    return -moment.fit
+    kept = (*moments, *unread, *rest)[:k]
+    return dataclasses.replace(results, moments=kept, notice=notice)
 
 
 def read_excerpts(
-    excerpts: list[frames.VideoExcerpt], *, quiet: bool
+    excerpts: list[frames.VideoExcerpt],
 ) -> dict[frames.VideoExcerpt, np.ndarray]:
     """Return the frames, uint8 [t, s, s, 3], of the excerpts that can be read."""
     read = {}
@@ -69,7 +70,7 @@ def read_excerpts(
         excerpts, workers=max(1, (os.cpu_count() or 2) - 1), seconds=frames.PATIENCE,
         total=frames.MOST_SECONDS, decode=frames.decode_excerpt,
     )  # fmt: skip
-    bar = make_progress_bar(label="Judging", total=len(excerpts), unit="moments", quiet=quiet)
+    bar = make_progress_bar(label="Judging", total=len(excerpts), unit="moments")
     with contextlib.closing(results), bar:
         for excerpt, result in results:
             bar.update(1)

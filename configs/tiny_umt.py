@@ -1,0 +1,59 @@
+"""The tiny UMT of the built-in set, pretrained from random weights on single frames.
+
+The weights that come with the package were made by
+
+    python -m tempme_jax.main --config=configs/tiny_umt.py --workdir=workdir/tiny-umt
+    python -c '
+    import tempme_jax
+    from tempme_jax.parameters import flatten
+    from tempme_jax.weights.files import save_weights
+    model = tempme_jax.load("workdir/tiny-umt")
+    drawn = flatten(tempme_jax.create(model.arch, backbone="umt-qa", method="full").params)
+    head = {path: a for path, a in drawn.items()
+            if path[:2] in (("answer", "transform"), ("answer", "ln_transform"), ("answer", "bias"))}
+    half = {path: a.astype("float16") for path, a in (flatten(model.params) | head).items()}
+    save_weights("tempme_jax/datasets/tiny_umt.safetensors", half, model.arch)'
+
+A single frame shows colour, shape and place, never which move came first. As a file of UMT's
+pre-training, it holds a head of words beside the model for retrieval, so it also opens for question
+answering; this head is as it was drawn.
+"""
+
+from configs import common
+
+
+def get_config(words: str = "full"):
+    """Return the settings for pretraining from scratch."""
+    config = common.set_moving_shapes(common.get_umt_config(words))
+
+    config.model.weights = ""
+    config.model.architecture = dict(
+        embed_dim=64, image_size=64, patch=16, width=64, depth=6, heads=4,
+        text_width=64, text_depth=4, text_heads=4, vocab_size=6144, context_length=32,
+        activation="gelu", mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225), resize="squash",
+        tokenizer="bert", backbone="umt", class_tokens=0, first_cross=2,
+        frozen_embeddings=False,
+    )  # fmt: skip
+    config.model.num_frames = 1
+
+    config.train.batch_size = 96
+    config.train.batches = "distinct"
+    config.train.epochs = 0
+    config.train.steps = 1000
+    config.train.frame_sampling = "random_segment"  # with one frame: any frame of the video
+    config.train.augmentation = "none"
+    config.train.learning_rate = 1e-3
+    config.train.weight_decay = 0.05
+    config.train.clip_norm = 1.0
+    config.train.drop_path = 0.0
+    config.train.dropout = 0.0
+    config.train.vtc_weight = 1.0
+    config.train.negative_group = 0
+    # Of a video and its reverse, a frame is the same: with a smaller temperature, no other wrong
+    # partners were drawn, and the matching head would learn nothing.
+    config.train.temperature = 0.2
+
+    config.evaluate.frame_sampling = "uniform"
+    config.evaluate.select_on = "last"
+    config.evaluate.rerank = 8
+    return config
