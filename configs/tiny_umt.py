@@ -37,21 +37,21 @@ def get_config(words: str = "full"):
     config.model.num_frames = 1
 
     config.train.batch_size = 96
-    config.train.batches = "distinct"
+    config.train.batches = "shuffle"
     config.train.epochs = 0
     config.train.steps = 1000
     config.train.frame_sampling = "random_segment"  # with one frame: any frame of the video
     config.train.augmentation = "none"
-    config.train.learning_rate = 1e-3
+    config.train.learning_rate = 2e-3
     config.train.weight_decay = 0.05
+    config.train.b2 = 0.98
     config.train.clip_norm = 1.0
     config.train.drop_path = 0.0
     config.train.dropout = 0.0
     config.train.vtc_weight = 1.0
-    config.train.negative_group = 0
-    # Of a video and its reverse, a frame is the same: with a smaller temperature, no other wrong
-    # partners were drawn, and the matching head would learn nothing.
-    config.train.temperature = 0.2
+    # The hardest of all wrong partners would be the video's reverse, whose frames are the same:
+    # the matching head would learn nothing.
+    config.train.negative_group = 4
 
     config.evaluate.frame_sampling = "uniform"
     config.evaluate.select_on = "last"

@@ -2,9 +2,9 @@
 
     python -m tempme_jax.main --config=configs/umt_moving_shapes_qa.py:umt4clip+tempme
 
-The others are ":umt" and ":umt4clip". The model is the tiny UMT of `configs/tiny_umt.py`. Two of the
-four questions about a video ask for the order of its moves; whatever ignores the order of frames
-answers at most half of these rightly. What a model knows without that order:
+The others are ":umt" and ":umt4clip". The model is the tiny UMT of `configs/tiny_umt.py`. Two of
+the four questions about a video ask for the order of its moves; whatever ignores the order of
+frames answers at most half of these rightly. What a model knows without that order:
 
     tempme evaluate WORKDIR --config=configs/umt_moving_shapes_qa.py
         --config.evaluate.frame_sampling=shuffled

@@ -23,6 +23,10 @@ from tempme_jax.weights.layouts import list_backbone_paths
 # The values of parameters that are not drawn, by the last part of their path.
 CONSTANTS = {"scale": 1.0, "bias": 0.0, "logit_scale": math.log(1 / 0.07), "temperature": 0.07}
 
+# The scale of what is added to make the embedding of a word. What all words share is small, or what
+# tells them apart would drown in it.
+OF_WORDS = {"token_embedding": 0.02, "position_embedding": 0.01, "type_embedding": 0.01}
+
 
 def flatten(tree: dict) -> dict[Path, Any]:
     """Return the arrays of a tree by their paths.
@@ -83,11 +87,9 @@ def draw_array(
         return np.full(shape, CONSTANTS[path[-1]], np.float32)
     depth = arch.depth if path[0] == "video" else arch.text_depth
     width = arch.width if path[0] == "video" else arch.text_width
-    scale = {
-        ("text", "token_embedding"): 0.02,
-        ("text", "position_embedding"): 0.01,
-        ("video", "patches", "kernel"): shape[-1] ** -0.5,
-    }.get(path, width**-0.5)
+    scale = shape[-1] ** -0.5 if path[-2:] == ("patches", "kernel") else width**-0.5
+    if path[0] != "video":
+        scale = OF_WORDS.get(path[-1], scale)
     if path[-3:-1] == ("mlp", "fc"):
         scale *= 2**-0.5
     if path[-3:-1] in (("attn", "out"), ("mlp", "proj")):

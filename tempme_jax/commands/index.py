@@ -121,10 +121,14 @@ def index(
     the index.
     """
     from tempme_jax.search import paths
-    from tempme_jax.search.index import VideoIndex
+    from tempme_jax.search.indexing.walk import require_folder
 
     if full_hash and not verify:
         raise click.UsageError("--full-hash belongs to --verify; give both")
+    if not (forget or options["ray"]):
+        require_folder(folder)  # before the imports that take seconds
+    from tempme_jax.search.index import VideoIndex
+
     os.nice(nice)
     if options["ray"]:  # an actor may share the accelerator, so neither takes all of its memory
         os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")

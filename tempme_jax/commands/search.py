@@ -62,13 +62,16 @@ def search(text, place, k, folder, image, clip, start, end, rerank, model, as_js
     percentile ranks the score of a moment against 256 unrelated sentences searched in the same
     index; below 95 the search says: no confident match.
     """
-    from tempme_jax.search.index import VideoIndex
-    from tempme_jax.search.query import printing
-
     if sum(query is not None for query in (text, image, clip)) != 1:
         raise click.UsageError("give exactly one of TEXT, --image FILE and --clip FILE")
     if rerank and text is None:
         raise click.UsageError("--rerank judges how well a TEXT fits; leave it out, or give a TEXT")
+    if text is not None and not text.strip():
+        raise click.UsageError("the TEXT is empty; describe what is to be seen, in a sentence")
+    # These take seconds to import.
+    from tempme_jax.search.index import VideoIndex
+    from tempme_jax.search.query import printing
+
     with report_in_one_line():
         videos = VideoIndex(place or ".", model=model)
         if image is not None:

@@ -50,11 +50,12 @@ def evaluate_answers(
     """Measure question answering on a split; the arguments are those of `evaluate_split`.
 
     Returns:
-        "accuracy" in percent, the figures behind it as "answers", see `measure_answers`, and
-        "protocol".
+        "accuracy" in percent, the figures behind it as "answers", and "protocol". The figures are
+        those of `measure_answers`; "answer_hash" of questions, answers and list; and "alike", how
+        many answers of the list have the ids of another one, so that they are never chosen.
 
     Raises:
-        ValueError: no question has an answer of the list.
+        ValueError: no question has an answer of the list, or a score is NaN.
     """
     data, settings = open_question_set(config.data), config.evaluate
     by_video, answers = list_questions(data, prepared), data.read_answers()
@@ -84,8 +85,11 @@ def evaluate_answers(
             numbers, found = map(np.asarray, choose(place_batch(mesh, batch)))
             chosen[numbers[numbers >= 0]] = found[numbers >= 0]
             bar.update(int(np.count_nonzero(numbers >= 0)))
+    if (chosen < 0).any():
+        raise ValueError(f"scores of {(chosen < 0).sum()} questions are NaN: look at the weights")
     measured = measure_answers(questions, answers, chosen, config if intervals else None)
     measured["answers"]["answer_hash"] = hash_answers(questions, answers)
+    measured["answers"]["alike"] = len(answers) - len(np.unique(listed[0], axis=0))
     return measured | {"protocol": {"candidates": candidates}}
 
 
@@ -98,7 +102,10 @@ def answer_questions(
     answers: tuple[jax.Array, jax.Array],
     batch: dict[str, jax.Array],
 ) -> tuple[jax.Array, jax.Array]:
-    """Return the numbers of the questions and of the answers chosen, [b, q], on every device."""
+    """Return the numbers of the questions and of the answers chosen, [b, q], on every device.
+
+    An answer is -1 if a score is NaN.
+    """
     adapter, params = network.adapter.fold(params)
     apply = functools.partial(network.copy(adapter=adapter).apply, {"params": params})
     arch = network.arch
@@ -110,8 +117,9 @@ def answer_questions(
     write = functools.partial(apply, method="write_answers")
 
     def choose(states: Memory) -> jax.Array:
-        best, scores = rank_answers(write, states, *answers, candidates)
-        return jnp.take_along_axis(best, scores.argmax(axis=1)[:, None], axis=1)[:, 0]
+        ranked, scores = rank_answers(write, states, *answers, candidates)
+        best = jnp.take_along_axis(ranked, scores.argmax(axis=1)[:, None], axis=1)[:, 0]
+        return jnp.where(jnp.isnan(scores).any(axis=1), -1, best)
 
     # One question of every video at a time: the logits of all their candidates would not fit.
     turns = jax.tree.map(lambda a: a.reshape(b, q, *a.shape[1:]).swapaxes(0, 1), states)
@@ -167,8 +175,9 @@ def measure_answers(
     Returns:
         "accuracy" in percent over all questions, and "answers": "questions", "right", "listed" (the
         length of the list), "coverage" (percent of the questions whose answer is in the list,
-        which no accuracy exceeds), "interval" [low, high] of the accuracy, or [], and for each type
-        of question "types": "questions" and "accuracy".
+        which no accuracy exceeds), "interval" [low, high] of the accuracy, or [], drawn as if
+        questions of one video were independent, and for each type of question "types":
+        "questions" and "accuracy".
     """
     right = np.array([q.answer == answers[i] for q, i in zip(questions, chosen, strict=True)])
     types = collections.defaultdict(list)

@@ -201,7 +201,8 @@ def check_config(config: Config) -> None:
     check_training(config.train)
     for name in ("size", "least", "most"):
         require_whole(f"data.{name}", getattr(data, name), least=1)
-    require_whole("evaluate.batch_size", evaluate.batch_size, least=1)
+    for name in ("batch_size", "candidates"):
+        require_whole(f"evaluate.{name}", getattr(evaluate, name), least=1)
     require_whole("evaluate.rerank", evaluate.rerank, least=0)
     weightings = [name for name in ("dual_softmax", "qb_norm", "rerank") if getattr(evaluate, name)]
     if len(weightings) > 1:

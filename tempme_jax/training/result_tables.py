@@ -140,6 +140,8 @@ def describe_rules(result: dict[str, Any]) -> list[str]:
             f"{figures['coverage']:.1f} % with their answer in the list of {figures['listed']}; "
             f"{rules['candidates']} candidates for each"
         )
+        if figures["alike"]:
+            found.append(f"{figures['alike']} of the list have the ids of another, when cut")
     if result["config"].get("evaluate", {}).get("frame_sampling") == "shuffled":
         found.append("FRAMES IN RANDOM ORDER")
     return found

@@ -50,8 +50,8 @@ RETRIEVAL: dict[str, dict[str, Any]] = {
 ANSWERING: dict[str, dict[str, Any]] = {
     "protocol": {"candidates": int},
     "answers": {
-        "questions": int, "right": int, "listed": int, "coverage": float, "answer_hash": str,
-        "interval": list[float], "types": dict[str, Any],
+        "questions": int, "right": int, "listed": int, "coverage": float,
+        "answer_hash": str, "alike": int, "interval": list[float], "types": dict[str, Any],
     },
 }  # fmt: skip
 # Fields that not all files have: "remarks", what a reader of the numbers must know; "finished",

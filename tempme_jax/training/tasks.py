@@ -97,8 +97,12 @@ def choose_task(network: Network) -> Task:
 def check_task(network: Network, config: Config) -> None:
     """Raise a ValueError for settings that a network cannot follow."""
     train, evaluate, backbone = config.train, config.evaluate, network.arch.backbone
-    require_questions(config.data.name, backbone, choose_task(network).answers)
-    if evaluate.rerank and not choose_task(network).reranks:
+    task = choose_task(network)
+    require_questions(config.data.name, backbone, task.answers)
+    for name in ("dual_softmax", "qb_norm"):
+        if task.answers and getattr(evaluate, name):
+            raise ValueError(f"evaluate.{name} re-weights retrieval, not answers; leave it out")
+    if evaluate.rerank and not task.reranks:
         raise ValueError(
             f"evaluate.rerank={evaluate.rerank}, but the backbone {backbone!r} has no head that "
             "judges texts with videos, as UMT for retrieval has; set it to 0"

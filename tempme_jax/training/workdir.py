@@ -33,8 +33,15 @@ CONFIG = "config.json"
 IDENTITY = "identity.json"
 # The file that lists the videos of the training split.
 TRAINED_ON = "trained_on.txt"
-# Settings of the data that earlier versions did not have, and how they computed.
-ADDED = {"resize": "crop"}
+# Settings that earlier versions did not have, and how they computed.
+ADDED: dict[str, dict[str, Any]] = {
+    "data": {"resize": "crop"},
+    "train": {
+        "least_rate": 0.0, "optimizer": "tempme", "decay_vectors": True, "drop_path": 0.0,
+        "dropout": 0.0, "vtc_weight": 0.125, "negative_group": 32,
+    },
+    "evaluate": {"select_by": "R-Sum", "rerank": 0},
+}  # fmt: skip
 
 
 class WorkdirError(ValueError):
@@ -161,8 +168,10 @@ def read_config(folder: str | os.PathLike) -> dict[str, Any]:
             "--workdir"
         ) from error
     model["options"] = former | model["options"]
-    data: dict[str, Any] = settings.get("data", {})
-    return settings | {"data": ADDED | data if isinstance(data, dict) else data}
+    for part, added in ADDED.items():
+        given = settings.get(part, {})
+        settings[part] = added | given if isinstance(given, dict) else given
+    return settings
 
 
 def read_identity(folder: str | os.PathLike) -> Identity | None:

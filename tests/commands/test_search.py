@@ -186,7 +186,7 @@ def test_queries_that_cannot_be(folder, tmp_path, here):
     sentence = "give exactly one of TEXT, --image FILE and --clip FILE"
     assert error("search", code=2) == sentence
     assert error("search", "a cat", "--image", "x.jpg", code=2) == sentence
-    assert error("search", "  ").startswith("the text is empty")
+    assert error("search", "  ", code=2).startswith("the TEXT is empty")
     assert error("search", "--clip", "none.mp4") == f"{folder}/none.mp4: no such file"
     assert "not a regular file" in error("search", "--image", "")
     assert "not a picture that can be read" in error("search", "--image", "a.mp4")

@@ -14,7 +14,7 @@ from tempme_jax.compare.contenders import (
 )
 from tempme_jax.loading import load
 from tempme_jax.methods import METHODS, build
-from tempme_jax.networks.architecture import ARCHITECTURES, Architecture
+from tempme_jax.networks.architecture import ARCHITECTURES
 from tempme_jax.training.flags import parse_flags
 
 pytestmark = pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")
@@ -35,21 +35,8 @@ BUILT_IN = {"table6": "umt_moving_shapes", "table7": "umt_moving_shapes_qa"}
 
 
 @functools.cache
-def load_arch(weights):
-    return load(weights, method="clip").arch
-
-
-def find_arch(model):
-    """The architecture that settings of a model name, or that of its weights."""
-    if model.architecture:
-        return Architecture(**model.architecture)
-    return load_arch(model.weights)
-
-
-def require_config(stem):
-    if not pathlib.Path(f"configs/{stem}.py").is_file():
-        pytest.skip(f"there is no configs/{stem}.py")
-    return f"configs/{stem}.py"
+def load_arch(weights, backbone):
+    return load(weights, method="full", backbone=backbone).arch
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
@@ -59,14 +46,14 @@ def test_every_row_runs_on_the_built_in_set(file):
         with pytest.raises(ValueError, match="Table 14.*224 pixels; give --data"):
             choose_contenders(str(file), None, None, None)
         return
-    wanted = require_config(BUILT_IN.get(file.stem, "moving_shapes"))
+    wanted = f"configs/{BUILT_IN.get(file.stem, 'moving_shapes')}.py"
     config, contenders, name = choose_contenders(str(file), None, None, None)
     assert (config, name) == (wanted, file.stem)
     settings = [parse_flags(runs.make_flags(config, one, 0, [])) for one in contenders]
     for one in settings:
         options = {k: v for k, v in one.model.options.items() if v is not None}
         words = {"max_words": one.model.max_words}
-        arch = find_arch(one.model)
+        arch = load_arch(one.model.weights, one.model.architecture.get("backbone"))
         build(one.model.method, arch, one.model.num_frames, options, **words)
     assert len({str(one) for one in settings}) == len(contenders)
     assert len({one.name for one in contenders}) == len(contenders)
@@ -75,7 +62,7 @@ def test_every_row_runs_on_the_built_in_set(file):
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 def test_every_row_runs_with_the_paper_s_backbone(file):
-    data = require_config(DATA.get(file.stem, "msrvtt"))
+    data = f"configs/{DATA.get(file.stem, 'msrvtt')}.py"
     config, contenders, name = choose_contenders(str(file), None, data, "shared")
     assert (config, name) == (data, f"{file.stem}-{pathlib.Path(data).stem}")
     for one in contenders:

@@ -1,5 +1,9 @@
 """Questions of a prepared set are answered, all of them, however they are put into batches."""
 
+import dataclasses
+
+import jax
+import jax.numpy as jnp
 import pytest
 from annotation_files import write
 from repository import ROOT
@@ -14,11 +18,18 @@ from tempme_jax.training.identity import describe_data, list_changes
 from tempme_jax.training.model import build_model
 from tempme_jax.training.places import make_builder
 from tempme_jax.training.result_tables import describe_protocol, print_results
+from tempme_jax.training.results import read_results, summarize
+from tempme_jax.training.run import run
 from tempme_jax.training.sharding import make_mesh
 from tempme_jax.training.splits import open_split
+from tempme_jax.training.standalone import evaluate_model
 from tempme_jax.training.tasks import check_backbone, check_task, choose_task
 from tempme_jax.video import workers
 
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::tempme_jax.text.base.TextCutWarning"),
+    pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning"),
+]
 SIDE = 32
 SIZES = dict(
     embed_dim=16, image_size=SIDE, patch=16, width=16, depth=1, heads=1, text_width=16,
@@ -26,7 +37,8 @@ SIZES = dict(
     activation="gelu", tokenizer="bert", backbone="umt-qa", class_tokens=0, resize="squash",
     frozen_embeddings=False,
 )  # fmt: skip
-ANSWERS = ["dog", "man", "two men", "play"]
+# The last two are the same, when cut to five ids.
+ANSWERS = ["dog", "man", "two men", "play", "a b c d", "a b c d e"]
 ASKED = [("video0", "what", "dog"), ("video1", "who", "man"), ("video0", "who", "a rare bird"),
          ("video0", "what", "play"), ("video2", "who", "two men")]  # fmt: skip
 QUESTIONS = [
@@ -85,7 +97,8 @@ def evaluate(home, model, **changes):
 def test_all_questions_count(home, model, monkeypatch, capsys):
     measured = evaluate(home, model)
     figures = measured["answers"]
-    assert (figures["questions"], figures["listed"], figures["coverage"]) == (5, 4, 80)
+    assert (figures["questions"], figures["listed"], figures["coverage"]) == (5, 6, 80)
+    assert figures["alike"] == 1
     assert measured["accuracy"] == 20 * figures["right"] <= 80
     assert {kind: one["questions"] for kind, one in figures["types"].items()} == {
         "what": 2, "who": 3
@@ -93,6 +106,9 @@ def test_all_questions_count(home, model, monkeypatch, capsys):
     assert measured["protocol"] == {"candidates": 3}
     values, selects = summarize_answers(measured, make_config(home).evaluate)
     assert values[selects] == measured["accuracy"]
+    params = jax.tree.map(lambda array: array * jnp.nan, model.params)
+    with pytest.raises(ValueError, match="scores of 5 questions are NaN"):
+        evaluate(home, dataclasses.replace(model, params=params))
     # The same, if a video has more questions than fit into a row.
     monkeypatch.setattr(question_rows, "QUESTIONS_OF_ROW", 2)
     assert evaluate(home, model) == measured
@@ -132,6 +148,11 @@ def test_other_questions_than_prepared_are_refused(home, model, tmp_path):
             "data.prepared": str(home / "prepared")})  # fmt: skip
 
 
+def test_there_must_be_a_candidate(home):
+    with pytest.raises(ValueError, match="evaluate.candidates"):
+        make_config(home, **{"evaluate.candidates": 0})
+
+
 def test_questions_and_retrieval_do_not_mix(home, model):
     check_task(model.network, make_config(home))
     config = make_config(home, **{"data.name": "moving_shapes"})
@@ -143,7 +164,6 @@ def test_questions_and_retrieval_do_not_mix(home, model):
         check_task(clip.network, make_config(home))
 
 
-@pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")
 @pytest.mark.parametrize("words", ["umt", "umt4clip", "umt4clip+tempme"])
 def test_the_configs(words):
     config = parse_flags([f"--config={ROOT}/configs/umt_msrvtt_qa.py:{words}"])
@@ -154,7 +174,23 @@ def test_the_configs(words):
     assert config.train.learning_rate == 2e-5 and config.evaluate.rerank == 0
     built_in = parse_flags([f"--config={ROOT}/configs/umt_moving_shapes_qa.py:{words}"])
     assert built_in.model.method == config.model.method
-    check_task(build_model(built_in.model, 0).network, built_in)
+    if words == "umt4clip+tempme":
+        check_task(build_model(built_in.model, 0).network, built_in)
+
+
+@pytest.mark.slow
+def test_a_run_and_its_evaluation_alone(home, tmp_path, capsys):
+    short = {"train.steps": 2, "train.epochs": 0, "train.augmentation": "none"}
+    config = make_config(home, **short)
+    found = run(config, tmp_path / "run")
+    results = read_results(tmp_path / "run")
+    assert results["accuracy"] == found["accuracy"] and results["answers"]["coverage"] == 80
+    assert results["protocol"]["selected_on"] == "validation" and results["finished"]
+    assert "Answers to questions" in capsys.readouterr().out
+    again = evaluate_model(str(tmp_path / "run"), config)
+    assert again["accuracy"] == results["accuracy"] and again["answers"] == results["answers"]
+    (row,) = summarize([results])
+    assert row["accuracy"]["mean"] == results["accuracy"]
 
 
 def test_the_table(home, model, capsys):
@@ -165,14 +201,15 @@ def test_the_table(home, model, capsys):
         "costs": {"trainable": 1, "paper": 1.0, "tokens": 4}, "training": {"seconds": 1.0},
         "protocol": {"candidates": 3, "selected_on": "validation"}, "accuracy": 40.0,
         "answers": {
-            "questions": 5, "right": 2, "listed": 4, "coverage": 80.0, "answer_hash": "f" * 12,
-            "interval": [20.0, 60.0],
+            "questions": 5, "right": 2, "listed": 4, "coverage": 80.0,
+            "answer_hash": "f" * 12, "alike": 1, "interval": [20.0, 60.0],
             "types": {"what": {"questions": 2, "accuracy": 50.0}},
         },
         "config": config.to_json(),
     }  # fmt: skip
     line = describe_protocol(result)
     assert "80.0 % with their answer in the list of 4; 3 candidates" in line
+    assert "1 of the list have the ids of another" in line
     assert "FRAMES IN RANDOM ORDER" in line and "checkpoint selected on validation" in line
     print_results([result])
     shown = capsys.readouterr().out

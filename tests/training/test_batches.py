@@ -161,6 +161,7 @@ def test_training_rows(source, prepared):
         np.testing.assert_array_equal(row["frames"], frames)
         np.testing.assert_array_equal(row["frame_mask"], mask)
         assert (row["place"], row["place"].dtype) == (place, np.int32)
+        assert (row["video"], row["video"].dtype) == (video, np.int32)
 
 
 @pytest.fixture(scope="module")

@@ -50,7 +50,10 @@ def assert_close(ours, golden, what, scale=None):
     assert np.shape(ours) == np.shape(golden) and error < 1e-5, f"{what}: {error:.1e}"
 
 
-@pytest.mark.parametrize("name", WAYS)
+@pytest.mark.parametrize(
+    "name",
+    ["tiny_umt", pytest.param("tiny_umt4clip", marks=pytest.mark.slow), "tiny_umt4clip_tempme"],
+)
 def test_losses_and_gradients_as_published(name):
     golden = {k.removeprefix(f"{name}/"): v for k, v in GOLDEN.items() if k.startswith(f"{name}/")}
     objective, params, batch = make(name), read_params(name), make_batch(name)
@@ -137,6 +140,7 @@ def test_the_learning_rate_is_the_published_one():
     np.testing.assert_allclose(rates, GOLDEN["learning_rate"], rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_parts_give_the_gradients_of_the_whole():
     """Right pairs, and wrong ones, are of other parts, too."""
     whole, params, batch = make_small()
@@ -164,14 +168,14 @@ def test_what_a_step_drops_follows_from_the_seed_and_the_step():
     quiet = dataclasses.replace(
         objective, network=objective.network.copy(drop_path=0.0, dropout=0.0)
     )
-    others = dataclasses.replace(objective, seed=1)
     first = compute(objective, 3)
-    found = compute(objective, 3), compute(objective, 4), compute(quiet, 3), compute(others, 3)
+    found = compute(objective, 3), compute(objective, 4), compute(quiet, 3)
     for kind in (0, 1):
         again, *different = (np.asarray(vectors[kind]) for vectors in found)
         np.testing.assert_array_equal(first[kind], again)
         assert all((other != again).any() for other in different)
     np.testing.assert_array_equal(found[2][0], compute(quiet, 4)[0])
+    assert dataclasses.replace(objective, seed=1).make_key(3) != objective.make_key(3)
 
 
 def test_soft_targets_of_pairs_alone_are_the_contrastive_loss():

@@ -119,11 +119,18 @@ def test_order_and_batches_change_no_score(monkeypatch):
 def test_many_texts_of_a_video_are_judged_as_one_by_one():
     objective, params, batch = make_small()
     network, mesh = objective.network, make_mesh(-1, 1)
-    _, tokens, _, words = objective.encode(params, batch, KEY)
-    memory = network.apply({"params": params}, tokens, method="remember")
+
+    @jax.jit
+    def encode(params, batch):
+        _, tokens, _, words = objective.encode(params, batch, KEY)
+        return words, network.apply({"params": params}, tokens, method="remember")
+
+    words, memory = encode(params, batch)
     index = jnp.asarray([[0, 1, 2, 3], [3, 1, 0, 2], [0, 0, 1, 1], [2, 3, 2, 3]])
     together = judge_pairs(network, mesh, params, memory, words, index)
-    apart = [judge_pairs(network, mesh, params, memory, words, index[:, [i]]) for i in range(4)]
+    apart = [
+        judge_pairs(network, mesh, params, memory, words, index[:, i : i + 1]) for i in range(4)
+    ]
     np.testing.assert_allclose(together, np.concatenate(apart, axis=1), rtol=1e-5, atol=1e-6)
 
 

@@ -93,6 +93,25 @@ def test_parts_of_any_size_give_the_gradients_of_the_whole(rows):
     assert_same(gradients, expected)
 
 
+@dataclasses.dataclass(frozen=True)
+class InOrder(ContrastiveObjective):
+    """Every pair weighs as much as its place, so that it must be known."""
+
+    def compute_loss(self, params, encoded, batch, key):
+        place = 1 + batch["place"].astype(jnp.float32)
+        losses = -jnp.diagonal(jax.nn.log_softmax(self.compare(params, *encoded)))
+        return (place * losses).mean()
+
+
+def test_parts_keep_the_order_of_the_batch():
+    network, trainable, frozen = Means().parts()
+    batch = jax.tree.map(jnp.asarray, make_batch())
+    loss, expected = InOrder(network).compute_gradients(trainable, frozen, batch, KEY)
+    value, gradients = InOrder(network, 2).compute_gradients(trainable, frozen, batch, KEY)
+    np.testing.assert_allclose(value, loss, rtol=1e-6)
+    assert_same(gradients, expected)
+
+
 @pytest.mark.parametrize(("method", "rows"), [("tempme", 2), ("full", 4)])
 def test_parts_give_the_gradients_of_the_whole(method, rows):
     loss, expected = whole(method)

@@ -106,7 +106,7 @@ def find_videos(root: str | os.PathLike[str], exclude: Sequence[str] = ()) -> Fo
         VideoIndexError: `root` is missing, is not a folder, or cannot be read; or a pattern, there
             or in a file .tempmeignore, cannot be used.
     """
-    top = os.path.realpath(_check_root(root))
+    top = os.path.realpath(require_folder(root))
     walker = _Walker(top, Exclusion(exclude))
     while walker.folders:
         folder, is_named = walker.folders.pop()
@@ -216,8 +216,8 @@ def make_file_id(root: str, path: bytes) -> str:
     return hashlib.blake2b(place, digest_size=12).hexdigest()
 
 
-def _check_root(root: str | os.PathLike[str]) -> bytes:
-    """Return the root as bytes, if it is a folder that can be read."""
+def require_folder(root: str | os.PathLike[str]) -> bytes:
+    """Return the root as bytes; raise a VideoIndexError unless it is a folder that can be read."""
     path = os.fsencode(root)
     try:
         with os.scandir(path):
