@@ -107,10 +107,6 @@ UMT = {
     },
     "evaluate": {"frame_sampling": "umt", "rerank": 128, "select_by": "r_mean"},
 }  # fmt: skip
-# Chosen to cost what the paper prints; docs/methods/umt.md says how.
-UMT_MERGED = {
-    "r": 11, "layers": (7, 8, 9), "groups": (2, 2, 3), "keep_cross": 0.6, "keep_intra": 0.9,
-}  # fmt: skip
 
 
 def get_config(words: str = "tempme", *, data: str = "", long: bool = False, recipe: str = "own"):
@@ -160,8 +156,6 @@ def get_umt_config(words: str):
     if config.model.weights != BACKBONES["umt-b16"]:
         raise ValueError(f"{words!r} does not name UMT; leave the backbone out, or give umt-b16")
     config.update(UMT)
-    if split_halves(config.model.method)[1] == "tempme":
-        config.model.options.update(UMT_MERGED)
     return config
 
 
@@ -200,7 +194,6 @@ def set_tiny_umt(config):
     config.model.weights = "tiny-umt"
     config.model.num_frames = 8
     if split_halves(config.model.method)[1] == "tempme":
-        config.model.options.update(dict.fromkeys(UMT_MERGED))
         # From zero, as published, order is learned far more slowly here.
         config.model.options.position_std = 0.2
     config.train.batch_size = 64

@@ -110,7 +110,8 @@ def compute_answer_losses(
     """Return the cross entropy of each answer: the sum over its ids behind the first one.
 
     >>> logits, ids = jnp.zeros((1, 3, 4)), jnp.array([[0, 2, 1]])
-    >>> compute_answer_losses(logits, ids, jnp.array([[True, True, False]])).round(4).tolist()
-    [1.3863]
+    >>> loss = compute_answer_losses(logits, ids, jnp.array([[True, True, False]]))
+    >>> round(float(loss[0]), 4)
+    1.3863
     """
     return -jnp.where(mask[:, 1:], score_words(logits[:, :-1], ids[:, 1:]), 0).sum(axis=1)
