@@ -204,8 +204,8 @@ def set_tiny_umt(config):
     config.train.clip_norm = 1.0
     config.train.drop_path = 0.0
     config.train.dropout = 0.0
-    config.train.evaluate_every = 50
-    config.train.checkpoint_every = 50
+    config.train.evaluate_every = 100
+    config.train.checkpoint_every = 100
     config.evaluate.frame_sampling = "uniform"
     config.evaluate.batch_size = 32
     return config

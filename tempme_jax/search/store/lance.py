@@ -1,5 +1,6 @@
 """LanceDB: connecting to the tables of an index, maintaining them, and finding nearest vectors."""
 
+import contextlib
 import os
 import re
 import warnings
@@ -41,7 +42,14 @@ CONTENTS_AT_ONCE = 4000
 
 def connect(uri: str | os.PathLike[str]) -> lancedb.DBConnection:
     """Open the database in a folder, which is created if it is missing, or in an object store."""
-    return lancedb.connect(make_address(uri))
+    address = make_address(uri)
+    connection = lancedb.connect(address)
+    # For a store such as file+uring://, LanceDB also makes empty folders of the name of the whole
+    # address, in the current folder.
+    if "://" in address and os.path.isdir(address):
+        with contextlib.suppress(OSError):
+            os.removedirs(address)
+    return connection
 
 
 def make_address(uri: str | os.PathLike[str]) -> str:

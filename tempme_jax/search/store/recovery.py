@@ -104,7 +104,7 @@ def _return_to(checksums: Checksums, table: str, whole: int) -> None:
             path.unlink()
     (folder / f"{table}.lance" / "_versions" / "latest_version_hint.json").unlink(missing_ok=True)
     linked = place.has_hard_links(folder)
-    connection = lancedb.connect(folder if linked else place.make_write_address(folder))
+    connection = lance.connect(folder if linked else place.make_write_address(folder))
     opened = connection.open_table(table)
     while opened.version <= newest:
         opened.restore(whole)
