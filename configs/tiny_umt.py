@@ -9,8 +9,8 @@ The weights that come with the package were made by
     from tempme_jax.weights.files import save_weights
     model = tempme_jax.load("workdir/tiny-umt")
     drawn = flatten(tempme_jax.create(model.arch, backbone="umt-qa", method="full").params)
-    head = {path: a for path, a in drawn.items()
-            if path[:2] in (("answer", "transform"), ("answer", "ln_transform"), ("answer", "bias"))}
+    parts = "transform", "ln_transform", "bias"
+    head = {path: a for path, a in drawn.items() if path[0] == "answer" and path[1] in parts}
     half = {path: a.astype("float16") for path, a in (flatten(model.params) | head).items()}
     save_weights("tempme_jax/datasets/tiny_umt.safetensors", half, model.arch)'
 

@@ -1,4 +1,4 @@
-"""The built-in set with UMT: 96 captions in which the order of two moves matters (minutes on a CPU).
+"""UMT on the built-in set: 96 captions in which the order of two moves matters (minutes on a CPU).
 
     python -m tempme_jax.main --config=configs/umt_moving_shapes.py:umt4clip+tempme
 

@@ -87,7 +87,7 @@ def draw_array(
         return np.full(shape, CONSTANTS[path[-1]], np.float32)
     depth = arch.depth if path[0] == "video" else arch.text_depth
     width = arch.width if path[0] == "video" else arch.text_width
-    scale = shape[-1] ** -0.5 if path[-2:] == ("patches", "kernel") else width**-0.5
+    scale: float = shape[-1] ** -0.5 if path[-2:] == ("patches", "kernel") else width**-0.5
     if path[0] != "video":
         scale = OF_WORDS.get(path[-1], scale)
     if path[-3:-1] == ("mlp", "fc"):

@@ -174,7 +174,9 @@ def test_options_of_plevu_under_their_former_name(tmp_path):
 def compute_loss(network, trainable, frozen, pixels, ids):
     params = join(trainable, frozen)
     video, text = network.apply({"params": params}, pixels, None, ids, None)
-    loss = compute_contrastive_loss(compute_similarity(text, video, jnp.exp(params["logit_scale"] / 10)))
+    loss = compute_contrastive_loss(
+        compute_similarity(text, video, jnp.exp(params["logit_scale"] / 10))
+    )
     return loss + network.reducer.compute_penalty(params, TOY, FRAMES)
 
 

@@ -79,6 +79,7 @@ def search(text, place, k, folder, image, clip, start, end, rerank, model, as_js
         elif clip is not None:
             results = videos.search_clip(clip, start, end, k, folder=folder)
         else:
+            assert text is not None  # checked above
             results = videos.search(text, k, folder=folder, rerank=rerank)
     if as_json:
         click.echo(json.dumps(printing.convert_to_json(results), indent=1))

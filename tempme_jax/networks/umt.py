@@ -68,6 +68,12 @@ def count_rows(arch: Architecture, clips: int, tokens: int, frames: int) -> int:
     return frames if clips * tokens == frames * arch.patches else clips
 
 
+def count_norms(arch: Architecture, last: Stage, frames: int) -> int:
+    """Count the paper's operations of the two layer norms behind the blocks."""
+    rows = count_rows(arch, last.clips, last.out, frames)
+    return 5 * (last.clips * last.out + rows) * arch.width
+
+
 def make_sine_table(rows: int, width: int) -> np.ndarray:
     """Return the positions of tokens, float32 [rows, width]: sines and cosines in turn.
 
@@ -163,9 +169,7 @@ class Umt(Network):
     def count_outside_macs(self, last: Stage, frames: int) -> tuple[int, int]:
         """Count the projection; the paper counts two layer norms instead."""
         rows = count_rows(self.arch, last.clips, last.out, frames)
-        width = self.arch.width
-        norms = 5 * (last.clips * last.out + rows) * width
-        return rows * width * self.arch.embed_dim, norms
+        return rows * self.arch.width * self.arch.embed_dim, count_norms(self.arch, last, frames)
 
 
 class UmtAnswers(Network):
@@ -219,7 +223,7 @@ class UmtAnswers(Network):
 
     def count_outside_macs(self, last: Stage, frames: int) -> tuple[int, int]:
         """Count as for retrieval, which is what the paper prints."""
-        return 0, Umt.count_outside_macs(self, last, frames)[1]
+        return 0, count_norms(self.arch, last, frames)
 
 
 def make_text_tower(network: Network) -> BertTower:

@@ -124,7 +124,9 @@ def trained_and_frozen(params):
 def make_loss(network, frozen):
     def loss(trained, pixels, ids, mask):
         video, text = network.apply(tree(frozen | trained), pixels, None, ids, mask)
-        return compute_contrastive_loss(compute_similarity(text, video, jnp.exp(frozen["logit_scale",])))
+        return compute_contrastive_loss(
+            compute_similarity(text, video, jnp.exp(frozen["logit_scale",]))
+        )
 
     return loss
 

@@ -285,7 +285,9 @@ def test_training_goes_to_the_target():
     def loss(trainable, with_penalty):
         params = join(trainable, frozen)
         video, text = CLIP.apply({"params": params}, make_pixels(), REAL, ids, ids > 0)
-        task = compute_contrastive_loss(compute_similarity(text, video, jnp.exp(params["logit_scale"])))
+        task = compute_contrastive_loss(
+            compute_similarity(text, video, jnp.exp(params["logit_scale"]))
+        )
         penalty = search.compute_penalty(params, TOY, FRAMES)
         return task + with_penalty * penalty, SEARCH.compute_cost(params, TOY, FRAMES)
 

@@ -47,7 +47,9 @@ def test_the_tiny_umt_knows_colours_and_shapes(umt, videos):
 def test_the_tiny_umt_judges(umt, videos):
     fits = np.stack([umt.judge(text, videos) for text in TEXTS])
     assert np.mean(fits.argmax(axis=1) == np.arange(12)) > 0.7
-    assert np.median(fits[np.eye(12, dtype=bool)]) > 0.5 > 0.1 > fits[~np.eye(12, dtype=bool)].mean()
+    assert (
+        np.median(fits[np.eye(12, dtype=bool)]) > 0.5 > 0.1 > fits[~np.eye(12, dtype=bool)].mean()
+    )
 
 
 def test_order_is_unknown_before_training(umt):
@@ -59,7 +61,11 @@ def test_order_is_unknown_before_training(umt):
 
 
 @pytest.mark.parametrize(
-    ("file", "words"), [("umt_moving_shapes", "umt"), ("umt_moving_shapes_qa", "umt4clip+tempme")]
+    ("file", "words"),
+    [
+        ("umt_moving_shapes", "umt"),
+        pytest.param("umt_moving_shapes_qa", "umt4clip+tempme", marks=pytest.mark.slow),
+    ],
 )
 def test_training_goes_on_from_the_tiny_umt(file, words, videos):
     """Everything has a gradient, but for what a single layer norm or a softmax cancels."""

@@ -91,7 +91,7 @@ class Service:
                 message=NOTHING_INDEXED,
             )  # fmt: skip
         path = self.find_folder(folder) if folder else None
-        limits = {"min_seconds": min_seconds, "max_seconds": max_seconds}
+        limits: dict = {"min_seconds": min_seconds, "max_seconds": max_seconds}
         results = self.index.search(text, count, folder=path, **limits)
         note = explain_cut(self.open_model().tokenizer, text)
         return make_search_answer(results, "unrelated texts", note)
