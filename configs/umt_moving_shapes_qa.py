@@ -22,7 +22,8 @@ def get_config(words: str = "umt4clip+tempme"):
 
     config.model.architecture.backbone = "umt-qa"
 
-    config.train.steps = 400
+    config.train.steps = 1000
+    config.train.learning_rate = 2e-3
     config.train.evaluate_every = 100
     config.train.checkpoint_every = 100
 
