@@ -20,8 +20,8 @@ def get_config(words: str = "umt4clip+tempme"):
     config.train.vtc_weight = 1.0
     config.train.negative_group = 0
 
-    # The two best are mostly a video and its reverse. With more, the head did worse than the vectors
-    # (docs/comparison.md).
+    # The two best are mostly a video and its reverse. With more, the head did worse than the
+    # vectors (docs/comparison.md).
     config.evaluate.rerank = 2
     config.evaluate.select_by = "R-Sum"
     return config

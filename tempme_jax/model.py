@@ -104,7 +104,8 @@ class Model:
                 with masked ones.
 
         Returns:
-            Vectors of unit length, float32 [b, e], one for each video.
+            Vectors of unit length, float32 [b, e], one for each video; shorter ones where the
+            network compares means of unit vectors (UMT).
 
         Raises:
             VideoError: if a file is not a video that can be read; it says why.
@@ -206,6 +207,8 @@ class Model:
             raise ValueError(
                 f"{type(self.network).__name__} compares vectors only; UMT also judges"
             )
+        if not isinstance(text, str):
+            raise TypeError(f"judge takes one text, not {type(text).__name__}; call it for each")
         words, model = self.tokenizer(text), self.folded
         judge = functools.partial(encoding.judge_frames, *model, *words)
         return encoding.encode_batches(judge, self._split_frames(videos))

@@ -83,7 +83,7 @@ class Architecture:
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
             if field.type is int or (field.type == int | None and value is not None):
-                require_whole(field.name, value, least=field.name not in MAY_BE_ZERO)
+                require_whole(field.name, value, least=0 if field.name in MAY_BE_ZERO else 1)
         for name in LIMITS:
             object.__setattr__(self, name, require_colours(name, getattr(self, name)))
         divisions = {

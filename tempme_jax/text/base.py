@@ -141,14 +141,15 @@ class BaseTokenizer(abc.ABC):
 def list_texts(texts: str | Sequence[str]) -> list[str]:
     """Return one or several texts as a list; raise a TypeError for anything else."""
     if isinstance(texts, str):
-        return [texts]
+        texts = [texts]
     if isinstance(texts, bytes) or not isinstance(texts, Iterable):
         raise TypeError(f"texts must be a str or a sequence of str, not {_describe(texts)}.")
     texts = list(texts)
     for number, text in enumerate(texts):
         if not isinstance(text, str):
             raise TypeError(f"texts[{number}] must be a str, not {_describe(text)}.")
-    return texts
+    # Half of a surrogate pair, as in names of files that are not Unicode, is no character.
+    return [text.encode("utf-8", "replace").decode() for text in texts]
 
 
 def pad_rows(

@@ -119,10 +119,10 @@ def infer_umt(
             patch=math.isqrt(patch // 3),
             width=width,
             depth=depths["video"],
-            heads=width // HEAD_WIDTH if heads is None else heads,
+            heads=count_heads("heads", width) if heads is None else heads,
             text_width=text_width,
             text_depth=depths["text"],
-            text_heads=text_width // HEAD_WIDTH if text_heads is None else text_heads,
+            text_heads=count_heads("text_heads", text_width) if text_heads is None else text_heads,
             vocab_size=params["text", "token_embedding"].shape[0],
             context_length=context_length,
             mlp_width=find_mlp_width(params, "video", width),
@@ -137,6 +137,16 @@ def infer_umt(
 
 # How the sizes are read, by the family of the backbone.
 SIZES = {"CLIP": infer_clip, "UMT": infer_umt}
+
+
+def count_heads(name: str, width: int) -> int:
+    """Return the number of heads of a tower of the public files; a ValueError if none fits."""
+    if width % HEAD_WIDTH:
+        raise ValueError(
+            f"{name} cannot be told: width {width} is not a multiple of {HEAD_WIDTH}, the width of "
+            "a head in every public file"
+        )
+    return width // HEAD_WIDTH
 
 
 def check_dimensions(params: dict[Path, np.ndarray], dimensions: dict[Path, int]) -> None:

@@ -307,3 +307,9 @@ def test_a_prefix_of_all_names_is_taken_off(files):
         found, params = read_layout({f"module.{name}": a for name, a in arrays.items()})
         assert found == layout
         assert_same_params(params, read_layout(arrays)[1])
+
+
+def test_heads_that_cannot_be_told():
+    params = read_layout(umt_weights.umt_state_dict(**TINY_UMT))[1]
+    with pytest.raises(WeightsError, match="text_heads cannot be told: width 48"):
+        infer_architecture(params)

@@ -6,6 +6,7 @@ import io
 import math
 import os
 from fractions import Fraction
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,6 +24,7 @@ from tempme_jax.video.positions import find_middles
 if TYPE_CHECKING:  # child processes import this file and must not import JAX
     from tempme_jax.model import Model
     from tempme_jax.search.query.searcher import Searcher
+    from tempme_jax.search.store.rows import FileRow
 
 # Most seconds in which no frame is decoded.
 PATIENCE = 60.0
@@ -179,15 +181,28 @@ def draw_window(model: "Model", uri: str, searcher: "Searcher", window: str) -> 
 def find_excerpt(
     model: "Model", uri: str, searcher: "Searcher", window: str
 ) -> VideoExcerpt | None:
-    """Return the excerpt that is a window of an index; None if the window or its file is gone."""
+    """Return the excerpt that is a window of an index.
+
+    It is None if the window is gone, or no file is there that is as it was indexed.
+    """
     found = searcher.find_window(window)
     if found is None:
         return None
     for row in (searcher.files[file_id] for file_id in found.file_ids):
-        if (path := resolve_file(uri, row.root, row.path)) is not None:
+        path = resolve_file(uri, row.root, row.path)
+        if path is not None and is_unchanged(path, row):
             root = str(decode_root(uri, row.root).resolve())
             return make_excerpt(model, str(path), found.start, found.end, root)
     return None
+
+
+def is_unchanged(path: Path, row: "FileRow") -> bool:
+    """Return whether a file has the size and the time that it had when it was indexed."""
+    try:
+        stat = path.stat()
+    except OSError:
+        return False
+    return (stat.st_size, stat.st_mtime_ns) == (row.size, row.mtime_ns)
 
 
 def draw_merged(model: "Model", excerpt: VideoExcerpt) -> bytes:

@@ -60,7 +60,7 @@ def print_results(results: Results, kind: str = "text") -> None:
 
 def describe_fit(moment: Moment) -> str:
     """Return the probability that the text fits, in percent; "-" if it was not judged."""
-    return "-" if moment.fit is None else f"{100 * moment.fit:.1f} %"
+    return "-" if moment.fit is None else f"{100 * moment.fit:.2f} %"
 
 
 def describe_video(moment: Moment) -> str:

@@ -55,7 +55,10 @@ def rerank_moments(
     unread = [moment for number, moment in enumerate(chosen) if number not in fits]
     notice = results.notice
     if unread:
-        gone = f"{pluralize(len(unread), 'moment')} could not be judged, as no video can be read"
+        gone = (
+            f"{pluralize(len(unread), 'moment')} could not be judged, as the video is gone, cannot "
+            "be read or has changed since; `tempme index` looks at it again"
+        )
         notice = f"{notice}; {gone}" if notice else gone
     kept = (*moments, *unread, *rest)[:k]
     return dataclasses.replace(results, moments=kept, notice=notice)

@@ -68,6 +68,25 @@ def test_a_video_that_is_gone_keeps_its_place_behind_the_judged(tmp_path):
     assert found.moments[2].fit is None and "1 moment could not be judged" in found.notice
 
 
+def test_a_video_that_has_changed_is_not_judged(tmp_path):
+    write_films(tmp_path, {"1.mp4": "1", "2.mp4": "2"})
+    index = VideoIndex(tmp_path, model=make_judge())
+    index.add(tmp_path, quiet=True)
+    write_films(tmp_path, {"1.mp4": "3"})
+    found = index.search(TEXT, k=2, rerank=2)
+    assert {one.file.name: one.fit is None for one in found.moments} == {
+        "1.mp4": True,
+        "2.mp4": False,
+    }
+    assert "has changed since" in found.notice
+
+
+def test_only_one_text_is_judged():
+    videos = np.zeros((1, FRAMES, 16, 16, 3), np.uint8)
+    with pytest.raises(TypeError, match="judge takes one text, not list"):
+        make_judge().judge([TEXT, TEXT], videos)
+
+
 def test_only_models_with_a_matching_head_judge(tmp_path):
     write_films(tmp_path, {"1.mp4": "1"})
     with pytest.raises(VideoIndexError, match="compares vectors only"):
