@@ -208,7 +208,7 @@ def test_clip4clip():
     def run(trainable):
         params = join(trainable, frozen)
         video, text = network.apply({"params": params}, videos, mask, ids, None)
-        similarity = compute_similarity(text, video, params["logit_scale"])
+        similarity = compute_similarity(text, video, jnp.exp(params["logit_scale"]))
         return compute_contrastive_loss(similarity), similarity
 
     (loss, similarity), slopes = run(trainable)

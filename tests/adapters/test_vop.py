@@ -406,7 +406,7 @@ def test_cost_of_a_video(generic, video, patch, gflops, tokens):
 def test_a_plain_mean_keeps_its_length():
     """In the loss and in the similarities of a model, and it changes ranks of videos."""
     steady, mixed = jnp.array([1.0, 0.0]), jnp.array([0.6, 0.1])
-    text, videos, scale = jnp.array([[2.0, 0.2]]), jnp.stack([steady, mixed]), jnp.zeros(())
+    text, videos, scale = jnp.array([[2.0, 0.2]]), jnp.stack([steady, mixed]), jnp.ones(())
     found = [
         compute_similarity(text, videos, scale, unit_videos=adapter.unit_videos)[0]
         for adapter in (VoP(), VoP(unit_mean=False))
