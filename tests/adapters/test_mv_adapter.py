@@ -202,6 +202,7 @@ def test_factors_belong_to_the_last_blocks():
     assert align_to_end(factors, 1) == (1,)
 
 
+@pytest.mark.slow
 @jax.numpy_dtype_promotion("standard")  # Flax's layer norm and bfloat16 need it
 def test_beside_tome_in_half_precision_and_computed_again():
     network = make_model(SMALL, ToMe(r=2)).copy(remat=True, dtype=jnp.bfloat16)

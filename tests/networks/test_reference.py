@@ -162,6 +162,7 @@ def test_loss_and_gradients():
             assert_close(gradient, golden[f"grad/{name}"], f"gradient of {name}")
 
 
+@pytest.mark.slow
 def test_training_for_eight_steps():
     """Warm-up of 2 steps to 6e-4, then half a cosine; gradients clipped to a global norm of 1."""
     golden = np.load(FOLDER / "tiny_training.npz")

@@ -105,6 +105,7 @@ def test_the_negatives_are_those_of_the_published_code():
             assert any_wrong.all()
 
 
+@pytest.mark.slow
 def test_six_steps_as_published():
     golden = {
         k.removeprefix("training/"): v for k, v in GOLDEN.items() if k.startswith("training/")
