@@ -22,7 +22,7 @@ from tempme_jax.networks.tokens import Stage
 from tempme_jax.parameters import cast_kernels, find_shapes, flatten, split
 from tempme_jax.reducers.base import Reducer
 from tempme_jax.text.base import BaseTokenizer
-from tempme_jax.text.tokenizers import choose_mark, make_tokenizer
+from tempme_jax.text.tokenizers import make_tokenizer
 from tempme_jax.weights.files import save_weights
 from tempme_jax.weights.layouts import check_params
 
@@ -175,8 +175,7 @@ class Model:
         """Embed texts that are already token ids.
 
         Args:
-            ids: int32 [b, n]; in CLIP's vocabulary the largest id of a row ends the text, in BERT's
-                0 is padding.
+            ids: int32 [b, n]; for CLIP the largest id of a row ends the text, for UMT 0 is padding.
             mask: bool [b, n], True up to the end of the text; None = as the ids say.
 
         Returns:
@@ -187,7 +186,7 @@ class Model:
         """
         arch = self.arch
         ids, mask = inputs.check_ids(
-            ids, mask, arch.vocab_size, arch.context_length, mark_words=choose_mark(arch.tokenizer)
+            ids, mask, arch.vocab_size, arch.context_length, mark_words=self.network.mark_words
         )
         return self._encode(
             encoding.encode_tokens, encoding.split_rows(encoding.TEXT_BATCH, ids, mask)

@@ -149,6 +149,15 @@ class Clip(Network):
         return self.text(ids, mask, self.shared())
 
     @staticmethod
+    def mark_words(ids: Int[np.ndarray, "b n"]) -> Bool[np.ndarray, "b n"]:
+        """Mark the ids up to the largest one, which ends a text.
+
+        >>> Clip.mark_words(np.array([[8, 3, 9, 0]])).tolist()
+        [[True, True, True, False]]
+        """
+        return np.arange(ids.shape[1]) <= ids.argmax(axis=1, keepdims=True)
+
+    @staticmethod
     def compute_scale(params: dict) -> jax.Array:
         """Return exp(logit_scale)."""
         return jnp.exp(params["logit_scale"])

@@ -4,6 +4,7 @@ from typing import Any
 
 import flax.linen as nn
 import jax
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from tempme_jax.adapters.base import Adapter
@@ -65,6 +66,11 @@ class Network(nn.Module):
         self, ids: Int[Array, "b n"], mask: Bool[Array, "b n"] | None = None
     ) -> Float[Array, "b e"]:
         """Return the vectors of texts, not of unit length."""
+        raise NotImplementedError
+
+    @staticmethod
+    def mark_words(ids: Int[np.ndarray, "b n"]) -> Bool[np.ndarray, "b n"]:
+        """Return which ids of rows are text, for callers who do not say it."""
         raise NotImplementedError
 
     @staticmethod

@@ -155,6 +155,11 @@ class Umt(Network):
         return self.match(fused.x[:, 0, 0].astype(jnp.float32))
 
     @staticmethod
+    def mark_words(ids: Int[np.ndarray, "b n"]) -> Bool[np.ndarray, "b n"]:
+        """Mark the ids that are not padding."""
+        return mark_to_padding(ids)
+
+    @staticmethod
     def compute_scale(params: dict) -> jax.Array:
         """Return 1 / temperature."""
         return 1 / params["temperature"]
@@ -217,6 +222,11 @@ class UmtAnswers(Network):
         return self.answer(ids, mask, states)
 
     @staticmethod
+    def mark_words(ids: Int[np.ndarray, "b n"]) -> Bool[np.ndarray, "b n"]:
+        """Mark the ids that are not padding."""
+        return mark_to_padding(ids)
+
+    @staticmethod
     def compute_scale(params: dict) -> jax.Array:
         """Return 1: nothing is compared."""
         return jnp.ones(())
@@ -233,6 +243,11 @@ def make_text_tower(network: Network) -> BertTower:
         arch, network.adapter, network.dtype, network.dropout, depth=arch.text_depth,
         first_cross=arch.first_cross, name="text",
     )  # fmt: skip
+
+
+def mark_to_padding(ids: Int[np.ndarray, "b n"]) -> Bool[np.ndarray, "b n"]:
+    """Mark the ids that are not BERT's padding, which is 0."""
+    return ids != 0
 
 
 def check_adapter(network: Network) -> None:

@@ -1,11 +1,6 @@
 """The tokenizers by the names that architectures give them."""
 
-from collections.abc import Callable
-
-import numpy as np
-from jaxtyping import Bool, Int
-
-from tempme_jax.text.base import PAD_ID, BaseTokenizer, VocabularyError
+from tempme_jax.text.base import BaseTokenizer, VocabularyError
 from tempme_jax.text.bpe import VOCAB_SIZE, Tokenizer
 from tempme_jax.text.wordpiece import WordPieceTokenizer
 
@@ -33,22 +28,3 @@ def make_tokenizer(
             f"{VOCAB_SIZE}. Its texts would mean nothing; embed_tokens takes ids of its own"
         )
     return TOKENIZERS[name](max_words, context_length, vocab_size=vocab_size)
-
-
-def choose_mark(name: str) -> Callable[[Int[np.ndarray, "b n"]], Bool[np.ndarray, "b n"]]:
-    """Return the function that finds the texts in rows of ids of a tokenizer.
-
-    >>> choose_mark("clip")(np.array([[8, 3, 9, 0]])).tolist()
-    [[True, True, True, False]]
-    """
-    return mark_to_padding if name == "bert" else mark_to_largest
-
-
-def mark_to_largest(ids: Int[np.ndarray, "b n"]) -> Bool[np.ndarray, "b n"]:
-    """Mark the ids up to the largest one, which ends a text for CLIP."""
-    return np.arange(ids.shape[1]) <= ids.argmax(axis=1, keepdims=True)
-
-
-def mark_to_padding(ids: Int[np.ndarray, "b n"]) -> Bool[np.ndarray, "b n"]:
-    """Mark the ids that are not padding."""
-    return ids != PAD_ID

@@ -36,7 +36,6 @@ class Task:
         evaluate: measures a model on a split; arguments and result as of `evaluate_split`.
         summarize: returns the numbers of an evaluation that the log holds, and the name of the one
             that is largest for the best checkpoint.
-        reranks: whether a head of the network can judge pairs of a text and a video.
         answers: whether it is measured by answers to questions, which the data set must have.
     """
 
@@ -44,7 +43,6 @@ class Task:
     open_rows: Callable[[Config, Model], TrainingRows]
     evaluate: Callable[..., dict[str, Any]]
     summarize: Callable[[dict[str, Any], EvaluateSettings], tuple[dict[str, Any], str]]
-    reranks: bool = False
     answers: bool = False
 
 
@@ -80,9 +78,7 @@ def summarize_retrieval(
 # By the `objective` of a network.
 TASKS = {
     "contrastive": Task(ContrastiveObjective, open_pairs, evaluate_split, summarize_retrieval),
-    "matching": Task(
-        MatchingObjective, open_pairs, evaluate_split, summarize_retrieval, reranks=True
-    ),
+    "matching": Task(MatchingObjective, open_pairs, evaluate_split, summarize_retrieval),
     "answers": Task(
         AnswerObjective, open_answered, evaluate_answers, summarize_answers, answers=True
     ),
@@ -102,7 +98,7 @@ def check_task(network: Network, config: Config) -> None:
     for name in ("dual_softmax", "qb_norm"):
         if task.answers and getattr(evaluate, name):
             raise ValueError(f"evaluate.{name} re-weights retrieval, not answers; leave it out")
-    if evaluate.rerank and not task.reranks:
+    if evaluate.rerank and not network.can_judge:
         raise ValueError(
             f"evaluate.rerank={evaluate.rerank}, but the backbone {backbone!r} has no head that "
             "judges texts with videos, as UMT for retrieval has; set it to 0"

@@ -19,6 +19,7 @@ from umt_weights import (
     video,
 )
 
+import tempme_jax
 from tempme_jax import costs, methods
 from tempme_jax.networks.architecture import ARCHITECTURES
 from tempme_jax.networks.backbones import make_network
@@ -219,3 +220,17 @@ def test_clip_has_no_dropout():
                 jnp.zeros((1, 3), jnp.int32), None,
             )
         )  # fmt: skip
+
+
+def test_padding_is_known_without_a_mask():
+    """Also of a vocabulary that is not here."""
+    sizes = {name: getattr(ARCH, name) for name in ("width", "depth", "heads", "image_size")}
+    words = dict(text_width=48, text_depth=4, text_heads=3, first_cross=2, vocab_size=100)
+    model = tempme_jax.create(
+        "UMT-B/16", method="clip", num_frames=2, context_length=40, tokenizer="unknown",
+        **sizes, **words,
+    )  # fmt: skip
+    ids, mask = texts(4, 12)
+    np.testing.assert_array_equal(model.network.mark_words(ids), mask > 0)
+    given = model.embed_tokens(ids.astype(np.int32), mask > 0)
+    np.testing.assert_array_equal(model.embed_tokens(ids.astype(np.int32)), given)
