@@ -81,16 +81,18 @@ class Pool:
         return self._lanes[lane]
 
     def wait(self, waiting: Sequence[tuple[Any, ProcessFuture]]) -> None:
-        """Wait until one of the requests is answered, or the processes stall.
+        """Wait until one of the requests is answered, or none will be: the processes stall or broke.
 
         A process that is killed while it answers, for example, never does.
         """
         futures = [future for _, future in waiting]
         most = max(self.seconds(request) for request, _ in waiting) + PATIENCE
         started = time.monotonic()
-        while True:
-            rest = most - (time.monotonic() - max(started, self._progress.value))
-            if rest <= 0 or wait(futures, timeout=rest, return_when=FIRST_COMPLETED).done:
+        while most > time.monotonic() - max(started, self._progress.value):
+            if wait(futures, timeout=1.0, return_when=FIRST_COMPLETED).done:
+                return
+            # A pool that breaks while a request is on its way to it does not answer that one.
+            if not all(processes.active for processes in self._list_pools()):
                 return
 
     def restart(self, waiting: deque[tuple[Any, ProcessFuture]]) -> None:
@@ -102,8 +104,11 @@ class Pool:
 
     def close(self) -> None:
         """End the processes."""
-        for processes in (self._processes, *(lane for lane, _ in self._lanes.values())):
+        for processes in self._list_pools():
             _stop(processes)
+
+    def _list_pools(self) -> list[ProcessPool]:
+        return [self._processes, *(processes for processes, _ in self._lanes.values())]
 
     def explain(self, request: Any, error: BaseException) -> VideoError:
         """Say why a request failed."""

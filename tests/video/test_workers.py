@@ -1,5 +1,6 @@
 """Videos are decoded in processes of their own, and what goes wrong there stays there."""
 
+import collections
 import multiprocessing
 import os
 import signal
@@ -10,6 +11,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import pytest
+from pebble import ProcessFuture
 from repository import ROOT
 from video_files import decode_or_worse, exit_at_once, find_shown_indices, write_grey_video
 
@@ -124,6 +126,17 @@ def test_processes_that_cannot_run_are_an_error(good, monkeypatch):
             list(decode_all([make_request(good)], workers=1, memory=7))
     finally:
         signal.alarm(0)
+
+
+def test_pool_that_broke_is_not_waited_for():
+    processes = pool.Pool(1, seconds=60, total=None, memory=2**30, decode=eval)
+    waiting = collections.deque([("1", ProcessFuture())])  # which the pool has lost
+    processes._processes.stop()
+    processes.wait(waiting)
+    assert not waiting[0][1].done()
+    processes.restart(waiting)
+    assert waiting[0][1].result() == 1
+    processes.close()
 
 
 # Without a guard for children that would run it, which they do not.

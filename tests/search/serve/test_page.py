@@ -306,6 +306,7 @@ def test_keys(open_page):
     api.expect(page.locator("#keys")).to_be_visible()
     shot(page, "keys")
     press("Escape")
+    api.expect(page.locator("#keys")).to_be_hidden()
     press("/")
     assert page.evaluate("document.activeElement.id") == "query"
     page.keyboard.type("/?m")

@@ -108,7 +108,8 @@ dialog.addEventListener("click", event => {
 dialog.addEventListener("close", () => {
   unload();
   picture.removeAttribute("src");
-  leave(number);
+  // The event may come late, and nobody who has gone on to type loses the focus.
+  if (!document.activeElement.matches("input")) leave(number);
 });
 
 dialog.addEventListener("keydown", event => {
