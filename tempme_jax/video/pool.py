@@ -81,7 +81,7 @@ class Pool:
         return self._lanes[lane]
 
     def wait(self, waiting: Sequence[tuple[Any, ProcessFuture]]) -> None:
-        """Wait until one of the requests is answered, or none will be: the processes stall or broke.
+        """Wait until one of the requests is answered, or the processes stall or broke.
 
         A process that is killed while it answers, for example, never does.
         """
