@@ -28,19 +28,24 @@ setup() {
         fi
         return
     fi
-    local python=${PYTHON:-python3} ready=.venv/ready${1#.}
+    local python=${PYTHON:-python3}
     if ! "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then
         echo "tempme_jax needs Python 3.11 or later; $python is $("$python" --version 2>&1)." >&2
         echo "Name another one: PYTHON=python3.12 bash run.sh" >&2
         exit 1
     fi
-    if [ ! -f "$ready" ] || [ requirements.txt -nt "$ready" ] || [ pyproject.toml -nt "$ready" ]; then
+    if ! is_installed "$1" && ! is_installed '.[dev]'; then  # [dev] holds all the others
         [ -x .venv/bin/python ] || "$python" -m venv .venv
         echo "Installing into .venv (about 1.5 GB, a minute or two) ..."
         .venv/bin/python -m pip install --quiet --disable-pip-version-check --editable "$1"
-        touch "$ready"
+        touch ".venv/ready${1#.}"
     fi
     PATH="$PWD/.venv/bin:$PATH"
+}
+
+is_installed() {
+    local ready=.venv/ready${1#.}
+    [ -f "$ready" ] && [ ! requirements.txt -nt "$ready" ] && [ ! pyproject.toml -nt "$ready" ]
 }
 
 # Train on the built-in set: short videos of moving shapes, in which the order matters. The

@@ -28,6 +28,7 @@ TOY = Architecture(
     embed_dim=8, image_size=32, patch=8, width=16, depth=3, heads=2,
     text_width=12, text_depth=1, text_heads=2, vocab_size=30, context_length=16,
 )  # fmt: skip
+SHALLOW = dataclasses.replace(TOY, depth=2)
 FRAMES = 4
 WORDS = 6
 # Smaller than the paper's, wherever a method has such an option.
@@ -67,12 +68,12 @@ FORMS = {
 }  # fmt: skip
 
 
-def build(method, options=None):
+def build(method, options=None, arch=TOY):
     names = {
         field.name for part in methods.split_method(method) for field in dataclasses.fields(part)
     }
     options = {k: v for k, v in OPTIONS.items() if k in names} | (options or {})
-    return Clip(TOY, *methods.build(method, TOY, FRAMES, options, max_words=WORDS))
+    return Clip(arch, *methods.build(method, arch, FRAMES, options, max_words=WORDS))
 
 
 def make_random_inputs(batch=2):
@@ -177,7 +178,7 @@ def compute_loss(network, trainable, frozen, pixels, ids):
     loss = compute_contrastive_loss(
         compute_similarity(text, video, jnp.exp(params["logit_scale"] / 10))
     )
-    return loss + network.reducer.compute_penalty(params, TOY, FRAMES)
+    return loss + network.reducer.compute_penalty(params, network.arch, FRAMES)
 
 
 # What no gradient reaches: DGL projects prompts behind the end of the text, where no word looks;
@@ -185,13 +186,15 @@ def compute_loss(network, trainable, frozen, pixels, ids):
 DEAD = {
     "dgl": {"shared/postfix_proj/kernel", "shared/postfix_proj/bias"},
     "rap": {
-        f"video/block_{TOY.depth - 1}/asa/{layer}/{array}"
+        f"video/block_{SHALLOW.depth - 1}/asa/{layer}/{array}"
         for layer in ("down", "query", "key", "value", "offset", "up")
         for array in ("kernel", "bias")
     },
 }
 
 
+# What they do differs from block to block.
+DEEP = ("tempme", "mv-adapter")
 # What they do vop and vop-fc do, too.
 PARTS_OF_VOP = ("vop-p", "vop-c", "vop-f", "vop-fp")
 
@@ -206,7 +209,7 @@ PARTS_OF_VOP = ("vop-p", "vop-c", "vop-f", "vop-fp")
 )
 def test_one_training_step(name):
     """The loss is finite, and a gradient reaches what trains: all of it, and nothing else."""
-    network = build(name)
+    network = build(name, arch=TOY if name in DEEP else SHALLOW)
     trainable, frozen = split(network, make_random_tree(network, FRAMES))
     step = jax.jit(
         jax.value_and_grad(lambda t, f: compute_loss(network, t, f, *make_random_inputs()))
