@@ -151,11 +151,14 @@ def get_umt_config(words: str):
         ValueError: if a word is unknown, or names a backbone of CLIP.
     """
     method, *others = words.split(",")
+    if method.startswith("umt"):
+        require_one_of(method, UMT_WAYS, "way to run UMT")
     others += [] if set(others) & BACKBONES.keys() else ["umt-b16"]
     config = get_config(",".join([UMT_WAYS.get(method, method), *others]), recipe="shared")
     if config.model.weights != BACKBONES["umt-b16"]:
         raise ValueError(f"{words!r} does not name UMT; leave the backbone out, or give umt-b16")
     config.update(UMT)
+    config.model.architecture.backbone = "umt"  # so other weights are refused
     return config
 
 

@@ -2,9 +2,10 @@
 
     python -m tempme_jax.main --config=configs/umt_moving_shapes.py:umt4clip+tempme
 
-The others are ":umt" and ":umt4clip". The model is a tiny UMT that was pretrained on single frames
-(`configs/tiny_umt.py`) and comes with the package. A method that ignores the order of frames can
-only guess between a video and its reverse: about 50 % R@1.
+The others are ":umt" and ":umt4clip". The model is a tiny UMT that was pretrained on single frames,
+then on the training videos as `umt` sees them (`configs/tiny_umt.py`); it comes with the package.
+Frames apart are new to it. A method that ignores the order of frames can only guess between a video
+and its reverse: about 50 % R@1.
 """
 
 from configs import common

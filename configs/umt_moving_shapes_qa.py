@@ -4,7 +4,7 @@
 
 The others are ":umt" and ":umt4clip". The model is the tiny UMT of `configs/tiny_umt.py`. Two of
 the four questions about a video ask for the order of its moves; whatever ignores the order of
-frames answers at most half of these rightly. What a model knows without that order:
+frames answers at most half of these rightly. What a trained model knows without that order:
 
     tempme evaluate WORKDIR --config=configs/umt_moving_shapes_qa.py
         --config.evaluate.frame_sampling=shuffled
@@ -22,10 +22,7 @@ def get_config(words: str = "umt4clip+tempme"):
 
     config.model.architecture.backbone = "umt-qa"
 
-    config.train.steps = 1000
-    config.train.learning_rate = 2e-3
-    config.train.evaluate_every = 100
-    config.train.checkpoint_every = 100
+    config.train.steps = 600
 
     config.evaluate.rerank = 0
     return config

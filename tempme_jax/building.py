@@ -16,11 +16,11 @@ from tempme_jax.model import Drawn, Model
 from tempme_jax.networks.architecture import ARCHITECTURES, Architecture
 from tempme_jax.networks.backbones import BACKBONES, make_network
 from tempme_jax.parameters import draw_backbone, find_shapes, initialise, list_pretrained_paths
+from tempme_jax.text.bpe import Tokenizer
+from tempme_jax.text.tokenizers import TOKENIZERS
 from tempme_jax.weights.files import load_weights
 from tempme_jax.weights.layouts import WeightsError, check_params
 
-# Ids of a text: the start, one word, the end.
-SHORTEST_TEXT = 3
 DTYPES = {"float32": None, "bfloat16": jnp.bfloat16}
 
 
@@ -168,14 +168,15 @@ def assemble(
     use_persistent_cache()
     adapter, _ = methods.replace_options(method, *methods.split_method(method), options)
     most = arch.context_length - adapter.text_positions
-    if most < SHORTEST_TEXT:
+    least = len(TOKENIZERS.get(arch.tokenizer, Tokenizer).shortest)
+    if most < least:
         raise ValueError(
             f"the {adapter.text_positions} learned tokens of method {method!r} leave no room for "
             f"words among the model's {arch.context_length} positions; give it fewer in its options"
         )
     if max_words is None:
         max_words = min(methods.MAX_WORDS, most)
-    require_whole("max_words", max_words, least=SHORTEST_TEXT, most=most)
+    require_whole("max_words", max_words, least=least, most=most)
     adapter, reducer = methods.build(method, arch, num_frames, options, max_words=max_words)
     network = make_network(arch, adapter, reducer, DTYPES[require_one_of(dtype, DTYPES, "dtype")])
     return Model(network, {}, method, num_frames, max_words, options=options)

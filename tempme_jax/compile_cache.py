@@ -4,15 +4,27 @@ import os
 import pathlib
 from typing import Any
 
-import jax
+# Programs that took fewer seconds to compile are not kept: there are hundreds of small ones.
+LEAST_SECONDS = 0.1
+OFF = ("0", "false", "off", "no")
+
+
+def find_home_folder() -> pathlib.Path:
+    """Return the folder of everything that tempme_jax keeps in the user's cache."""
+    home = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
+    return pathlib.Path(home) / "tempme_jax"
+
+
+def is_caching_allowed() -> bool:
+    """Return whether programs may be kept, unless JAX_ENABLE_COMPILATION_CACHE says no."""
+    return os.environ.get("JAX_ENABLE_COMPILATION_CACHE", "1").lower() not in OFF
 
 
 def find_cache_folder() -> pathlib.Path:
     """Return the folder of compiled programs: by JAX's own setting, else in the user's cache."""
     if folder := _read_setting("jax_compilation_cache_dir"):
         return pathlib.Path(folder)
-    home = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
-    return pathlib.Path(home) / "tempme_jax" / "compiled"
+    return find_home_folder() / "compiled"
 
 
 def use_persistent_cache() -> None:
@@ -20,6 +32,8 @@ def use_persistent_cache() -> None:
 
     Without a home folder that can be written to, the cache stays off.
     """
+    import jax
+
     enabled = _read_setting("jax_enable_compilation_cache")
     if _read_setting("jax_compilation_cache_dir") or not enabled:
         return
@@ -29,7 +43,11 @@ def use_persistent_cache() -> None:
     except (OSError, RuntimeError):  # Path.home() raises RuntimeError
         return
     jax.config.update("jax_compilation_cache_dir", str(folder))
+    if "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS" not in os.environ:
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", LEAST_SECONDS)
 
 
 def _read_setting(name: str) -> Any:
+    import jax  # which takes long to import
+
     return getattr(jax.config, name)  # JAX adds its settings when it is imported

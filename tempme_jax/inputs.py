@@ -1,17 +1,17 @@
 """Check videos and texts from users, and bring them into the shape that the towers take."""
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 
 from tempme_jax.networks import architecture
-from tempme_jax.video.frames import read_frames
-from tempme_jax.video.pixels import make_square
 from tempme_jax.video.positions import pick_evenly
+
+if TYPE_CHECKING:  # a model in another runtime does without JAX
+    import jax
 
 # CLIP's mean and standard deviation, which a model may replace.
 MEAN = np.array(architecture.MEAN, np.float32)
@@ -21,23 +21,28 @@ LARGEST_PIXEL = 20.0
 
 
 def normalize_frames(
-    frames: UInt8[Array, "*b 3"],
+    frames: "UInt8[jax.Array, '*b 3']",
     mean: Sequence[float] | np.ndarray = MEAN,
     std: Sequence[float] | np.ndarray = STD,
-) -> Float[jax.Array, "*b 3"]:
+) -> "Float[jax.Array, '*b 3']":
     """Convert uint8 pixels, 0 .. 255, to float32 ones, normalised by a model's mean and std."""
+    import jax.numpy as jnp
+
     mean, std = np.array(mean, np.float32), np.array(std, np.float32)
     scale, shift = (jnp.broadcast_to(a, frames.shape) for a in (1 / (255 * std), -mean / std))
     return frames.astype(jnp.float32) * scale + shift
 
 
 def convert_to_pixels(
-    frames: UInt8[Array, "b f h h 3"],
+    frames: "UInt8[jax.Array, 'b f h h 3']",
     image_size: int,
     mean: Sequence[float] | np.ndarray = MEAN,
     std: Sequence[float] | np.ndarray = STD,
-) -> Float[Array, "b f s s 3"]:
+) -> "Float[jax.Array, 'b f s s 3']":
     """Resize square uint8 frames to `image_size` (bicubic), if need be, and normalise them."""
+    import jax
+    import jax.numpy as jnp
+
     if frames.shape[2] == image_size:
         return normalize_frames(frames, mean, std)
     shape = (*frames.shape[:2], image_size, image_size, 3)
@@ -71,6 +76,8 @@ def read_videos(
     paths: Sequence[str | os.PathLike], num_frames: int, image_size: int, resize: str = "crop"
 ) -> tuple[UInt8[np.ndarray, "b f s s 3"], Bool[np.ndarray, "b f"]]:
     """Return the frames of some files, and a mask that is True everywhere; see `read_frames`."""
+    from tempme_jax.video.frames import read_frames  # texts do without it
+
     frames = [read_frames(path, num_frames, image_size=image_size, resize=resize) for path in paths]
     return np.stack(frames), np.ones((len(paths), num_frames), bool)
 
@@ -93,6 +100,8 @@ def fit_frames(
     Raises:
         ValueError: if the frames have another shape or dtype, or no pixels.
     """
+    from tempme_jax.video.pixels import make_square  # texts do without it
+
     if frames.dtype != np.uint8 or frames.ndim not in (4, 5) or frames.shape[-1] != 3:
         raise ValueError(
             "frames must be uint8 [t, h, w, 3] or [b, t, h, w, 3] in RGB, not "
@@ -182,3 +191,27 @@ def check_ids(
             f"{mask.dtype} {list(mask.shape)}"
         )
     return ids.astype(np.int32), mask
+
+
+def split_rows(size: int, *arrays: np.ndarray) -> Iterator[tuple[np.ndarray, ...]]:
+    """Yield the rows of the arrays, at most `size` at once."""
+    for start in range(0, len(arrays[0]), size):
+        yield tuple(a[start : start + size] for a in arrays)
+
+
+def encode_batches(
+    encode: Callable[..., "jax.Array | np.ndarray"],
+    batches: Iterable[tuple[np.ndarray, ...]],
+    *width: int,
+) -> np.ndarray:
+    """Return what `encode` makes of batches of rows, float32 [rows, *width].
+
+    Each batch is filled up to a power of two with zeros, so few sizes are compiled.
+    """
+    encoded = [np.zeros((0, *width), np.float32)]
+    for batch in batches:
+        count = len(batch[0])
+        extra = (1 << (count - 1).bit_length()) - count
+        filled = [np.pad(a, [(0, extra)] + [(0, 0)] * (a.ndim - 1)) for a in batch]
+        encoded.append(np.asarray(encode(*filled))[:count])
+    return np.concatenate(encoded)

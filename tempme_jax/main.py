@@ -7,13 +7,21 @@ stopped.
 
 import sys
 
-from absl import app, flags, logging
+from tempme_jax.large_pages import restart_with_large_pages
+from tempme_jax.screen import show_work
 
-from tempme_jax.training.flags import SETTING, find_config_file, parse_flags
-from tempme_jax.training.loop import TrainingError
-from tempme_jax.training.places import choose_workdir
-from tempme_jax.training.run import is_main_process, run
-from tempme_jax.training.sharding import join_processes
+if __name__ == "__main__":
+    restart_with_large_pages()
+
+# These imports take seconds; whoever waits for the program is told at once that it runs.
+with show_work("Starting", quiet=__name__ != "__main__"):
+    from absl import app, flags, logging
+
+    from tempme_jax.training.flags import SETTING, find_config_file, parse_flags
+    from tempme_jax.training.loop import TrainingError
+    from tempme_jax.training.places import choose_workdir
+    from tempme_jax.training.run import is_main_process, run
+    from tempme_jax.training.sharding import join_processes
 
 # Errors caused by what the user gave, or by the data: shown without a traceback.
 USER_ERRORS = (ValueError, OSError, TrainingError)

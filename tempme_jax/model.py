@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -21,8 +21,7 @@ from tempme_jax.networks.network import Network
 from tempme_jax.networks.tokens import Stage
 from tempme_jax.parameters import cast_kernels, find_shapes, flatten, split
 from tempme_jax.reducers.base import Reducer
-from tempme_jax.text.base import BaseTokenizer
-from tempme_jax.text.tokenizers import make_tokenizer
+from tempme_jax.two_towers import Batches, TwoTowers
 from tempme_jax.weights.files import save_weights
 from tempme_jax.weights.layouts import check_params
 
@@ -35,7 +34,7 @@ class Drawn(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Model:
+class Model(TwoTowers):
     """Embeds videos and texts into one space. Made by `load` and `create`.
 
     Attributes:
@@ -80,6 +79,11 @@ class Model:
         return self.network.reducer
 
     @property
+    def video_batch(self) -> int:
+        """The number of videos that go through the video tower at once."""
+        return encoding.choose_video_batch()
+
+    @property
     def trainable(self) -> dict:
         """The part of `params` that trains: what is not pretrained, and what the adapter tunes."""
         return split(self.network, self.params)[0]
@@ -89,42 +93,8 @@ class Model:
         """The counts of clips and tokens that every block of the video tower works on."""
         return list_stages(self.network, self.num_frames)
 
-    def embed_video(
-        self, videos: str | os.PathLike | Sequence[str | os.PathLike] | UInt8[np.ndarray, "..."]
-    ) -> Float[np.ndarray, "b e"]:
-        """Embed videos.
-
-        Files are decoded in the calling process, without limits of time and memory. Open files
-        that you do not trust with `VideoIndex`, which decodes them in child processes.
-
-        Args:
-            videos: a path or a list of paths, of which `num_frames` frames each are sampled
-                uniformly; or frames, uint8 [t, h, w, 3] or [b, t, h, w, 3] in RGB, of any size. Of
-                more than `num_frames` frames, so many are taken uniformly; fewer are filled up
-                with masked ones.
-
-        Returns:
-            Vectors of unit length, float32 [b, e], one for each video; shorter ones where the
-            network compares means of unit vectors (UMT).
-
-        Raises:
-            VideoError: if a file is not a video that can be read; it says why.
-            ValueError: if frames have another shape or dtype.
-            TypeError: if `videos` is, or holds, something else.
-
-        >>> import numpy as np, tempme_jax
-        >>> model = tempme_jax.load("tiny-tempme")
-        >>> model.embed_video(np.zeros((2, 20, 90, 160, 3), np.uint8)).shape
-        (2, 64)
-        """
-        size = encoding.choose_video_batch()
-        if isinstance(videos, np.ndarray | jax.Array):
-            return self._encode(encoding.encode_frames, self._split_frames(videos))
-        paths = inputs.list_paths(videos)
-        # Read while they are encoded, since the frames of all might not fit into memory.
-        shape = self.num_frames, self.arch.image_size, self.arch.resize
-        parts = (paths[i : i + size] for i in range(0, len(paths), size))
-        batches = (inputs.read_videos(part, *shape) for part in parts)
+    def encode_frames(self, batches: Batches) -> Float[np.ndarray, "b e"]:
+        """Return the vectors of batches of frames, uint8 [b, f, s, s, 3], and masks [b, f]."""
         return self._encode(encoding.encode_frames, batches)
 
     def embed_pixels(
@@ -140,7 +110,7 @@ class Model:
                 pixels of masked frames change nothing.
 
         Returns:
-            Vectors of unit length, float32 [b, e]; zeros for a video without a real frame.
+            Vectors as of `embed_video`, float32 [b, e]; zeros for a video without a real frame.
 
         Raises:
             ValueError: if shape, dtype or range differ; it says what is expected.
@@ -150,24 +120,8 @@ class Model:
         )
         return self._encode(
             encoding.encode_pixels,
-            encoding.split_rows(encoding.choose_video_batch(), pixels, frame_mask),
+            inputs.split_rows(encoding.choose_video_batch(), pixels, frame_mask),
         )
-
-    def embed_text(self, texts: str | Sequence[str]) -> Float[np.ndarray, "b e"]:
-        """Embed a text or a list of texts.
-
-        Returns:
-            Vectors of unit length, float32 [b, e], one for each text.
-
-        Raises:
-            TypeError: if `texts` is, or holds, something other than `str`.
-            ValueError: if the model's vocabulary is too small for texts; `embed_tokens` takes ids.
-
-        >>> import tempme_jax
-        >>> tempme_jax.load("tiny-tempme").embed_text("a red circle").shape
-        (1, 64)
-        """
-        return self.embed_tokens(*self.tokenizer(texts))
 
     def embed_tokens(
         self, ids: Int[np.ndarray, "b n"], mask: Bool[np.ndarray, "b n"] | None = None
@@ -189,7 +143,7 @@ class Model:
             ids, mask, arch.vocab_size, arch.context_length, mark_words=self.network.mark_words
         )
         return self._encode(
-            encoding.encode_tokens, encoding.split_rows(encoding.TEXT_BATCH, ids, mask)
+            encoding.encode_tokens, inputs.split_rows(encoding.TEXT_BATCH, ids, mask)
         )
 
     def judge(self, text: str, videos: UInt8[np.ndarray, "b t h w 3"]) -> Float[np.ndarray, " b"]:
@@ -203,14 +157,12 @@ class Model:
             ValueError: if the network has no matching head; UMT has one.
         """
         if not self.network.can_judge:
-            raise ValueError(
-                f"{type(self.network).__name__} compares vectors only; UMT also judges"
-            )
+            raise ValueError(f"the backbone {self.arch.backbone!r} has no matching head; 'umt' has")
         if not isinstance(text, str):
             raise TypeError(f"judge takes one text, not {type(text).__name__}; call it for each")
         words, model = self.tokenizer(text), self.folded
         judge = functools.partial(encoding.judge_frames, *model, *words)
-        return encoding.encode_batches(judge, self._split_frames(videos))
+        return inputs.encode_batches(judge, self.split_frames(np.asarray(videos)))
 
     def similarity(
         self, text: Float[np.ndarray, "n e"], video: Float[np.ndarray, "m e"]
@@ -280,26 +232,12 @@ class Model:
         return dataclasses.replace(self, network=network, params=params, adapter_folded=folded)
 
     @functools.cached_property
-    def tokenizer(self) -> BaseTokenizer:
-        """The tokenizer that turns texts into this model's ids."""
-        arch = self.arch
-        return make_tokenizer(arch.tokenizer, self.max_words, arch.context_length, arch.vocab_size)
-
-    @functools.cached_property
     def folded(self) -> tuple[Network, dict]:
         """The network and the variables that `embed_*` run: folded, kernels in its dtype."""
         model = self.fold()
         return model.network, {"params": cast_kernels(model.params, self.network.dtype)}
 
-    def _split_frames(self, videos: np.ndarray) -> Iterable[tuple[np.ndarray, ...]]:
-        """Return batches of frames and masks that fit the model."""
-        shape = self.num_frames, self.arch.image_size, self.arch.resize
-        fitted = inputs.fit_frames(np.asarray(videos), *shape)
-        return encoding.split_rows(encoding.choose_video_batch(), *fitted)
-
-    def _encode(
-        self, encode: Callable[..., jax.Array], batches: Iterable[tuple[np.ndarray, ...]]
-    ) -> np.ndarray:
+    def _encode(self, encode: Callable[..., jax.Array], batches: Batches) -> np.ndarray:
         """Return the vectors of batches of rows."""
         encode = functools.partial(encode, *self.folded)
-        return encoding.encode_batches(encode, batches, self.arch.embed_dim)
+        return inputs.encode_batches(encode, batches, self.arch.embed_dim)

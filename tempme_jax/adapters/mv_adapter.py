@@ -46,8 +46,7 @@ class MVAdapter(Adapter):
         width: width between `down` and `up`.
         heads: attention heads of the transformers; they divide `width`.
         calibration: inner width of the network that calibrates the frames.
-        tied: number of the last blocks in which a shared factor ties the down-projections of
-            both towers; 0 ties none.
+        tied: number of the last blocks whose down-projections share a factor in both towers.
         tie: channels of the down-projections that the factor multiplies, "in" or "out".
         factor: length of a shared factor.
         scale: factor of the result.
@@ -90,11 +89,8 @@ class MVAdapter(Adapter):
         return dataclasses.replace(self, words=self.words or words)
 
     def check(self, stages: Sequence[Stage], arch: Architecture) -> None:
-        if self.tied > arch.depth:
-            raise ValueError(
-                f"tied={self.tied} is more than the {arch.depth} blocks of the video tower; "
-                f"choose 0..{arch.depth}"
-            )
+        if self.tied > (most := arch.depth):
+            raise ValueError(f"tied={self.tied} is more than the {most} blocks: choose 0..{most}")
 
     def shared(self, arch: Architecture, dtype: Any) -> Callable[[], Any]:
         """Return a callable that makes the factor, or None, of every block of each tower."""
@@ -210,10 +206,8 @@ class DownProjection(nn.Module):
         kernel = self.param("kernel", self.kernel_init, (d, m))
         bias = self.param("bias", nn.initializers.zeros, (m,))
         if factor is not None:
-            axis, uniform = TIES.index(self.options.tie), make_uniform(factor.size**-0.5)
-            beta = nn.Dense(
-                kernel.shape[axis], kernel_init=uniform, bias_init=uniform, name="modulation"
-            )
+            axis = TIES.index(self.options.tie)
+            beta = make_dense(kernel.shape[axis], factor.size, None, "modulation")
             kernel = kernel * jnp.expand_dims(beta(factor), 1 - axis)
         x, kernel, bias = promote_dtype(x, kernel, bias, dtype=self.dtype)
         return x @ kernel + bias[None, None, None]

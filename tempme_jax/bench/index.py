@@ -7,7 +7,7 @@ import resource
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -18,10 +18,11 @@ from tempme_jax.loading import load
 from tempme_jax.model import Model
 from tempme_jax.networks.architecture import ARCHITECTURES
 from tempme_jax.search.indexing import run as indexing
-from tempme_jax.search.indexing.embedding import EmbeddedVideo, Embedder, make_embedder
+from tempme_jax.search.indexing.embedding import Embedder, make_embedder
 from tempme_jax.search.indexing.plan import VideoFolder, Work
 from tempme_jax.search.indexing.reading import FailedVideo, Piece, Source, read_windows
 from tempme_jax.search.indexing.report import IndexReport
+from tempme_jax.search.indexing.unfinished import UnfinishedVideos
 from tempme_jax.search.indexing.windows import Sampling
 from tempme_jax.search.store.store import Store
 from tempme_jax.video.writing import write_video
@@ -155,13 +156,13 @@ def index_videos(
     }
     embedder.waited = embedder.encoded = 0.0
 
-    def embed(work: Work) -> Generator[EmbeddedVideo | FailedVideo, None, None]:
+    def embed(work: Work, _: UnfinishedVideos) -> indexing.Embedded:
         yield from embedder(items.read(work, sampling=sampling, **reading))
 
     with tempfile.TemporaryDirectory(prefix="tempme-bench-") as made:
         store = Store.create(made, {}, [], np.zeros((0, model.arch.embed_dim), np.float32))
         videos = VideoFolder(folder, str(folder))
-        return indexing.update_index(store, videos, embed, options, quiet=True), items
+        return indexing.update_index(store, videos, embed, options), items
 
 
 def measure_decoding(

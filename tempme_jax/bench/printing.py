@@ -10,9 +10,14 @@ from tempme_jax.screen import make_console, make_table
 
 if TYPE_CHECKING:  # these import JAX and the database, which printing a table does not need
     from tempme_jax.bench.data import DataSpeed
+    from tempme_jax.bench.device_cases import DeviceReport
     from tempme_jax.bench.encode import EncodeSpeed
+    from tempme_jax.bench.growth import Growth
+    from tempme_jax.bench.history import Record
     from tempme_jax.bench.index import IndexSpeed
-    from tempme_jax.bench.search import SearchSpeed
+    from tempme_jax.bench.search import SearchSpeeds
+    from tempme_jax.bench.start import StartTimes
+    from tempme_jax.bench.train import TrainSpeed
     from tempme_jax.compare.paper import CountedRow
 
 # The figures that are counted here, and the paper's short names of the directions.
@@ -116,32 +121,30 @@ def print_data_speed(speed: "DataSpeed") -> None:
     make_console().print(table)
 
 
-def print_search_speed(speed: "SearchSpeed") -> None:
-    """Print how fast windows are found in memory, and by the database's index."""
+def print_search_speeds(speeds: "SearchSpeeds") -> None:
+    """Print how fast windows are found in each way."""
     table = make_table(
-        f"The best {speed.fetched:,} of {speed.windows:,} windows of {speed.width} numbers, "
-        f"for {speed.queries:,} queries",
+        f"The best {speeds.fetched:,} of {speeds.windows:,} windows of {speeds.width} numbers, "
+        f"for {speeds.queries:,} queries",
         (
-            "Search",
-            "p50 (ms)",
-            "p99 (ms)",
-            "In a batch (ms)",
-            "Recall@10",
-            "Size (MB)",
-            "Made in (s)",
+            "Search", "p50 (ms)", "p99 (ms)", "Recall@10", "Made in (s)", "Disk (MB)",
+            "Memory (MB)", "not cached (MB)",
         ),
         left=("Search",),
-    )
-    exact = (speed.exact_p50_ms, speed.exact_p99_ms, speed.batch_ms)
-    index = (speed.index_p50_ms, speed.index_p99_ms)
-    table.add_row("in memory", *(f"{ms:.1f}" for ms in exact), "1", f"{speed.memory_mb:.0f}", "-")
-    table.add_row(
-        "index of the database", *(f"{ms:.1f}" for ms in index), "-", f"{speed.recall:.4f}",
-        f"{speed.disk_mb:.0f}", f"{speed.write_seconds:.1f} + {speed.build_seconds:.1f}",
     )  # fmt: skip
+    for speed in speeds.ways:
+        memory = f"{speed.resident_mb:,.0f}", f"{speed.anonymous_mb:,.0f}"
+        table.add_row(
+            speed.way, f"{speed.p50_ms:.1f}", f"{speed.p99_ms:.1f}", f"{speed.recall:.4f}",
+            f"{speed.made_seconds:.1f}", f"{speed.disk_mb:,.0f}", *memory,
+        )  # fmt: skip
     out = make_console()
     out.print(table)
-    out.print("Of the database: size on disk with its vectors; seconds to write and to index it.")
+    out.print(
+        f"The database itself was written in {speeds.write_seconds:.1f} s, and takes "
+        f"{speeds.database_mb:,.0f} MB without thumbnails.\nMemory is that of a process that only "
+        "searches; not cached: without files that the system may drop from memory."
+    )
 
 
 def print_index_speed(speed: "IndexSpeed") -> None:
@@ -172,3 +175,117 @@ def print_index_speed(speed: "IndexSpeed") -> None:
     )
     if speed.failed:
         out.print(f"Files that could not be indexed: {speed.failed}; `tempme index` says why.")
+
+
+def print_device(report: "DeviceReport", notes: list[str]) -> None:
+    """Print what a device does, and below that what was not measured."""
+    rates = ", ".join(f"{rate:,.0f} GMAC/s in {dtype}" for dtype, rate in report.matrix.items())
+    table = make_table(
+        f"{report.device}: a plain matrix product runs at {rates}",
+        (
+            "What", "Backbone", "Method", "dtype", "Batch", "Videos/s", "ms a call", "GMAC/s",
+            "of a product", "Needs (MiB)", "Compiled in (s)",
+        ),
+        left=("What", "Backbone", "Method", "dtype"),
+    )  # fmt: skip
+    for speed in report.speeds:
+        case = speed.case
+        cells = [case.what, case.backbone, case.method, case.dtype, str(case.batch)]
+        if speed.problem:
+            table.add_row(*cells, speed.problem)
+            continue
+        counted = speed.gmacs_per_second > 0
+        table.add_row(
+            *cells,
+            f"{speed.videos_per_second:,.2f}",
+            f"{1000 * speed.seconds:,.1f}",
+            f"{speed.gmacs_per_second:,.0f}" if counted else "-",
+            f"{speed.share:.0%}" if counted else "-",
+            f"{speed.program_mib:,.0f}",
+            f"{speed.compile_seconds:.1f}",
+        )
+    out = make_console()
+    out.print(table)
+    for one in report.parity:
+        out.print(
+            f"{one.backbone} {one.method} in {one.dtype} against the CPU in float32: largest "
+            f"difference {one.largest:.1e}, smallest cosine {one.cosine:.6f}"
+        )
+    for note in notes:
+        out.print(note)
+    out.print(f"All of it took {report.seconds:.0f} s.")
+
+
+def print_growth(growth: "Growth") -> None:
+    """Print seconds beside multiply-accumulates, and the straight line through them."""
+    table = make_table(
+        f"Encoding with {growth.method} on {growth.backbone}, and the straight line through it",
+        ("Frames", "Batch", "GMAC", "Seconds", "by the line", "off the line"),
+    )
+    for point in growth.points:
+        table.add_row(
+            str(point.frames), str(point.batch), f"{point.gmacs:.1f}", f"{point.seconds:.3f}",
+            f"{point.line:.3f}", f"{point.deviation:+.1%}",
+        )  # fmt: skip
+    out = make_console()
+    out.print(table)
+    out.print(
+        f"The line: {growth.fixed_seconds:.3f} s and 1 s for every {growth.gmacs_per_second:.0f} "
+        f"GMAC. The largest deviation is {growth.largest:.1%}."
+    )
+
+
+def print_record(record: "Record") -> None:
+    """Print which benchmarks ran, and why others did not."""
+    machine = record["machine"]
+    table = make_table(
+        f"{machine['processor']}, {machine['cores']} cores, {machine['memory_gib']} GiB; version "
+        f"{record['version']}; {record['date']}",
+        ("Benchmark", "Seconds", "Command, or why it was skipped"),
+        left=("Benchmark", "Command, or why it was skipped"),
+    )
+    for name, result in record["benchmarks"].items():
+        why = f"skipped: {result['skipped']}" if "skipped" in result else result["command"]
+        seconds = f"{result['seconds']:.0f}" if "seconds" in result else "-"
+        table.add_row(name, seconds, rich.markup.escape(why))
+    make_console().print(table)
+
+
+def print_start_times(times: "StartTimes") -> None:
+    """Print how long commands take, and what a search imports."""
+    table = make_table("", ["Command", "Seconds"], left=["Command"])
+    for what, seconds in times.seconds.items():
+        table.add_row(what, f"{seconds:.2f}")
+    out = make_console()
+    out.print(f"{times.model}: each command in a fresh process, median of {times.rounds}")
+    out.print(table)
+    large = ", ".join(times.large) or "none of jax, flax, lancedb, pyarrow and av"
+    out.print(f"A search imports {times.modules} modules before it opens the model: {large}.")
+
+
+def print_train_speeds(speeds: list["TrainSpeed"]) -> None:
+    """Print the speed and memory of training steps of one version or two."""
+    table = make_table(
+        "Training steps",
+        ("Version", "Seconds", "CPU seconds", "Steps/s", "Memory (MiB)", "First step (s)"),
+        left=("Version",),
+    )
+    for speed in speeds:
+        table.add_row(
+            speed.checkout,
+            f"{speed.seconds:.3f}",
+            f"{speed.cpu_seconds:.3f}",
+            f"{speed.steps_per_second:.2f}",
+            f"{speed.peak_memory_bytes / 2**20:.0f}",
+            f"{speed.first_seconds:.1f}",
+        )
+    out = make_console()
+    out.print(table)
+    if len(speeds) > 1:
+        first = speeds[0]
+        out.print(
+            f"The first is {first.speed_ratio:.2f} times as fast as the second "
+            f"({first.cpu_ratio:.2f} by CPU seconds), in {first.memory_ratio:.2f} times its "
+            "memory; losses differ by at most "
+            f"{first.loss_difference:.1e}."
+        )

@@ -1,60 +1,73 @@
-"""Speed of searching the vectors of an index, in memory and by the database's own index."""
+"""Speed, recall and memory of searching the vectors of an index, in all ways side by side.
+
+Each way is measured in a process of its own, so the memory is what it takes by itself.
+"""
 
 import dataclasses
+import importlib.util
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 
+from tempme_jax.bench import searchers
+from tempme_jax.bench.searchers import OF_A_VIDEO, Measured
 from tempme_jax.search.query.moments import count_candidates
-from tempme_jax.search.query.scoring import ExactSearch
-from tempme_jax.search.store.rows import Near, WindowRow, make_window_id
-from tempme_jax.search.store.store import Store
 
-T = TypeVar("T")
-# Number of best windows whose recall judges the database's index.
-JUDGED = 10
-# Windows of a video, most centres that the vectors lie around, and windows stored at once.
-OF_A_VIDEO, CENTRES, AT_ONCE = 50, 2000, 10_000
+# Most centres that the vectors lie around.
+CENTRES = 2000
 # Noise between a centre and its windows, and a window and its query: cosines of 0.8 and 0.7.
 WINDOW_NOISE, QUERY_NOISE = 0.5, 1.0
+# The libraries that `against` may name.
+OTHERS = ("faiss",)
 
 
 @dataclasses.dataclass(frozen=True)
 class SearchSpeed:
-    """Speed of searching windows.
+    """Speed of one way to search windows.
+
+    Attributes:
+        way: its name.
+        p50_ms, p99_ms: time of a query.
+        recall: share of the best 10 windows that it finds.
+        made_seconds: seconds to make what it searches, in addition to the database.
+        disk_mb: what that takes on the disk, in 1e6 bytes; 0 for what is made in memory.
+        resident_mb: memory of a process that only searches, in 1e6 bytes, at the end.
+        anonymous_mb: the part of it that is not a file in the system's cache; the same where the
+            system does not tell.
+    """
+
+    way: str
+    p50_ms: float
+    p99_ms: float
+    recall: float
+    made_seconds: float
+    disk_mb: float
+    resident_mb: float
+    anonymous_mb: float
+
+
+@dataclasses.dataclass(frozen=True)
+class SearchSpeeds:
+    """Speeds of searching windows, one for each way.
 
     Attributes:
         windows, queries: their numbers.
         width: numbers in a vector.
         fetched: windows that each query asks for.
-        exact_p50_ms, exact_p99_ms: time of a query that is compared with all vectors in memory.
-        batch_ms: time per query if all queries are compared at once.
-        memory_mb: size of the vectors, in 1e6 bytes.
-        index_p50_ms, index_p99_ms: time of a query by the database's index.
-        recall: share of the best 10 windows that the index finds.
         write_seconds: seconds to write all windows into the database.
-        build_seconds: seconds to build the index.
-        disk_mb: size of the database with its index, in 1e6 bytes.
+        database_mb: size of the database without indexes, in 1e6 bytes.
+        ways: the speeds.
     """
 
     windows: int
     queries: int
     width: int
     fetched: int
-    exact_p50_ms: float
-    exact_p99_ms: float
-    batch_ms: float
-    memory_mb: float
-    index_p50_ms: float
-    index_p99_ms: float
-    recall: float
     write_seconds: float
-    build_seconds: float
-    disk_mb: float
+    database_mb: float
+    ways: list[SearchSpeed]
 
 
 def measure_search(
@@ -63,56 +76,57 @@ def measure_search(
     width: int = 512,
     fetch: int = count_candidates(10),
     *,
+    against: str | None = None,
     report: Callable[[str], None] = lambda message: None,
-) -> SearchSpeed:
+) -> SearchSpeeds:
     """Search random vectors that lie in clusters, as those of videos do.
 
     Args:
         windows, queries: their numbers.
         width: numbers in a vector.
         fetch: windows that each query asks for; the default is enough for ten moments.
+        against: a library to measure, too, which has to be installed: one of `OTHERS`.
         report: called with a message before each part of the work.
+
+    Raises:
+        ImportError: the library is not installed.
     """
-    vectors, asked = make_random_vectors(windows, queries, width)
+    if against and importlib.util.find_spec(against) is None:
+        raise ImportError(
+            f"{against} is not installed; install it with `pip install 'tempme-jax[bench]'`"
+        )
     fetched = min(fetch, windows)
-    exact = ExactSearch(vectors)
-    report("searching in memory, one query at a time")
-    exact_times, found = time_queries(lambda query: exact.find_best(query, fetched)[0], asked)
-    report("searching in memory, all queries at once")
-    started = time.perf_counter()
-    exact.find_best(asked, fetched)
-    batch = time.perf_counter() - started
-    index_times, hits, *made = measure_database(vectors, asked, fetched, report)
-    judged = min(JUDGED, windows)
-    right = sum(
-        len({int(hit.id.rpartition("-")[2]) for hit in row[:judged]} & set(best[:judged].tolist()))
-        for row, best in zip(hits, found, strict=True)
-    )
+    with tempfile.TemporaryDirectory(prefix="tempme-bench-") as name:
+        folder = Path(name)
+        report("making random vectors")
+        searchers.run_alone(save_random_vectors, folder, windows, queries, width)
+        report("writing the database")
+        written, size = searchers.run_alone(searchers.write_database, folder)
+        exact: np.ndarray | None = None
+        ways = []
+        for measure, what in searchers.list_ways(against):
+            report(f"searching: {what}")
+            found = searchers.run_alone(measure, folder, fetched)
+            exact = found.best if exact is None else exact
+            ways.append(summarize(what, found, exact))
+    return SearchSpeeds(windows, queries, width, fetched, written, size, ways)
+
+
+def summarize(way: str, found: Measured, exact: np.ndarray) -> SearchSpeed:
+    """Summarize what was measured of a way, given the rows of the really best windows."""
+    right = sum(len(set(one) & set(other)) for one, other in zip(found.best, exact, strict=True))
+    p50, p99 = (1000 * float(np.percentile(found.seconds, share)) for share in (50, 99))
     return SearchSpeed(
-        windows, queries, width, fetched, *summarize_times(exact_times), 1000 * batch / queries,
-        vectors.nbytes / 1e6, *summarize_times(index_times), right / (judged * queries), *made,
+        way, p50, p99, right / exact.size, found.made_seconds, found.disk_mb,
+        found.resident_mb, found.anonymous_mb,
     )  # fmt: skip
 
 
-def measure_database(
-    vectors: np.ndarray, queries: np.ndarray, count: int, report: Callable[[str], None]
-) -> tuple[list[float], list[list[Near]], float, float, float]:
-    """Return seconds and windows of each query, seconds to write and to index, and size in MB."""
-    with tempfile.TemporaryDirectory(prefix="tempme-bench-") as folder:
-        report("writing the database")
-        started = time.perf_counter()
-        unrelated = np.zeros((0, vectors.shape[1]), np.float32)
-        store = Store.create(folder, {}, [], unrelated, exact_limit=0)
-        for rows in make_window_rows(vectors):
-            store.commit(rows, [])
-        written = time.perf_counter()
-        report("making its index")
-        store.tidy()
-        built = time.perf_counter()
-        report("searching with its index")
-        seconds, found = time_queries(lambda query: store.find_nearest(query, count), queries)
-        size = sum(file.stat().st_size for file in Path(folder).rglob("*") if file.is_file())
-    return seconds, found, written - started, built - written, size / 1e6
+def save_random_vectors(folder: Path, windows: int, queries: int, width: int) -> None:
+    """Save vectors of windows and queries in a folder."""
+    vectors, asked = make_random_vectors(windows, queries, width)
+    np.save(folder / "vectors", vectors)
+    np.save(folder / "queries", asked)
 
 
 def make_random_vectors(windows: int, queries: int, width: int) -> tuple[np.ndarray, np.ndarray]:
@@ -130,34 +144,3 @@ def make_random_vectors(windows: int, queries: int, width: int) -> tuple[np.ndar
     centres = scatter(np.zeros((count, width), np.float32), 1.0)
     vectors = scatter(centres[np.arange(windows) // OF_A_VIDEO % count], WINDOW_NOISE)
     return vectors, scatter(vectors[rng.integers(windows, size=queries)], QUERY_NOISE)
-
-
-def make_window_rows(vectors: np.ndarray) -> Iterator[list[WindowRow]]:
-    """Yield windows for the database in batches; the number in an id is the row of its vector."""
-    for start in range(0, len(vectors), AT_ONCE):
-        rows = []
-        for row in range(start, min(start + AT_ONCE, len(vectors))):
-            content, at = f"{row // OF_A_VIDEO:08x}", 6.0 * (row % OF_A_VIDEO)
-            rows.append(
-                WindowRow(make_window_id(content, row), content, at, at + 12.0, vectors[row], b"")
-            )
-        yield rows
-
-
-def time_queries(
-    search: Callable[[np.ndarray], T], queries: np.ndarray
-) -> tuple[list[float], list[T]]:
-    """Return the seconds and the result of each query, after one query that is not timed."""
-    search(queries[0])
-    seconds, found = [], []
-    for query in queries:
-        started = time.perf_counter()
-        found.append(search(query))
-        seconds.append(time.perf_counter() - started)
-    return seconds, found
-
-
-def summarize_times(seconds: list[float]) -> tuple[float, float]:
-    """Return the median and the 99th percentile, in milliseconds."""
-    p50, p99 = 1000 * np.percentile(seconds, [50, 99])
-    return float(p50), float(p99)

@@ -1,31 +1,29 @@
 """`tempme bench`: costs and speeds."""
 
+import contextlib
 import dataclasses
 import functools
 import json
 
 import click
 
-from tempme_jax.commands.group import CONFIG, OVERRIDES, PASSED_ON, Group
-
-AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
-BATCH = click.option(
-    "--batch", type=click.IntRange(1), help="Videos in a call. Default: as for embedding."
+from tempme_jax.commands.bench_machine import (
+    bench_all,
+    bench_device,
+    bench_growth,
+    bench_runtime,
+    bench_start,
+    bench_train,
 )
-ROUNDS = click.option("--rounds", type=click.IntRange(1), default=7, help="Calls of each model.")
-
-
-def report_progress(message):
-    """Print a message to standard error."""
-    click.echo(message, err=True)
-
-
-def print_figures(figures, as_json, print_table):
-    """Print figures as JSON, or by a function that prints a table."""
-    if as_json:
-        click.echo(json.dumps(figures, indent=1, default=dataclasses.asdict))
-    else:
-        print_table()
+from tempme_jax.commands.bench_shared import (
+    AS_JSON,
+    BATCH,
+    ROUNDS,
+    end_report,
+    print_figures,
+    report_progress,
+)
+from tempme_jax.commands.group import CONFIG, OVERRIDES, PASSED_ON, Group
 
 
 @click.group(cls=Group, context_settings={"show_default": True})
@@ -70,6 +68,7 @@ def bench_data(config, steps, as_json, settings):
     Reads batches without training, then while training. CONFIG and SETTINGS are those of a
     training, such as configs/moving_shapes.py:tempme --config.data.workers=2.
     """
+    report_progress("Starting")
     from tempme_jax.bench import data, printing
     from tempme_jax.training.flags import parse_flags
 
@@ -89,6 +88,7 @@ def bench_runs(workdirs, batch, rounds, out):
 
     The models take turns, and are compared with the first of WORKDIRS.
     """
+    report_progress("Starting")
     from tempme_jax.bench import encode, printing
     from tempme_jax.encoding import choose_video_batch
     from tempme_jax.files import write_text
@@ -101,6 +101,7 @@ def bench_runs(workdirs, batch, rounds, out):
         rounds=rounds,
         report=report_progress,
     )
+    end_report()
     printing.print_encode_speeds(speeds, f"{batch} videos a call", encode.measure_matrix_product())
     if out:
         rows = [dataclasses.asdict(speed) for speed in speeds]
@@ -125,6 +126,7 @@ def bench_encode(methods, backbone, frames, batch, rounds, dtype, as_json):
 
     The methods have random weights, take turns, and are compared with the first of them.
     """
+    report_progress("Starting")
     from tempme_jax.bench import encode, printing
     from tempme_jax.encoding import choose_video_batch
 
@@ -141,7 +143,10 @@ def bench_encode(methods, backbone, frames, batch, rounds, dtype, as_json):
     title = f"{backbone}, {frames} frames, {batch} videos a call, {dtype}"
 
     def print_table():
-        printing.print_encode_speeds(speeds, title, encode.measure_matrix_product())
+        report_progress("measuring a plain matrix product")
+        product = encode.measure_matrix_product()
+        end_report()
+        printing.print_encode_speeds(speeds, title, product)
 
     print_figures(speeds, as_json, print_table)
 
@@ -158,17 +163,29 @@ def bench_encode(methods, backbone, frames, batch, rounds, dtype, as_json):
     default=200,
     help="Windows that a query asks for; ten moments take 200.",
 )
+@click.option(
+    "--against",
+    type=click.Choice(["faiss"]),
+    help="Library to measure, too: its Flat, IVF and HNSW indexes. It has to be installed.",
+)
 @AS_JSON
-def bench_search(windows, queries, width, fetch, as_json):
+def bench_search(windows, queries, width, fetch, against, as_json):
     """Measure how fast an index is searched.
 
-    Searches random vectors in two ways: in memory, as `tempme search` does for up to 200,000
-    windows, and by the database's own index, as it does for more.
+    Searches random vectors in three ways: compared with all in memory, as in an index of up to
+    50,000 windows; with all rounded to bytes, and the best again exactly, as in a larger one; and
+    by LanceDB's index, as in a large one in an object store. A process of its own measures each.
     """
+    report_progress("Starting")
     from tempme_jax.bench import printing, search
 
-    speed = search.measure_search(windows, queries, width, fetch, report=report_progress)
-    print_figures(speed, as_json, lambda: printing.print_search_speed(speed))
+    try:
+        speeds = search.measure_search(
+            windows, queries, width, fetch, against=against, report=report_progress
+        )
+    except ImportError as error:
+        raise click.ClickException(str(error)) from error
+    print_figures(speeds, as_json, lambda: printing.print_search_speeds(speeds))
 
 
 @bench.command("index")
@@ -199,10 +216,10 @@ def bench_index(folder, videos, model, method, workers, as_json):
     Also measures decoding and embedding by themselves. The videos that are made are H.264, 10
     seconds long, with 30 frames per second of 320 x 240 pixels.
     """
-    import contextlib
     import pathlib
     import tempfile
 
+    report_progress("Starting")
     from tempme_jax.bench import index, printing
     from tempme_jax.screen import make_progress_bar
 
@@ -210,8 +227,10 @@ def bench_index(folder, videos, model, method, workers, as_json):
         if not folder:
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="tempme-bench-"))
             made = index.make_videos(pathlib.Path(folder), videos)
+            end_report()
             for _ in make_progress_bar(made, "Making videos", total=videos, unit="videos"):
                 pass
+        report_progress("opening the model")
         speed = index.measure_indexing(
             folder,
             index.open_model(model, method),
@@ -219,3 +238,7 @@ def bench_index(folder, videos, model, method, workers, as_json):
             report=report_progress,
         )
     print_figures(speed, as_json, lambda: printing.print_index_speed(speed))
+
+
+for command in (bench_device, bench_growth, bench_all, bench_start, bench_runtime, bench_train):
+    bench.add_command(command)

@@ -33,8 +33,15 @@ from tempme_jax.commands.group import CONFIG, OVERRIDES, PASSED_ON
     default=True,
     help="Also measure how fast videos are encoded. Default: yes.",
 )
+@click.option(
+    "--jobs",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="Most runs at the same time; fewer while memory is short.",
+)
 @OVERRIDES
-def compare(config, methods, seeds, data, recipe, workdir, speeds, settings):
+def compare(config, methods, seeds, data, recipe, workdir, speeds, jobs, settings):
     """Train methods with several seeds; print one table.
 
     CONFIG is a data set, such as configs/moving_shapes.py, or a table of the paper, such as
@@ -47,7 +54,9 @@ def compare(config, methods, seeds, data, recipe, workdir, speeds, settings):
 
     config, contenders, name = choose_contenders(config, methods, data, recipe)
     workdir = workdir or f"workdir/compare-{name}"
-    code = runs.run(config, contenders, seeds, workdir=workdir, overrides=settings, speeds=speeds)
+    code = runs.run(
+        config, contenders, seeds, workdir=workdir, overrides=settings, speeds=speeds, jobs=jobs
+    )
     sys.exit(code)
 
 

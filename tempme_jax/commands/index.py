@@ -11,7 +11,7 @@ import sys
 
 import click
 
-from tempme_jax.commands.search import report_in_one_line
+from tempme_jax.commands.search import INT8, RUNTIME, report_in_one_line
 from tempme_jax.words import pluralize
 
 SECONDS = (3600, 60, 1)  # of an hour, a minute, a second
@@ -82,6 +82,8 @@ def parse_shard(text):
     metavar="DURATION",
     help="Stop after this time, such as 2h; the next run resumes.",
 )
+@RUNTIME
+@INT8
 @click.option("--retry-failed", is_flag=True, help="Try files again that failed before.")
 @click.option(
     "--exclude",
@@ -109,8 +111,8 @@ def parse_shard(text):
 @click.option("--quiet", is_flag=True, help="Show no progress.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 def index(
-    folder, place, model, method, frames, fps, overlap, nice, verify, full_hash, rebuild, forget,
-    quiet, as_json, **options,
+    folder, place, model, method, frames, fps, overlap, runtime, int8, nice, verify, full_hash,
+    rebuild, forget, quiet, as_json, **options,
 ):  # fmt: skip
     """Make the videos in FOLDER searchable.
 
@@ -120,6 +122,7 @@ def index(
     cannot be read are listed in failed.jsonl in the index. What is left out later is taken out of
     the index.
     """
+    from tempme_jax.screen import show_work
     from tempme_jax.search import paths
     from tempme_jax.search.indexing.walk import require_folder
 
@@ -127,15 +130,13 @@ def index(
         raise click.UsageError("--full-hash belongs to --verify; give both")
     if not (forget or options["ray"]):
         require_folder(folder)  # before the imports that take seconds
-    from tempme_jax.search.index import VideoIndex
-
     os.nice(nice)
     if options["ray"]:  # an actor may share the accelerator, so neither takes all of its memory
         os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
-    with report_in_one_line():
-        videos = VideoIndex(
+    with show_work("Starting", quiet=quiet), report_in_one_line():
+        videos = open_index(
             place or paths.locate_index(folder), model=model, method=method, num_frames=frames,
-            fps=fps, overlap=overlap, anew=rebuild,
+            fps=fps, overlap=overlap, anew=rebuild, runtime=runtime, int8=int8,
         )  # fmt: skip
     if forget:
         click.echo(f"Removed from the index {videos.uri}: {forget_folder(videos, folder)}")
@@ -153,6 +154,15 @@ def index(
         click.echo(json.dumps(report.convert_to_json(), indent=1))
         sys.exit(INTERRUPTED if report.stopped == "Interrupted" else 0)
     print_report(report, videos.uri, options["shard"], is_new=is_new and not quiet)
+
+
+def open_index(place, **options):
+    """Open an index, once all that `VideoIndex.add` needs is imported, which takes seconds."""
+    import tempme_jax.search.creating
+    import tempme_jax.search.indexing.run  # noqa: F401
+    from tempme_jax.search.index import VideoIndex
+
+    return VideoIndex(place, **options)
 
 
 def forget_folder(videos, folder):
@@ -179,7 +189,7 @@ def verify_first(videos, folder, *, full_hash, quiet, err):
 
 def print_report(report, uri, shard, *, is_new):
     """Print the report of a run, and what to do next; exit with a code if it was interrupted."""
-    from tempme_jax.search.indexing.run import locate_failures_file
+    from tempme_jax.search.indexing.outcome import locate_failures_file
     from tempme_jax.search.paths import is_remote
 
     click.echo(report.summary)

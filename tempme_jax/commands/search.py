@@ -1,13 +1,21 @@
 """The commands `tempme search` and `tempme serve`, for your own videos."""
 
 import contextlib
+import functools
+import gc
 import json
+import sys
 import warnings
 from collections.abc import Iterator
+from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
+from tempme_jax.commands.group import USER_ERRORS
 from tempme_jax.words import pluralize
+
+if TYPE_CHECKING:
+    from tempme_jax.search.query.results import Results
 
 INDEX = click.option(
     "--index",
@@ -15,12 +23,36 @@ INDEX = click.option(
     help="Path of the index, or of the folder of its videos, or s3:// or gs://. Default: here.",
 )
 
+RUNTIME = click.option(
+    "--runtime",
+    type=click.Choice(["jax", "onnx"]),
+    help="What runs the model: JAX, or ONNX Runtime on the CPU, in less memory; the first use "
+    "exports the model. Default: that of the index, else jax.",
+)
+INT8 = click.option(
+    "--int8",
+    is_flag=True,
+    help="Compute with 8-bit whole numbers in ONNX Runtime, which is faster and less exact.",
+)
+
+
+@contextlib.contextmanager
+def collect_later() -> Iterator[None]:
+    """Collect no garbage meanwhile: imports make a lot of objects and hardly any garbage."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
 
 @contextlib.contextmanager
 def report_in_one_line() -> Iterator[None]:
     """Report errors and warnings about an index or a query in one line each."""
-    from tempme_jax.text.base import TextCutWarning
-    from tempme_jax.video.container import VideoError
+    from tempme_jax.text.warning import TextCutWarning
+    from tempme_jax.video.errors import VideoError
 
     try:
         with warnings.catch_warnings(record=True) as caught:
@@ -28,8 +60,8 @@ def report_in_one_line() -> Iterator[None]:
             yield
     except VideoError as error:
         raise click.ClickException(str(error)) from error
-    for warning in caught:
-        click.echo(f"Warning: {warning.message}", err=True)
+    for message in dict.fromkeys(str(warning.message) for warning in caught):
+        click.echo(f"Warning: {message}", err=True)
 
 
 @click.command()
@@ -54,40 +86,130 @@ def report_in_one_line() -> Iterator[None]:
     help="Judge so many of the best moments anew, by a model that can (UMT); slower.",
 )
 @click.option("--model", help="New place of the weights, if they have moved.")
+@RUNTIME
+@INT8
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def search(text, place, k, folder, image, clip, start, end, rerank, model, as_json):
+def search(
+    text, place, k, folder, image, clip, start, end, rerank, model, runtime, int8, as_json
+):  # fmt: skip
     """Find the moments that TEXT describes.
 
     The index of the current folder (.tempme) is searched unless --index names another. The
     percentile ranks the score of a moment against 256 unrelated sentences searched in the same
-    index; below 95 the search says: no confident match.
+    index; below 95 the search says: no confident match. Without TEXT, a terminal asks for one after
+    another. Where `tempme serve` of the same index runs on this machine, it is asked.
     """
-    if sum(query is not None for query in (text, image, clip)) != 1:
+    queries = check_queries(text, image, clip, rerank)
+
+    @functools.cache  # a search that a server answers needs none of it
+    def open_index():
+        from tempme_jax.search.index import VideoIndex
+
+        return VideoIndex(place or ".", model=model, runtime=runtime, int8=int8)
+
+    @collect_later()
+    def search_text(text):
+        if not (model or runtime or int8 or rerank):
+            answer = ask_server(place or ".", text, k, folder)
+            if answer is not None:
+                return answer
+        with report_in_one_line():
+            videos = open_index()
+            results = videos.search(text, k, folder=folder, rerank=rerank)
+        return Answer(results, videos.stats().outdated)
+
+    if not queries:
+        answer_prompt(lambda text: print_answer(search_text(text), "text", as_json=as_json))
+    elif text is not None:
+        print_answer(search_text(text), "text", as_json=as_json)
+    else:
+        with report_in_one_line():
+            videos = open_index()
+            if image is not None:
+                results = videos.search_image(image, k, folder=folder)
+            else:
+                results = videos.search_clip(clip, start, end, k, folder=folder)
+        print_answer(Answer(results, videos.stats().outdated), "video", as_json=as_json)
+
+
+def check_queries(text, image, clip, rerank):
+    """Return the queries that were given, at most one; none only if a person can be asked."""
+    queries = [query for query in (text, image, clip) if query is not None]
+    if len(queries) > 1 or not (queries or is_terminal()):
         raise click.UsageError("give exactly one of TEXT, --image FILE and --clip FILE")
-    if rerank and text is None:
+    if rerank and (image is not None or clip is not None):
         raise click.UsageError("--rerank judges how well a TEXT fits; leave it out, or give a TEXT")
     if text is not None and not text.strip():
         raise click.UsageError("the TEXT is empty; describe what is to be seen, in a sentence")
-    # These take seconds to import.
-    from tempme_jax.search.index import VideoIndex
-    from tempme_jax.search.query import printing
+    return queries
 
-    with report_in_one_line():
-        videos = VideoIndex(place or ".", model=model)
-        if image is not None:
-            results = videos.search_image(image, k, folder=folder)
-        elif clip is not None:
-            results = videos.search_clip(clip, start, end, k, folder=folder)
-        else:
-            assert text is not None  # checked above
-            results = videos.search(text, k, folder=folder, rerank=rerank)
+
+class Answer(NamedTuple):
+    """What a search found.
+
+    Attributes:
+        results: the results.
+        outdated: number of files that an older version read.
+        answered_by: "search", or "serve" if a server answered.
+    """
+
+    results: "Results"
+    outdated: int
+    answered_by: str = "search"
+
+
+def ask_server(place, text, k, folder):
+    """Return the answer of the server of an index; None if there is none."""
+    from tempme_jax.search import paths
+    from tempme_jax.search.query.results import convert_from_json
+    from tempme_jax.search.serve import local
+
+    if paths.is_remote(place):
+        return None
+    answer = local.ask(paths.find_index(place, is_index=local.has_socket), text, k, folder)
+    if answer is None:
+        return None
+    if answer["warning"]:
+        click.echo(f"Warning: {answer['warning']}", err=True)
+    return Answer(convert_from_json(answer["results"]), answer["outdated"], "serve")
+
+
+def print_answer(answer, kind, *, as_json):
+    """Print what was found, as a table or as JSON; `kind` is that of the query."""
+    from tempme_jax.search.query import printing, results
+
     if as_json:
-        click.echo(json.dumps(printing.convert_to_json(results), indent=1))
+        converted = results.convert_to_json(answer.results) | {"answered_by": answer.answered_by}
+        click.echo(json.dumps(converted, indent=1))
     else:
-        printing.print_results(results, kind="text" if text is not None else "video")
-    if outdated := videos.stats().outdated:
+        printing.print_results(answer.results, kind)
+    if answer.outdated:
         note = "were read by an older version; run `tempme index FOLDER` to look at them again"
-        click.echo(f"Note: {pluralize(outdated, 'file')} {note}", err=True)
+        click.echo(f"Note: {pluralize(answer.outdated, 'file')} {note}", err=True)
+
+
+def answer_prompt(answer):
+    """Ask for one text after another and answer each, until an empty line or the end of input."""
+    click.echo("Describe what is to be seen, in a sentence; an empty line ends.", err=True)
+    while True:
+        try:
+            text = click.prompt("Search", default="", show_default=False, err=True)
+        except click.Abort:  # Ctrl-C or Ctrl-D
+            click.echo(err=True)
+            return
+        if not text.strip():
+            return
+        try:
+            answer(text)
+        except click.ClickException as error:
+            error.show()
+        except USER_ERRORS as error:
+            click.ClickException(str(error)).show()
+
+
+def is_terminal():
+    """Return whether a person types and reads."""
+    return sys.stdin.isatty() and sys.stdout.isatty()
 
 
 @click.command()
@@ -107,16 +229,19 @@ def search(text, place, k, folder, image, clip, start, end, rerank, model, as_js
     "--allow-host", multiple=True, help="Another host name under which the page is opened."
 )
 @click.option("--model", help="New place of the weights, if they have moved.")
+@RUNTIME
+@INT8
 @click.option("--open", "browse", is_flag=True, help="Open the page in a browser.")
-def serve(place, host, port, token, allow_host, model, browse):
+def serve(place, host, port, token, allow_host, model, runtime, int8, browse):
     """Search in a web page.
 
     Only this machine can open the page, unless --host names another address, which needs a --token.
-    The server writes no files and connects to no other server.
+    The server connects to no other server, and writes nothing but a socket in the folder of the
+    index, at which it also answers `tempme search` of the same user.
     """
     from tempme_jax.search.index import VideoIndex
     from tempme_jax.search.serve import server
 
     with report_in_one_line():
-        videos = VideoIndex(place or ".", model=model)
+        videos = VideoIndex(place or ".", model=model, runtime=runtime, int8=int8)
     server.serve(videos, host=host, port=port, token=token, allow_host=allow_host, browse=browse)

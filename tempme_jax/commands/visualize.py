@@ -31,19 +31,24 @@ def visualize(video, weights, methods, frames, files, overwrite):
     """
     import pathlib
 
-    from tempme_jax.video.container import VideoError
-    from tempme_jax.visualize import merged, writing
+    from tempme_jax.screen import show_work
+
+    with show_work("Starting"):
+        from tempme_jax.video.container import VideoError
+        from tempme_jax.visualize import merged, writing
 
     path = pathlib.Path(video)
     files = files or (f"{path.stem}.merged.png",)
     writing.check_files(files, overwrite=overwrite)
     names = [method.strip() for method in methods.split(",")] if methods else None
     try:
-        shown = merged.trace_methods(weights, path, methods=names, num_frames=frames)
+        with show_work("Reading the video, and merging its tokens"):
+            shown = merged.trace_methods(weights, path, methods=names, num_frames=frames)
     except VideoError as error:
         raise click.ClickException(str(error)) from error
     for one in shown:
         click.echo(one.summary)
     for file in files:
-        writing.write_tokens(shown, file, title=path.name)
+        with show_work(f"Drawing {click.format_filename(file)}"):
+            writing.write_tokens(shown, file, title=path.name)
         click.echo(f"{click.format_filename(file)}: written")

@@ -1,4 +1,4 @@
-"""`tempme convert` and `tempme export`: files of weights."""
+"""`tempme convert`: files of weights."""
 
 import click
 
@@ -45,26 +45,4 @@ def convert(source, target, activation, layout, overwrite, leave_out):
     )
     for remark in remarks:
         click.echo(remark)
-    click.echo(f"{target}: open it with tempme_jax.load({target!r})")
-
-
-@click.command()
-@click.argument("workdir", type=click.Path(exists=True, file_okay=False))
-@click.argument("target", type=click.Path(dir_okay=False))
-@click.option(
-    "--backbone", is_flag=True, help="Write a plain CLIP; LoRA is folded into its weights."
-)
-@click.option("--overwrite", is_flag=True, help="Replace TARGET if it exists.")
-def export(workdir, target, backbone, overwrite):
-    """Write a trained model to one .safetensors file.
-
-    The file holds the trained parameters and the backbone. WORKDIR is the folder of the run.
-    """
-    import os
-
-    from tempme_jax.loading import load
-
-    if os.path.exists(target) and not overwrite:
-        raise ValueError(f"{target} exists; give another name, or --overwrite")
-    load(workdir).save(target, backbone=backbone)
     click.echo(f"{target}: open it with tempme_jax.load({target!r})")

@@ -13,6 +13,7 @@ from typing import Any
 
 from tempme_jax.checks import require_whole
 from tempme_jax.compare.figures import Printed
+from tempme_jax.compare.jobs import Jobs
 from tempme_jax.compare.launch import launch_process
 from tempme_jax.compare.report import report_comparison
 from tempme_jax.methods import split_method
@@ -112,6 +113,7 @@ def run(
     workdir: str | os.PathLike,
     overrides: Sequence[str] = (),
     speeds: bool = True,
+    jobs: int = 1,
     launch: Launch | None = None,
 ) -> int:
     """Train and evaluate each contender with each seed; print one table and save it.
@@ -126,6 +128,7 @@ def run(
         workdir: folder for all runs.
         overrides: more flags of every run, such as --config.train.steps=100.
         speeds: also measure how fast the trained models encode videos.
+        jobs: most runs at the same time; fewer while memory is short, see `Jobs`.
         launch: function that runs a command; None for `launch_process`.
 
     Returns:
@@ -134,11 +137,9 @@ def run(
     Raises:
         ValueError, OSError: before any run, if a method, a seed, the file or a flag is wrong.
     """
-    launch, results, failed = launch or launch_process, [], []
-    planned = plan_runs(config_file, contenders, seeds, overrides, workdir)
-    for number, one in enumerate(planned, start=1):
-        label = f"{one.contender.name}, seed {one.seed} (run {number} of {len(planned)})"
-        found, problem, lines = finish_run(one, label, launch)
+    results, failed, planned = [], [], plan_runs(config_file, contenders, seeds, overrides, workdir)
+    finished = finish_runs(planned, jobs, launch)
+    for one, (label, found, problem, lines) in zip(planned, finished, strict=True):
         if found:
             results.append({"name": one.contender.name, "folder": str(one.folder), **found})
         else:
@@ -149,6 +150,26 @@ def run(
     rows = [{**row, "videos_per_second": measured.get(row["name"])} for row in rows]
     report_comparison(rows, results, failed, workdir)
     return 1 if failed else 0
+
+
+def finish_runs(
+    planned: list[PlannedRun], jobs: int, launch: Launch | None
+) -> list[tuple[str, dict[str, Any] | None, str, list[str]]]:
+    """Finish all runs, up to `jobs` at the same time; return the label and outcome of each."""
+    require_whole("jobs", jobs, least=1)
+    labels = [
+        f"{one.contender.name}, seed {one.seed} (run {number} of {len(planned)})"
+        for number, one in enumerate(planned, start=1)
+    ]
+
+    def finish(number: int, launch: Launch) -> tuple:
+        return labels[number], *finish_run(planned[number], labels[number], launch)
+
+    if jobs == 1:
+        return [finish(number, launch or launch_process) for number in range(len(planned))]
+    names = [f"{one.contender.name}, seed {one.seed}" for one in planned]
+    folders = [one.folder for one in planned]
+    return Jobs(jobs, names, folders, launch).finish_all(finish)
 
 
 def finish_run(
@@ -245,14 +266,14 @@ def summarize_contenders(
 
 
 def measure_speeds(
-    results: list[dict[str, Any]], workdir: str | os.PathLike, launch: Launch
+    results: list[dict[str, Any]], workdir: str | os.PathLike, launch: Launch | None
 ) -> dict[str, float]:
     """Measure videos per second of each row, in a process of its own: this one takes no device."""
     file = pathlib.Path(workdir) / SPEEDS
     folders = {result["name"]: result["folder"] for result in results}
     print("Measuring how fast they encode videos, in turns:", flush=True)
     command = [sys.executable, "-m", "tempme_jax.cli", "bench", "runs", *folders.values()]
-    code, _ = launch([*command, f"--out={file}"])
+    code, _ = (launch or launch_process)([*command, f"--out={file}"])
     if code or not file.is_file():
         print(f"speeds: FAILED, exit code {code}", flush=True)
         return {}

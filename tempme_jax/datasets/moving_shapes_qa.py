@@ -7,20 +7,23 @@ from tempme_jax.datasets.base import Video
 from tempme_jax.datasets.moving_shapes import SIZES, MovingShapes, make_video_name
 from tempme_jax.datasets.questions import Question, QuestionSet
 
-# The field of a `Motion` that each question asks for, which is also its type.
+# What each question asks for, by its type: an attribute of a `Motion`. None asks for the second
+# move alone: beside "first", it would make all four directions equally likely at each corner, for a
+# model that does not tell both questions apart yet. Such a model learned nothing from the frames.
 QUESTIONS = {
     "shape": "what moves",
     "colour": "which colour is it",
     "first": "which way does it go first",
-    "second": "which way does it go then",
+    "path": "how does it move",
 }
-ANSWERS = (*shapes.SHAPES, *shapes.COLOURS, *shapes.DIRECTIONS)
+PATHS = tuple(dict.fromkeys(motion.path for motion in shapes.list_motions()))
+ANSWERS = (*shapes.SHAPES, *shapes.COLOURS, *shapes.DIRECTIONS, *PATHS)
 
 
 class MovingShapesQa(QuestionSet, MovingShapes):
-    """Four questions about each video of `moving_shapes`, with eleven answers in all.
+    """Four questions about each video of `moving_shapes`, with 19 answers in all.
 
-    The types "first" and "second" ask for the order of the moves. A video and its reverse have
+    The types "first" and "path" ask for the order of the moves. A video and its reverse have
     different answers to each of them, and the same frames, up to noise: whatever ignores the order
     of frames answers at most half of them rightly.
     """
@@ -42,7 +45,7 @@ class MovingShapesQa(QuestionSet, MovingShapes):
         ]
 
     def read_answers(self) -> list[str]:
-        """Return the names of all shapes, colours and directions."""
+        """Return the names of all shapes, colours, directions and paths."""
         return list(ANSWERS)
 
 

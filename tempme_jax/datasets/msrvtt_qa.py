@@ -14,6 +14,8 @@ from tempme_jax.datasets.readers import read_json, read_json_list, read_jsonl
 from tempme_jax.video.suffixes import DATASET_SUFFIXES
 
 FILES = {"train": "train", "validation": "val", "test": "test"}
+# The file with the list of answers, by variant.
+LISTS = {"jsonl": "train_ans2label.json", "json": "msrvtt_qa_answer_list.json"}
 
 
 class MsrvttQa(QuestionSet, AnnotatedSet, VideoText):
@@ -45,30 +47,45 @@ class MsrvttQa(QuestionSet, AnnotatedSet, VideoText):
 
         The training split has only questions with an answer of the vocabulary. The other splits
         have all, which the published accuracies are of.
+
+        Raises:
+            AnnotationError: a file is not as it should be, or the vocabulary has the answer of no
+                question to train on.
         """
         labels = {answer: label for label, answer in enumerate(self.read_answers())}
-        questions = []
-        for entry, name in self._read_entries(split):
+        questions, entries = [], list(self._read_entries(split))
+        for entry, name in entries:
             answer = entry.get_text("answer")
             kind = entry.get_text("answer_type") if entry.has("answer_type") else ""
             if split != "train" or answer in labels:
                 label = labels.get(answer)
                 questions.append(Question(name, entry.get_text("question"), answer, label, kind))
+        if entries and not questions:
+            problem = f"has the answer of none of the {len(entries)} questions of {split}"
+            advice = "give the list that belongs to the questions"
+            raise make_error(self.find_annotations(self.list_file), problem, "", advice)
         return questions
+
+    @property
+    def list_file(self) -> str:
+        """Name of the file with the vocabulary of answers."""
+        return LISTS[self.storage.variant]
 
     def read_answers(self) -> list[str]:
         """Read the vocabulary of 1,500 answers, in the order of their labels."""
+        file = self.find_annotations(self.list_file)
         if self.storage.variant == "json":
-            file = self.find_annotations("msrvtt_qa_answer_list.json")
             answers = read_json(file, list)
         else:
-            file = self.find_annotations("train_ans2label.json")
             labels = read_json(file, dict)
             if sorted(map(repr, labels.values())) != sorted(map(repr, range(len(labels)))):
                 raise make_error(file, f"the labels must be 0 to {len(labels) - 1}, each once")
             answers = sorted(labels, key=labels.__getitem__)
         if not all(isinstance(answer, str) for answer in answers) or not answers:
             raise make_error(file, "must be texts, at least one")
+        answers = [answer.strip() for answer in answers]  # as those of questions are
+        if not all(answers):
+            raise make_error(file, "has an empty answer")
         if len(set(answers)) < len(answers):
             raise make_error(file, "has an answer twice")
         return answers

@@ -44,7 +44,12 @@ class Motion:
     @property
     def caption(self) -> str:
         """Caption of the video."""
-        return f"a {self.colour} {self.shape} moves {self.first} then {self.second}"
+        return f"a {self.colour} {self.shape} moves {self.path}"
+
+    @property
+    def path(self) -> str:
+        """Both moves, such as "right then up"."""
+        return f"{self.first} then {self.second}"
 
     @property
     def reverse(self) -> "Motion":

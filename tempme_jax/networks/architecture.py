@@ -1,16 +1,29 @@
 """Sizes of CLIP models, and the published models by name."""
 
 import dataclasses
-from typing import Any
-
-import jax
+from typing import TYPE_CHECKING, Any
 
 from tempme_jax.checks import require_one_of, require_whole
 
-ACTIVATIONS = {
-    "quick_gelu": lambda x: x * jax.nn.sigmoid(1.702 * x),
-    "gelu": lambda x: jax.nn.gelu(x, approximate=False),
-}
+if TYPE_CHECKING:  # whoever only reads sizes does without JAX
+    import jax
+
+
+def quick_gelu(x: "jax.Array") -> "jax.Array":
+    """Return x sigmoid(1.702 x)."""
+    import jax
+
+    return x * jax.nn.sigmoid(1.702 * x)
+
+
+def gelu(x: "jax.Array") -> "jax.Array":
+    """Return the exact GELU."""
+    import jax
+
+    return jax.nn.gelu(x, approximate=False)
+
+
+ACTIVATIONS = {"quick_gelu": quick_gelu, "gelu": gelu}
 # CLIP's mean and standard deviation of red, green and blue, in 0 .. 1.
 MEAN = (0.48145466, 0.4578275, 0.40821073)
 STD = (0.26862954, 0.26130258, 0.27577711)

@@ -143,9 +143,8 @@ def attend(
     logits = logits if bias is None else logits + bias
     top = jnp.where(there > 0, logits, MASKED).max(axis=-1, keepdims=True)
     shifted = logits - jax.lax.stop_gradient(top)
-    # The logit of an unseen key may be larger than all others, and must not overflow before it is
-    # multiplied by 0.
-    weight = jnp.exp(jnp.where(there > 0, shifted, jnp.minimum(shifted, 0))) * counts
+    weigh = weigh_masked if seen.mask is not None else weigh_counted
+    weight = weigh(shifted, there, counts)
     # Divide after the product, which has fewer elements.
     total = jnp.maximum(weight.sum(axis=-1, keepdims=True), 1e-9)
     y = jnp.einsum("bthqk,bthkc->bthqc", drop(weight).astype(seen.v.dtype), seen.v)
@@ -154,6 +153,30 @@ def attend(
     else:
         attention = weight[..., 0, :] / total[..., 0, :]
     return (y / total).astype(seen.v.dtype), attention
+
+
+def weigh_masked(
+    shifted: Float[Array, "b t h q k"], there: jax.Array, counts: jax.Array
+) -> Float[Array, "b t h q k"]:
+    """Return exp(shifted) counts, of which `counts` may have a gradient.
+
+    The logit of an unseen key may be larger than all others, and must not overflow before it is
+    multiplied by 0.
+    """
+    return jnp.exp(jnp.where(there > 0, shifted, jnp.minimum(shifted, 0))) * counts
+
+
+@jax.custom_jvp
+def weigh_counted(shifted: jax.Array, there: jax.Array, counts: jax.Array) -> jax.Array:
+    """Return what `weigh_masked` does for counts without a gradient: less is kept for it."""
+    return weigh_masked(shifted, there, counts)
+
+
+@weigh_counted.defjvp
+def differentiate_weights(values, slopes):
+    """Return the weights, and their derivative, which is a multiple of them."""
+    weight = weigh_counted(*values)
+    return weight, weight * slopes[0]
 
 
 def split_heads(x: Float[Array, "b t n qkv"], heads: int) -> tuple[Heads, Heads, Heads]:

@@ -17,6 +17,7 @@ from tempme_jax.adapters.base import Adapter
 from tempme_jax.networks.architecture import Architecture
 from tempme_jax.networks.block import choose_block_type
 from tempme_jax.networks.layers import make_layer_norm, project
+from tempme_jax.networks.marks import mark_to_end
 from tempme_jax.networks.network import Network
 from tempme_jax.networks.tokens import Stage, Tokens
 from tempme_jax.networks.video_tower import VideoTower
@@ -45,7 +46,7 @@ class ClipVideoTower(VideoTower):
 
     def read(self, tokens: Tokens, *, frames: int) -> tuple[Float[Array, "b e"], Tokens]:
         """Return the pooled projections of all class tokens, or of the first summary token."""
-        b, c = len(tokens.x), tokens.n_cls
+        b, c = tokens.x.shape[0], tokens.n_cls
         if tokens.summary is None:
             rows, weight = tokens.x[:, :, :c].reshape(b, -1, self.arch.width), tokens.size[:, :, :c]
         else:
@@ -91,7 +92,7 @@ class TextTower(nn.Module):
                 dtype=self.dtype, mlp_width=arch.get_mlp_width("text"), name=f"block_{layer}",
             )  # fmt: skip
             tokens = block(tokens, stage, context, shared)
-        last = tokens.x[jnp.arange(len(ids)), 0, end]
+        last = tokens.x[jnp.arange(ids.shape[0]), 0, end]
         return project(self, make_layer_norm("ln_final", self.dtype)(last), arch.embed_dim)
 
     def enter(
@@ -150,12 +151,8 @@ class Clip(Network):
 
     @staticmethod
     def mark_words(ids: Int[np.ndarray, "b n"]) -> Bool[np.ndarray, "b n"]:
-        """Mark the ids up to the largest one, which ends a text.
-
-        >>> Clip.mark_words(np.array([[8, 3, 9, 0]])).tolist()
-        [[True, True, True, False]]
-        """
-        return np.arange(ids.shape[1]) <= ids.argmax(axis=1, keepdims=True)
+        """Mark the ids up to the largest one, which ends a text."""
+        return mark_to_end(ids)
 
     @staticmethod
     def compute_scale(params: dict) -> jax.Array:

@@ -16,6 +16,7 @@ from tempme_jax.networks.architecture import Architecture
 from tempme_jax.networks.attention import Seen
 from tempme_jax.networks.bert import AnswerDecoder, BertTower
 from tempme_jax.networks.layers import Linear, make_layer_norm
+from tempme_jax.networks.marks import mark_to_padding
 from tempme_jax.networks.network import Network
 from tempme_jax.networks.tokens import Stage, Tokens
 from tempme_jax.networks.video_tower import VideoTower
@@ -87,7 +88,7 @@ def make_sine_table(rows: int, width: int) -> np.ndarray:
 
 def flatten_tokens(tokens: Tokens) -> tuple[Float[Array, "b s d"], Bool[Array, "b s"]]:
     """Return all tokens of a video in one row, and which of them are there."""
-    b, d = len(tokens.x), tokens.x.shape[-1]
+    b, d = tokens.x.shape[0], tokens.x.shape[-1]
     return tokens.x.reshape(b, -1, d), tokens.real.reshape(b, -1)
 
 
@@ -208,7 +209,8 @@ class UmtAnswers(Network):
     def encode_text(self, ids, mask=None):
         """Raise a ValueError, since the model answers questions."""
         raise ValueError(
-            "a model for question answering has no vectors of texts; use one for retrieval"
+            f"the backbone {self.arch.backbone!r} answers questions and makes no vectors of texts; "
+            "use one for retrieval"
         )
 
     def read_question(self, ids, mask, tokens: Tokens) -> tuple[Seen, ...]:
@@ -243,11 +245,6 @@ def make_text_tower(network: Network) -> BertTower:
         arch, network.adapter, network.dtype, network.dropout, depth=arch.text_depth,
         first_cross=arch.first_cross, name="text",
     )  # fmt: skip
-
-
-def mark_to_padding(ids: Int[np.ndarray, "b n"]) -> Bool[np.ndarray, "b n"]:
-    """Mark the ids that are not BERT's padding, which is 0."""
-    return ids != 0
 
 
 def check_adapter(network: Network) -> None:

@@ -107,7 +107,7 @@ class VideoTower(nn.Module):
         tokens = make_tokens(x, mask, n_cls=self.arch.class_tokens, trace=trace)
         summary = self.adapter.summary(self.arch, self.dtype)()
         if summary is not None:
-            summary = jnp.broadcast_to(summary, (len(pixels), *summary.shape))
+            summary = jnp.broadcast_to(summary, (pixels.shape[0], *summary.shape))
         return tokens.replace(summary=summary)
 
     def embed_patches(

@@ -1,30 +1,25 @@
 """The header of an index: it describes the model, so any other model can be refused."""
 
 import dataclasses
-import hashlib
-import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypedDict
-
-import flax.traverse_util
-import jax
-import numpy as np
+from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
 
 from tempme_jax.fields import check_type
+from tempme_jax.fingerprint import describe_model
 from tempme_jax.loading import load
-from tempme_jax.model import Model
 from tempme_jax.search.errors import VideoIndexError
-from tempme_jax.search.indexing.windows import Sampling
+from tempme_jax.search.runtimes import RuntimeFields, describe_runtime
 from tempme_jax.version import __version__
 
-# How `video.pixels.make_square` makes frames.
-RESIZES = {"crop": "short side, bicubic, centre crop", "squash": "both sides, bicubic"}
+if TYPE_CHECKING:  # these take long to import, and a search may do without them
+    from tempme_jax.model import Model
+    from tempme_jax.search.indexing.windows import Sampling
 
 
 class IndexedModel(TypedDict):
-    """The field "model" of a header, which `header.describe_model` makes."""
+    """The field "model" of a header, which `fingerprint.describe_model` makes."""
 
     method: str
     num_frames: int
@@ -45,6 +40,7 @@ class HeaderFields(TypedDict):
     source: dict[str, Any]
     model: IndexedModel
     sampling: SamplingFields
+    runtime: NotRequired[RuntimeFields]
 
 
 def check_header(header: Mapping[str, Any], uri: str) -> None:
@@ -58,7 +54,7 @@ def check_header(header: Mapping[str, Any], uri: str) -> None:
         ) from error
 
 
-def make_header(model: Model, source: Mapping[str, Any], sampling: Sampling) -> dict[str, Any]:
+def make_header(model: "Model", source: Mapping[str, Any], sampling: "Sampling") -> dict[str, Any]:
     """Make the header of an index, of JSON's types.
 
     `source` holds the arguments of `load` that open the model again; empty if a Model was passed.
@@ -68,44 +64,8 @@ def make_header(model: Model, source: Mapping[str, Any], sampling: Sampling) -> 
         "source": dict(source),
         "model": describe_model(model),
         "sampling": dataclasses.asdict(sampling),
+        **describe_runtime(model),
     }
-
-
-def describe_model(model: Model) -> dict[str, Any]:
-    """Describe a model by everything that changes its vectors, in JSON's types."""
-    options = dataclasses.asdict(model.adapter) | dataclasses.asdict(model.reducer)
-    architecture = dataclasses.asdict(model.arch)
-    preprocessing: dict[str, Any] = {"resize": RESIZES[architecture.pop("resize")]}
-    for name in ("mean", "std"):
-        colours = np.array(architecture.pop(name), np.float32)
-        preprocessing[name] = [round(float(value), 8) for value in colours]
-    about = {
-        "method": model.method,
-        "num_frames": model.num_frames,
-        "max_words": model.max_words,
-        "architecture": architecture,
-        "options": options,
-        "preprocessing": preprocessing,
-        "weights": hash_parameters(model),
-    }
-    return json.loads(json.dumps(about))
-
-
-def hash_parameters(model: Model) -> str:
-    """Hash the parameters of a model; return 64 hexadecimal digits.
-
-    Parameters that were drawn at random count by their seed, since a GPU and a CPU draw numbers
-    that differ in their last bits.
-    """
-    digest = hashlib.sha256()
-    flat: dict[tuple[str, ...], Any] = flax.traverse_util.flatten_dict(model.params)
-    for path in sorted(flat):
-        digest.update(f"{'/'.join(path)} {flat[path].shape}".encode())
-        if path in model.drawn.paths:
-            digest.update(f"drawn {model.drawn.seed}".encode())
-        else:
-            digest.update(np.ascontiguousarray(jax.device_get(flat[path])).data)
-    return digest.hexdigest()
 
 
 def describe_source(model: str | os.PathLike, **options: Any) -> dict[str, Any]:
@@ -119,7 +79,7 @@ def describe_source(model: str | os.PathLike, **options: Any) -> dict[str, Any]:
     return {"source": name} | {key: value for key, value in options.items() if value is not None}
 
 
-def open_model(header: Mapping[str, Any], uri: str) -> Model:
+def open_model(header: Mapping[str, Any], uri: str) -> "Model":
     """Open the model that an index was built with.
 
     Raises:
@@ -141,9 +101,16 @@ def open_model(header: Mapping[str, Any], uri: str) -> Model:
     return model
 
 
-def refuse_other_model(header: Mapping[str, Any], model: Model, uri: str) -> None:
+def refuse_other_model(header: Mapping[str, Any], model: "Model", uri: str) -> None:
     """Raise a VideoIndexError that lists the differences if an index has another model."""
-    differs = list_differences(header["model"], describe_model(model))
+    refuse_other_description(header, describe_model(model), uri)
+
+
+def refuse_other_description(
+    header: Mapping[str, Any], description: Mapping[str, Any], uri: str
+) -> None:
+    """Do as `refuse_other_model` by what `describe_model` returned."""
+    differs = list_differences(header["model"], description)
     if differs:
         raise VideoIndexError(
             f"the index {uri} was built with another model ({', '.join(differs)}). Vectors from "
@@ -178,9 +145,9 @@ def refuse_other_method(header: Mapping[str, Any], method: str | None, uri: str)
         )
 
 
-def refuse_other_sampling(header: Mapping[str, Any], sampling: Sampling, uri: str) -> None:
+def refuse_other_sampling(header: Mapping[str, Any], sampling: "Sampling", uri: str) -> None:
     """Raise a VideoIndexError if an index cuts videos into other windows."""
-    made = Sampling(**header["sampling"])
+    made = type(sampling)(**header["sampling"])
     if made != sampling:
         raise VideoIndexError(
             f"the index {uri} has windows of {made.frames} frames at {made.fps:g} per second with "

@@ -2,35 +2,39 @@
 
 import contextlib
 import dataclasses
+import functools
 import os
 import warnings
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, cast
 
+from tempme_jax import text_encoder
 from tempme_jax.loading import load
-from tempme_jax.model import Model
 from tempme_jax.search.errors import NewerIndexError, VideoIndexError
 from tempme_jax.search.header import (
     check_header,
+    describe_model,
     describe_source,
-    make_header,
     open_model,
+    refuse_other_description,
     refuse_other_method,
     refuse_other_model,
     refuse_other_sampling,
 )
-from tempme_jax.search.indexing.survey import refuse_empty_folder
-from tempme_jax.search.indexing.walk import find_videos
-from tempme_jax.search.indexing.windows import Sampling
-from tempme_jax.search.paths import decode_root, refuse_nested
-from tempme_jax.search.query import unrelated
+from tempme_jax.search.paths import decode_root
 from tempme_jax.search.query.searcher import Searcher
-from tempme_jax.search.store.locking import lock_creation, lock_index
-from tempme_jax.search.store.place import check_place
-from tempme_jax.search.store.recovery import recover
-from tempme_jax.search.store.store import Store
-from tempme_jax.text.base import TextCutWarning
+from tempme_jax.search.runtimes import choose_runtime, open_exported, refuse_other_precision
+from tempme_jax.search.store.checksums import list_versions
+from tempme_jax.search.store.failures import explain_read_errors
+from tempme_jax.search.store.locking import find_local_folder, lock_index
+from tempme_jax.search.store.sidefile import SideFile, read_side_file
+from tempme_jax.text_encoder import TextEncoder
+
+# A search does without these, and to import them takes longer than everything else in it.
+if TYPE_CHECKING:
+    from tempme_jax.model import Model
+    from tempme_jax.search.indexing.windows import Sampling
+    from tempme_jax.search.store.store import Store
 
 # Attempts to read an index that other processes write to.
 READ_AGAIN = 5
@@ -43,58 +47,123 @@ Header = Mapping[str, Any]
 class IndexRequest:
     """The arguments of `VideoIndex`: the model and windows that a user asks for; None for any."""
 
-    model: Model | str | os.PathLike | None
+    model: "Model | str | os.PathLike | None"
     method: str | None
     num_frames: int | None
     fps: float | None
     overlap: float | None
     anew: bool = False
+    runtime: str | None = None
+    int8: bool = False
+
+    @property
+    def passed_model(self) -> "Model | None":
+        """The model, if a Model was passed, and not the first argument of `load`."""
+        return None if isinstance(self.model, str | os.PathLike) else self.model
 
     @property
     def source(self) -> dict[str, Any]:
         """The arguments of `load` that open the model; empty if a Model was passed."""
-        if isinstance(self.model, Model):
+        if self.passed_model is not None:
             return {}
         given = {"method": self.method, "num_frames": self.num_frames}
-        return describe_source(self.model or DEFAULT_MODEL, **given)
+        named = self.model if isinstance(self.model, str | os.PathLike) else DEFAULT_MODEL
+        return describe_source(named or DEFAULT_MODEL, **given)
 
-    def load_new_model(self) -> Model:
+    def load_new_model(self) -> "Model":
         """Return the model for a new index."""
-        return self.model if isinstance(self.model, Model) else load(**self.source)
+        if self.passed_model is not None:
+            return self.passed_model
+        model = load(**self.source)
+        runtime, precision = choose_runtime(None, self.runtime, int8=self.int8)
+        if runtime == "jax" or not hasattr(model, "params"):
+            return model
+        return cast(Any, open_exported(describe_model(model), precision, lambda: model))
 
-    def load_model(self, header: Header, uri: str) -> Model:
+    def load_model(self, header: Header, uri: str) -> "Model":
         """Return the model for an existing index.
+
+        Raises:
+            VideoIndexError: it is not the model of the index, or cannot be opened.
+        """
+        model = self.passed_model
+        if model is None:
+            runtime, precision = choose_runtime(header, self.runtime, int8=self.int8)
+            if runtime == "jax":
+                model = self.load_whole_model(header, uri)
+            else:
+                open_whole = functools.partial(self.load_whole_model, header, uri)
+                if self.may_differ(header):  # refused here, even if it has been exported
+                    open_whole = functools.partial(lambda whole: whole, open_whole())
+                model = cast(Any, open_exported(header["model"], precision, open_whole))
+        refuse_other_model(header, model, uri)
+        refuse_other_precision(header, model, uri)
+        return model
+
+    def load_whole_model(self, header: Header, uri: str) -> "Model":
+        """Return the model for an existing index as it runs in JAX.
 
         Raises:
             VideoIndexError: it is not the model of the index, or cannot be opened.
         """
         if self.model is None:
             return open_model(header, uri)
-        if isinstance(self.model, Model):
-            model = self.model
-        else:  # weights that have moved are opened with the options that the index was built with
+        model = self.passed_model
+        if model is None:  # weights that have moved are opened with the index's own options
             model = load(**header["source"] | self.source)
         refuse_other_model(header, model, uri)
         return model
 
+    def open_text_encoder(self, header: Header, uri: str) -> TextEncoder | None:
+        """Return the model's text tower from the user's cache; None if it is not there.
+
+        Raises:
+            VideoIndexError: it is not of the model of the index.
+        """
+        source = header["source"] | (self.source if self.model is not None else {})
+        if self.passed_model is not None or not source:
+            return None
+        if choose_runtime(header, self.runtime, int8=self.int8)[0] != "jax":
+            return None
+        encoder = text_encoder.find(source)
+        if encoder is not None:
+            refuse_other_description(header, encoder.description, uri)
+        return encoder
+
+    def make_text_encoder(self, model: "Model", header: Header, uri: str) -> TextEncoder | None:
+        """Keep the text tower of the model of an index in the user's cache, and return it.
+
+        It is None if that is not possible, as with a Model that was passed.
+        """
+        source = header["source"] | (self.source if self.model is not None else {})
+        if self.passed_model is not None or not source or not hasattr(model, "network"):
+            return None
+        if not text_encoder.keep(model, source, describe_model(model)):
+            return None
+        return self.open_text_encoder(header, uri)
+
     def may_differ(self, header: Header) -> bool:
         """Return whether the model has to be opened to tell if it is that of the index."""
-        if isinstance(self.model, Model):
+        if self.passed_model is not None:
             return True
         return self.model is not None and self.source != header["source"]
 
     def check(self, header: Header, uri: str) -> None:
         """Raise a VideoIndexError if an index has another method or other windows."""
         asked: dict[str, Any] = {"fps": self.fps, "overlap": self.overlap}
-        if not isinstance(self.model, Model):  # a Model has a method and frames of its own
+        if self.passed_model is None:  # a Model has a method and frames of its own
             asked["frames"] = self.num_frames
             refuse_other_method(header, self.method, uri)
         given = {name: value for name, value in asked.items() if value is not None}
         if given:
+            from tempme_jax.search.indexing.windows import Sampling
+
             refuse_other_sampling(header, Sampling(**header["sampling"] | given), uri)
 
-    def make_sampling(self, model: Model) -> Sampling:
+    def make_sampling(self, model: "Model") -> "Sampling":
         """Return the sampling for a new index."""
+        from tempme_jax.search.indexing.windows import Sampling
+
         asked = {"fps": self.fps, "overlap": self.overlap}
         given = {name: value for name, value in asked.items() if value is not None}
         return Sampling(frames=model.num_frames, **given)
@@ -112,17 +181,37 @@ def make_missing_error(uri: str) -> VideoIndexError:
     )
 
 
-def open_if_there(uri: str) -> Store | None:
-    """Do as `open_store` if there is an index."""
-    return open_store(uri) if Store.exists(uri) else None
+def is_index(uri: str) -> bool:
+    """Return whether an index is there, even if it is damaged.
+
+    Raises:
+        VideoIndexError: the folder cannot be read.
+    """
+    if folder := find_local_folder(uri):
+        with explain_read_errors(uri):
+            return bool(list_versions(folder, "header"))
+    from tempme_jax.search.store.store import Store
+
+    return Store.exists(uri)
 
 
-def open_store(uri: str) -> Store:
+def open_side_file(uri: str) -> SideFile | None:
+    """Return what the side file holds; None if the tables have to be read instead."""
+    side = read_side_file(uri)
+    if side is not None:
+        check_header(side.header, uri)
+    return side
+
+
+def open_store(uri: str) -> "Store":
     """Open the store of an index; a damaged one returns to its last whole state, with a warning.
 
     Raises:
         VideoIndexError: there is no index, it cannot be read, or it cannot be repaired now.
     """
+    from tempme_jax.search.store.recovery import recover
+    from tempme_jax.search.store.store import Store
+
     try:
         store = Store.open(uri)
         check_header(store.header, uri)
@@ -151,58 +240,15 @@ def open_store(uri: str) -> Store:
 
 def recover_index(uri: str) -> list[str]:
     """Return an index to its last whole state, and list what was damaged."""
-    if not Store.exists(uri):
+    if not is_index(uri):
         return []
+    from tempme_jax.search.store.recovery import recover
+
     with lock_index(uri):
         return recover(uri)
 
 
-def make_index(uri: str, request: IndexRequest, model: Model) -> Store:
-    """Create an index without videos, or open the one that another process has just created."""
-    header = make_header(model, request.source, request.make_sampling(model))
-    texts = unrelated.read_texts()
-    with warnings.catch_warnings():  # it matters little if one of these is cut
-        warnings.simplefilter("ignore", TextCutWarning)
-        vectors = model.embed_text(texts)
-    with lock_creation(uri):  # several shards may begin at once
-        if request.anew:
-            with lock_index(uri):
-                Store.remove(uri)
-        if not Store.exists(uri):
-            return Store.create(uri, header, texts, vectors)
-        store = open_store(uri)
-        refuse_other_model(store.header, model, uri)
-        request.check(store.header, uri)
-        return store
-
-
-def prepare_store(
-    store: Store | None,
-    uri: str,
-    request: IndexRequest,
-    open_model: Callable[[], Model],
-    folder: Path,
-    exclude: Sequence[str] = (),
-) -> Store:
-    """Return the store of an index, created if it is None, once a folder is known to fit it.
-
-    Raises:
-        VideoIndexError: a new index would have no video, the folder lies in an indexed one, or
-            the model is not the one of the index.
-    """
-    if store is None:
-        content = find_videos(folder, exclude)
-        if content.is_empty:  # before a model is opened, or its weights fetched
-            refuse_empty_folder(folder, content, indexed=0)
-        check_place(uri)
-        return make_index(uri, request, open_model())
-    refuse_nested(uri, folder, {row.root for row in store.read_files()})
-    if request.may_differ(store.header):
-        open_model()  # refused here, even if there is nothing to embed
-    return store
-
-
-def make_searcher(store: Store) -> tuple[object, Searcher]:
+def make_searcher(store: "Store | SideFile") -> tuple[object, Searcher]:
     """Make a searcher of what the store holds now; return it with the store's version.
 
     Rows that do not fit together may have been read while another process removed some of them;

@@ -2,12 +2,15 @@
 
 import dataclasses
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
-from tempme_jax.search.indexing.report import PASSED_OVER
 from tempme_jax.search.paths import decode_root
-from tempme_jax.search.store.rows import FileRow
-from tempme_jax.search.store.store import Store
-from tempme_jax.video.changes import READING_VERSION
+from tempme_jax.search.store.rows import PASSED_OVER, FileRow
+from tempme_jax.video.reading import READING_VERSION
+
+if TYPE_CHECKING:
+    from tempme_jax.search.store.sidefile import SideFile
+    from tempme_jax.search.store.store import Store
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -54,7 +57,7 @@ def is_outdated(row: FileRow) -> bool:
     return row.reading < READING_VERSION
 
 
-def compute_stats(store: Store) -> IndexStats:
+def compute_stats(store: "Store | SideFile") -> IndexStats:
     """Count the contents of an index."""
     rows = store.read_files()
     good = [row for row in rows if not row.reason]

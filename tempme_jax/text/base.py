@@ -4,18 +4,18 @@ import abc
 import hashlib
 import warnings
 from collections.abc import Iterable, Sequence
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import tokenizers
-from jaxtyping import Bool, Int32
+
+from tempme_jax.text.warning import TextCutWarning
+
+if TYPE_CHECKING:  # it takes long to import
+    from jaxtyping import Bool, Int32
 
 PAD_ID = 0
 _SHOWN_CHARACTERS = 200
-
-
-class TextCutWarning(UserWarning):
-    """Some texts were longer than `max_words` and lost their end."""
 
 
 class VocabularyError(ValueError):
@@ -74,7 +74,7 @@ class BaseTokenizer(abc.ABC):
 
     def __call__(
         self, texts: str | Sequence[str]
-    ) -> tuple[Int32[np.ndarray, "b n"], Bool[np.ndarray, "b n"]]:
+    ) -> 'tuple[Int32[np.ndarray, "b n"], Bool[np.ndarray, "b n"]]':
         """Encode one text or a list of texts.
 
         Texts that do not fit are cut, with one `TextCutWarning` for the whole call.
@@ -96,7 +96,7 @@ class BaseTokenizer(abc.ABC):
         rows = [[*self._start, *text_ids[:room], *self._end] for text_ids in words]
         return pad_rows(rows, self.max_words)
 
-    def decode(self, ids: Sequence[int] | Int32[np.ndarray, " n"]) -> str:
+    def decode(self, ids: 'Sequence[int] | Int32[np.ndarray, " n"]') -> str:
         """Return the text of one row of ids, in lower case, with one space between words.
 
         Special tokens, and everything behind the end token, are left out.
@@ -154,7 +154,7 @@ def list_texts(texts: str | Sequence[str]) -> list[str]:
 
 def pad_rows(
     rows: Sequence[Sequence[int]], length: int
-) -> tuple[Int32[np.ndarray, "b n"], Bool[np.ndarray, "b n"]]:
+) -> 'tuple[Int32[np.ndarray, "b n"], Bool[np.ndarray, "b n"]]':
     """Return rows of ids as one array, filled up with 0, and the mask of what was not filled up."""
     ids = np.full((len(rows), length), PAD_ID, np.int32)
     mask = np.zeros(ids.shape, bool)

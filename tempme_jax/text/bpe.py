@@ -11,7 +11,6 @@ import html
 from importlib import resources
 from importlib.resources.abc import Traversable
 
-import ftfy
 import tokenizers
 from tokenizers import decoders, models, pre_tokenizers
 
@@ -80,8 +79,12 @@ def clean(text: str) -> str:
     >>> clean("Fish &amp; \\n CHIPS")
     'fish & chips'
     """
-    # Twice, because captions taken from web pages are often escaped twice (&amp;amp;).
-    text = html.unescape(html.unescape(ftfy.fix_text(text)))
+    # Of plain ASCII, nothing is to be repaired.
+    if not (text.isascii() and text.isprintable() and "&" not in text):
+        import ftfy  # which takes long
+
+        # Twice, because captions taken from web pages are often escaped twice (&amp;amp;).
+        text = html.unescape(html.unescape(ftfy.fix_text(text)))
     return " ".join(text.split()).lower()
 
 
@@ -97,10 +100,10 @@ def read_packaged(
     check_digest(path, data, _SHA256)
     # The first line names the version of the format.
     lines = gzip.decompress(data).decode("utf-8").split("\n")[1:]
-    pairs = (line.split() for line in lines[: vocab_size - SMALLEST_VOCAB])
-    merges = [(left, right) for left, right in pairs]
-    tokens = [*_list_byte_tokens(), *(left + right for left, right in merges), START, END]
-    return {token: number for number, token in enumerate(tokens)}, merges
+    lines = lines[: vocab_size - SMALLEST_VOCAB]
+    merges = [(left, right) for left, _, right in (line.partition(" ") for line in lines)]
+    tokens = [*_list_byte_tokens(), *map("".join, merges), START, END]
+    return dict(zip(tokens, range(len(tokens)), strict=True)), merges
 
 
 @functools.cache

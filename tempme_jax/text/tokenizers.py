@@ -2,6 +2,7 @@
 
 from tempme_jax.text.base import BaseTokenizer, VocabularyError
 from tempme_jax.text.bpe import VOCAB_SIZE, Tokenizer
+from tempme_jax.text.wordpiece import VOCAB_SIZE as BERT_SIZE
 from tempme_jax.text.wordpiece import WordPieceTokenizer
 
 # Every class is made with (max_words, context_length, vocab_size=...).
@@ -25,6 +26,7 @@ def make_tokenizer(
     if name not in TOKENIZERS:
         raise VocabularyError(
             f"this model takes {vocab_size} ids of a tokenizer that is not known; CLIP's has "
-            f"{VOCAB_SIZE}. Its texts would mean nothing; embed_tokens takes ids of its own"
+            f"{VOCAB_SIZE}, BERT's {BERT_SIZE}. Its texts would mean nothing; embed_tokens takes "
+            "ids of its own"
         )
     return TOKENIZERS[name](max_words, context_length, vocab_size=vocab_size)

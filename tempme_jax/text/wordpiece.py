@@ -12,10 +12,10 @@ import zlib
 from collections.abc import Sequence
 from importlib import resources
 from importlib.resources.abc import Traversable
+from typing import TYPE_CHECKING
 
 import numpy as np
 import tokenizers
-from jaxtyping import Bool, Int32
 from tokenizers import decoders, models, normalizers, pre_tokenizers
 
 from tempme_jax.text.base import (
@@ -26,6 +26,9 @@ from tempme_jax.text.base import (
     list_texts,
     pad_rows,
 )
+
+if TYPE_CHECKING:  # it takes long to import
+    from jaxtyping import Bool, Int32
 
 START, END, UNKNOWN = "[CLS]", "[SEP]", "[UNK]"
 
@@ -91,7 +94,7 @@ class WordPieceTokenizer(BaseTokenizer):
 
     def encode_answers(
         self, texts: str | Sequence[str], length: int = 5
-    ) -> tuple[Int32[np.ndarray, "a n"], Bool[np.ndarray, "a n"]]:
+    ) -> 'tuple[Int32[np.ndarray, "a n"], Bool[np.ndarray, "a n"]]':
         """Encode answers to questions, which are not cleaned and end with [SEP].
 
         Answers that do not fit are cut, with one `TextCutWarning` for the whole call. An answer
@@ -112,7 +115,7 @@ class WordPieceTokenizer(BaseTokenizer):
             raise ValueError(f"length={length} of answers must be 2 at least: start, one token")
         texts = list_texts(texts)
         words = self._encode(texts)
-        advice = f"Raise the length of answers (now {length}), or shorten them"
+        advice = f"An answer has {length} ids at most, [CLS] and [SEP] included: shorten them"
         self._warn_of_cut(texts, words, length - 1, advice)
         return pad_rows(
             [[self.start_id, *answer, self.end_id][:length] for answer in words], length

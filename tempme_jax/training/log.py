@@ -11,7 +11,7 @@ import tensorboardX
 
 from tempme_jax.fields import FieldError, parse_fields
 from tempme_jax.files import write_text
-from tempme_jax.screen import make_progress_bar
+from tempme_jax.screen import Ticker, make_progress_bar
 from tempme_jax.words import format_clock
 
 METRICS = "metrics.jsonl"
@@ -51,6 +51,8 @@ class Log:
         )
         # A bar on a terminal, lines elsewhere, such as in a file.
         self.bar = make_progress_bar(total=steps, initial=step, unit="steps", quiet=not writes)
+        # Evaluating takes a while; the clock of the bar goes on.
+        self.ticker = None if self.bar.disable else Ticker(self.bar.refresh)
         self.steps = steps
         self.first_report: tuple[int, float] | None = None
 
@@ -90,6 +92,8 @@ class Log:
 
     def close(self) -> None:
         """Close the bar and the files."""
+        if self.ticker:
+            self.ticker.stop()
         self.bar.close()
         self.lines.close()
         self.curves.close()

@@ -15,6 +15,7 @@ import numpy as np
 import optax
 from jax.experimental import multihost_utils
 
+from tempme_jax.screen import show_work
 from tempme_jax.training.batches import TrainingRows, read_batches
 from tempme_jax.training.checkpoint import Checkpoints, Progress, restore_newest
 from tempme_jax.training.config import Config
@@ -80,8 +81,6 @@ def train(plan: Plan, state: TrainState) -> tuple[TrainState, Progress, bool]:
         with contextlib.closing(log):
             if progress.step:
                 log.say(f"resuming after step {progress.step} of {steps}")
-            if progress.step < steps:
-                log.say("compiling the first step ...")
             return make_steps(plan, state, Meter(plan, log, progress, last, best))
 
 
@@ -99,8 +98,10 @@ def make_steps(plan: Plan, state: TrainState, meter: "Meter") -> tuple[TrainStat
     with watch_for_stop() as must_stop, reader as rows, trace_steps(plan) as trace:
         for step in range(done + 1, steps + 1):
             trace(step - done)
-            batch = place_batch(plan.mesh, meter.read_batch(rows))
-            state, measured = plan.step(state, batch)
+            quiet = step > done + 1 or not plan.reports
+            with show_work("Reading the first batch, and compiling the first step", quiet=quiet):
+                batch = place_batch(plan.mesh, meter.read_batch(rows))
+                state, measured = plan.step(state, batch)
             meter.record(step, measured)
             stop = must_stop(step)
             evaluates = plan.evaluate is not None and is_due(step, settings.evaluate_every, steps)

@@ -6,6 +6,7 @@ directions are judged video by video.
 
 import functools
 import time
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import jax
@@ -28,7 +29,7 @@ from tempme_jax.training.batches import FrameReader, VideoRows, read_batches
 from tempme_jax.training.config import Config
 from tempme_jax.training.sharding import place, place_batch, replicate, round_up, split_rows
 
-# The score of a pair that is not judged, as in UMT's code. It is below those of all that are.
+# The score of a pair that is not judged, as in UMT's code, unless one that is has less.
 NOT_JUDGED = -100.0
 # Texts that are judged at once for each video of a batch.
 TEXTS_AT_ONCE = 16
@@ -56,21 +57,35 @@ def rerank_pairs(
 
     Returns:
         The scores from text to video and from video to text, float32 [texts, videos] each, which
-        are `NOT_JUDGED` outside the best; and the cost: "best", "pairs", "seconds", and "mac",
-        the multiply-accumulates of the blocks that see both, in units of 10^9.
+        are `NOT_JUDGED` outside the best; and the cost: "best" (of a small split all), "pairs",
+        "seconds", and "mac", the multiply-accumulates of the blocks that see both, in units of
+        10^9.
     """
     started = time.monotonic()
-    best = config.evaluate.rerank
+    best = min(config.evaluate.rerank, max(similarity.shape))
     of_texts, of_videos = find_best(similarity, best), find_best(similarity.T, best).T
     judged = of_texts | of_videos
-    scores = judge_all(model, params, prepared, config, mesh, texts, judged, quiet=quiet)
+    pairs, quiet = int(judged.sum()), quiet or jax.process_index() > 0
+    size = round_up(config.evaluate.batch_size, mesh.shape["data"])
+    reader = FrameReader(prepared, model.num_frames, config.evaluate.frame_sampling)
+    words = read_all_texts(model, params, texts, mesh)
+    label = f"Re-ranking {'+'.join(prepared.splits)}"
+    with (
+        make_progress_bar(label=label, total=pairs, unit="pairs", quiet=quiet) as bar,
+        read_batches(
+            VideoRows(reader, size), size, workers=config.data.workers,
+            process=jax.process_index(), processes=jax.process_count(),
+        ) as batches,
+    ):  # fmt: skip
+        scores = judge_batches(model.network, mesh, params, words, judged, batches, bar.update)
     cost = {
         "best": best,
-        "pairs": int(judged.sum()),
+        "pairs": pairs,
         "seconds": time.monotonic() - started,
-        "mac": count_judging(model, pairs=int(judged.sum()), videos=len(prepared)) / 1e9,
+        "mac": count_judging(model, pairs=pairs, videos=len(prepared)) / 1e9,
     }
-    to_video, to_text = (np.where(chosen, scores, NOT_JUDGED) for chosen in (of_texts, of_videos))
+    least = min(NOT_JUDGED, scores.min() - 1)
+    to_video, to_text = (np.where(chosen, scores, least) for chosen in (of_texts, of_videos))
     return to_video, to_text, cost
 
 
@@ -82,41 +97,29 @@ def find_best(scores: Float[np.ndarray, "n m"], best: int) -> Bool[np.ndarray, "
     return found
 
 
-def judge_all(
-    model: Model,
-    params: dict,
-    prepared: Prepared,
-    config: Config,
+def judge_batches(
+    network: Network,
     mesh: Mesh,
-    texts: list[str],
+    params: dict,
+    words: Tokens,
     judged: Bool[np.ndarray, "texts videos"],
-    *,
-    quiet: bool,
+    batches: Iterable[dict[str, np.ndarray]],
+    report: Callable[[int], Any],
 ) -> Float[np.ndarray, "texts videos"]:
-    """Return the logits of "fits" where `judged`, and zeros elsewhere, in every process."""
-    network = model.network
-    size = round_up(config.evaluate.batch_size, mesh.shape["data"])
-    reader = FrameReader(prepared, model.num_frames, config.evaluate.frame_sampling)
-    words = read_all_texts(model, params, texts, mesh)
+    """Return the logits of "fits" where `judged`, and zeros elsewhere, in every process.
+
+    `words` are those of all texts; `report` is told the number of pairs whenever some are judged.
+    """
     scores = np.zeros(judged.shape, np.float32)
-    quiet = quiet or jax.process_index() > 0
-    label, total = f"Re-ranking {'+'.join(prepared.splits)}", int(judged.sum())
-    with (
-        make_progress_bar(label=label, total=total, unit="pairs", quiet=quiet) as bar,
-        read_batches(
-            VideoRows(reader, size), size, workers=config.data.workers,
-            process=jax.process_index(), processes=jax.process_count(),
-        ) as batches,
-    ):  # fmt: skip
-        for rows in batches:
-            number, memory = remember_videos(network, mesh, params, place_batch(mesh, rows))
-            number = np.asarray(number)
-            for index in list_rounds(judged, number):
-                placed = place(split_rows(mesh), np.maximum(index, 0))
-                found = np.asarray(judge_pairs(network, mesh, params, memory, words, placed))
-                row, column = np.nonzero(index >= 0)
-                scores[index[row, column], number[row]] = found[row, column]
-                bar.update(len(row))
+    for rows in batches:
+        number, memory = remember_videos(network, mesh, params, place_batch(mesh, rows))
+        number = np.asarray(number)
+        for index in list_rounds(judged, number):
+            placed = place(split_rows(mesh), np.maximum(index, 0))
+            found = np.asarray(judge_pairs(network, mesh, params, memory, words, placed))
+            row, column = np.nonzero(index >= 0)
+            scores[index[row, column], number[row]] = found[row, column]
+            report(len(row))
     return scores
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from tempme_jax.model import Model
 from tempme_jax.parameters import flatten
 from tempme_jax.screen import make_console, make_table
-from tempme_jax.training.metrics import MEASURES
+from tempme_jax.training.metrics import MEASURES, RECALLS
 from tempme_jax.training.results import DIRECTIONS
 
 RUN = ("Method", "Seed", "Trains (M)", "GFLOPs", "Tokens", "Seconds")
@@ -142,6 +142,9 @@ def describe_rules(result: dict[str, Any]) -> list[str]:
         )
         if figures["alike"]:
             found.append(f"{figures['alike']} of the list have the ids of another, when cut")
+    best = result.get("rerank", {}).get("best", max(RECALLS))
+    if behind := [f"R@{k}" for k in RECALLS if k > best]:
+        found.append(f"behind the {best} best all are tied: {' and '.join(behind)} say little")
     if result["config"].get("evaluate", {}).get("frame_sampling") == "shuffled":
         found.append("FRAMES IN RANDOM ORDER")
     return found

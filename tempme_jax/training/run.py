@@ -18,6 +18,7 @@ from tempme_jax.adapters.base import Adapter
 from tempme_jax.datasets.prepared import Prepared
 from tempme_jax.model import Model
 from tempme_jax.parameters import flatten, join, split
+from tempme_jax.screen import show_work
 from tempme_jax.training import result_tables, results
 from tempme_jax.training.checkpoint import Progress, read_progress, restore_selected
 from tempme_jax.training.config import Config
@@ -29,9 +30,14 @@ from tempme_jax.training.optim import make_learning_rate, make_optimizer
 from tempme_jax.training.overlap import describe_overlap
 from tempme_jax.training.places import make_storage
 from tempme_jax.training.sharding import check_divides, make_mesh, place, place_params, replicate
-from tempme_jax.training.splits import open_split, prepare_data, require_same_resize
+from tempme_jax.training.splits import (
+    check_annotations,
+    open_split,
+    prepare_data,
+    require_same_resize,
+)
 from tempme_jax.training.step import Augmentation, TrainState, leave_unchanged, train_step
-from tempme_jax.training.tasks import Task, check_backbone, check_task, choose_task
+from tempme_jax.training.tasks import Task, check_task, choose_task
 from tempme_jax.training.workdir import check_workdir, open_workdir
 
 
@@ -59,15 +65,16 @@ def run(
     mesh = make_mesh(config.mesh.data, config.mesh.model)
     check_divides("train.batch_size", config.train.batch_size, mesh)
     check_divides("train.gradient_cache", config.train.gradient_cache, mesh)
-    # Before what may take hours.
+    # All that can be checked comes before the preparation, which may take hours.
     check_workdir(pathlib.Path(workdir), config)
-    check_backbone(config)
+    check_annotations(config.data)
+    with show_work("Opening the model", quiet=not is_main_process()):
+        model = build_model(config.model, config.seed)
+    require_same_resize(config.data, model)
+    check_task(model.network, config)
     prepare_data(config.data)
     folder = open_workdir(workdir, config)
     check_data(folder, config.data)
-    model = build_model(config.model, config.seed)
-    require_same_resize(config.data, model)
-    check_task(model.network, config)
     trainable, frozen = split(model.network, model.params)
     if is_main_process():
         result_tables.print_parameters(model, trainable)

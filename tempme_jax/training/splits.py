@@ -1,26 +1,46 @@
 """The data of a run: preparation, and the splits."""
 
+import functools
+from collections.abc import Callable
+
 import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
+from tempme_jax.datasets.prepare import require_root
 from tempme_jax.datasets.prepared import Prepared
 from tempme_jax.datasets.records import PreparationError
+from tempme_jax.datasets.unchanged import list_splits
 from tempme_jax.model import Model
 from tempme_jax.training.config import DataSettings
 from tempme_jax.training.places import find_former, make_builder
 
 
+def check_annotations(data: DataSettings) -> None:
+    """Read the annotations of what is not prepared yet, which takes seconds.
+
+    Raises:
+        AnnotationError, PreparationError: they are not there, or not as they should be; in all
+            processes.
+    """
+    do_in_first_process(functools.partial(list_here, data))
+
+
 def prepare_data(data: DataSettings) -> None:
-    """Decode the videos if that was not done before; in one process, while the others wait.
+    """Decode the videos if that was not done before.
 
     Raises:
         AnnotationError, PreparationError: see `tempme_jax.datasets.prepare`; in all processes.
     """
+    do_in_first_process(functools.partial(prepare_here, data))
+
+
+def do_in_first_process(work: Callable[[], None]) -> None:
+    """Call a function in one process, while the others wait; errors are raised in all."""
     problem = None
     if jax.process_index() == 0:
         try:
-            prepare_here(data)
+            work()
         except (ValueError, OSError) as error:
             problem = error  # the others must hear of it, or they would wait forever
     if jax.process_count() > 1:
@@ -31,8 +51,16 @@ def prepare_data(data: DataSettings) -> None:
         raise problem
 
 
+def list_here(data: DataSettings) -> None:
+    """Read the annotations in this process, without JAX, unless the videos are prepared."""
+    builder = make_builder(data)
+    require_root(builder)
+    if not (builder.MAKES_ITSELF or builder.is_prepared()):
+        list_splits(builder)
+
+
 def prepare_here(data: DataSettings) -> None:
-    """Do the same in this process, without JAX; what is prepared is checked."""
+    """Decode the videos in this process, without JAX; what is prepared is checked."""
     builder = find_former(data) or make_builder(data)
     builder.download_and_prepare(
         workers=data.decoders or None, max_bad=data.max_bad, missing=data.missing

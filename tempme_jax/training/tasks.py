@@ -1,17 +1,20 @@
 """What a network is trained for and how it is measured: one row for each of its objectives."""
 
 import dataclasses
+import itertools
 import statistics
 from collections.abc import Callable
 from typing import Any
 
-from tempme_jax.checks import require_one_of
 from tempme_jax.datasets import DATASETS
-from tempme_jax.datasets.questions import QuestionSet
+from tempme_jax.datasets.questions import QuestionSet, list_questions
 from tempme_jax.model import Model
-from tempme_jax.networks.backbones import BACKBONES
 from tempme_jax.networks.network import Network
-from tempme_jax.training.answering import evaluate_answers, summarize_answers
+from tempme_jax.training.answering import (
+    evaluate_answers,
+    require_right_answers,
+    summarize_answers,
+)
 from tempme_jax.training.batches import FrameReader, TrainingRows
 from tempme_jax.training.config import Config, EvaluateSettings
 from tempme_jax.training.evaluate import evaluate_split
@@ -21,7 +24,7 @@ from tempme_jax.training.objectives.base import Objective
 from tempme_jax.training.objectives.contrastive import ContrastiveObjective
 from tempme_jax.training.objectives.matching import MatchingObjective
 from tempme_jax.training.order import Order, make_pairs
-from tempme_jax.training.question_rows import AnsweredRows, add_answers
+from tempme_jax.training.question_rows import AnsweredRows, add_answers, open_question_set
 from tempme_jax.training.results import DIRECTIONS
 from tempme_jax.training.splits import open_split
 
@@ -60,7 +63,17 @@ def open_pairs(config: Config, model: Model) -> TrainingRows:
 
 
 def open_answered(config: Config, model: Model) -> AnsweredRows:
-    """Open the questions, which are captions, with their answers."""
+    """Open the questions, which are captions, with their answers.
+
+    Raises:
+        ValueError: no question of a split that will be measured has an answer of the list.
+    """
+    data, selects = config.data, config.evaluate.select_on
+    for name in {data.test} if selects == "last" else {getattr(data, selects), data.test}:
+        prepared = open_split(data, name)
+        by_video = list_questions(open_question_set(data), prepared)
+        asked = list(itertools.chain.from_iterable(by_video))
+        require_right_answers(asked, data.name, prepared.splits)
     return add_answers(open_pairs(config, model), config.data, model)
 
 
@@ -108,14 +121,6 @@ def check_task(network: Network, config: Config) -> None:
             f"train.dropout={train.dropout}, but the text tower of the backbone {backbone!r} has "
             "no dropout; set it to 0"
         )
-
-
-def check_backbone(config: Config) -> None:
-    """Raise a ValueError if the data set does not fit the backbone, as far as settings name it."""
-    backbone = config.model.architecture.get("backbone")
-    if backbone:
-        network = BACKBONES[require_one_of(backbone, BACKBONES, "backbone")]
-        require_questions(config.data.name, backbone, TASKS[network.objective].answers)
 
 
 def require_questions(name: str, backbone: str, answers: bool) -> None:

@@ -17,10 +17,6 @@ from tempme_jax.video.container import convert_errors, find_video_stream, open_v
 from tempme_jax.video.player import Player
 from tempme_jax.video.timeline import FrameIndex, read_packets, scan
 
-# The version of the way in which files are read. It grows whenever times or pixels change.
-# Version 1 is that of all indexes that name none.
-READING_VERSION = 3
-
 # How many frames are looked at, and how many packets may come before they are complete.
 FRAMES, PACKETS = 3, 40
 

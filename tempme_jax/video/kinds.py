@@ -42,6 +42,8 @@ AUDIO, PICTURE, SOURCE, TEXT, ARCHIVE, OTHER = KINDS = (
     "other data",
 )
 
+TRACKERS = b"M.K. M!K! M&K! FLT4 FLT8 4CHN 6CHN 8CHN CD81".split()
+
 # Offset, bytes, kind, and name of the format. The first that fits is taken.
 _MARKS: list[tuple[int, bytes, str, str]] = [
     (0, b"\xff\xd8\xff", PICTURE, "JPEG"),
@@ -67,20 +69,7 @@ _MARKS: list[tuple[int, bytes, str, str]] = [
     (0, b"caff", AUDIO, "Core Audio"),
     (0, b".snd", AUDIO, "Sun audio"),
     (0, b".ra\xfd", AUDIO, "RealAudio"),
-    *(
-        (1080, mark, AUDIO, "a tracker module")
-        for mark in (
-            b"M.K.",
-            b"M!K!",
-            b"M&K!",
-            b"FLT4",
-            b"FLT8",
-            b"4CHN",
-            b"6CHN",
-            b"8CHN",
-            b"CD81",
-        )
-    ),
+    *((1080, mark, AUDIO, "a tracker module") for mark in TRACKERS),
     (0, b"Extended Module", AUDIO, "a tracker module"),
     (0, b"IMPM", AUDIO, "a tracker module"),
     (44, b"SCRM", AUDIO, "a tracker module"),

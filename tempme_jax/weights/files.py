@@ -132,7 +132,7 @@ def interpret(
                 about["tokenizer"] = "unknown"
             return Interpretation(layout, params, infer_architecture(params, **about), "the file")
         describe = DESCRIBERS[find_family(params).name]
-        return describe(file, layout, params, configs, activation)
+        return describe(Foreign(file, layout, params, configs, activation))
     except WeightsError as error:
         raise WeightsError(f"{file}: {error}") from error
 
@@ -146,19 +146,24 @@ def explain_by_configs(error: WeightsError, configs: list[pathlib.Path]) -> NoRe
     raise error
 
 
-def describe_clip(
-    file: pathlib.Path,
-    layout: str,
-    params: dict[Path, np.ndarray],
-    configs: list[pathlib.Path],
-    activation: str | None,
-) -> Interpretation:
+class Foreign(NamedTuple):
+    """A file of another program: its path and layout, and the arguments of `interpret`."""
+
+    file: pathlib.Path
+    layout: str
+    params: dict[Path, np.ndarray]
+    configs: list[pathlib.Path]
+    activation: str | None
+
+
+def describe_clip(given: Foreign) -> Interpretation:
     """Return the interpretation of another program's CLIP, by what the configs beside it say."""
-    found = read_configs(configs, layout, activation)
+    params, activation = given.params, given.activation
+    found = read_configs(given.configs, given.layout, activation)
     found.raise_problems()
     evidence = "--activation" if activation else found.source if found.activation else ""
     activation = activation or found.activation
-    if activation is None and file.stem in GELU_FILES:
+    if activation is None and given.file.stem in GELU_FILES:
         activation, evidence = "gelu", "the name of the file"
     arch = infer_architecture(
         params,
@@ -177,21 +182,15 @@ def describe_clip(
             f"its text tower takes {arch.vocab_size} ids, which are not those of CLIP's tokenizer "
             f"({VOCAB_SIZE}), the only one that tempme_jax has"
         )
-    return Interpretation(layout, params, arch, evidence)
+    return Interpretation(given.layout, params, arch, evidence)
 
 
-def describe_umt(
-    file: pathlib.Path,
-    layout: str,
-    params: dict[Path, np.ndarray],
-    configs: list[pathlib.Path],
-    activation: str | None,
-) -> Interpretation:
+def describe_umt(given: Foreign) -> Interpretation:
     """Return the interpretation of another program's UMT, beside which no configs are read."""
-    known = find_vocabulary(params) == wordpiece.VOCAB_SIZE
-    about = {"activation": activation} if activation else {}
-    arch = infer_architecture(params, tokenizer="bert" if known else "unknown", **about)
-    return Interpretation(layout, params, arch, "the layout")
+    known = find_vocabulary(given.params) == wordpiece.VOCAB_SIZE
+    about = {"activation": given.activation} if given.activation else {}
+    arch = infer_architecture(given.params, tokenizer="bert" if known else "unknown", **about)
+    return Interpretation(given.layout, given.params, arch, "the layout")
 
 
 # How another program's file is interpreted, by the family of its backbone.

@@ -10,6 +10,7 @@ import huggingface_hub
 from huggingface_hub import errors
 
 from tempme_jax.checks import suggest
+from tempme_jax.networks.architecture import ARCHITECTURES
 from tempme_jax.weights.configs import (
     CONFIG_NAMES,
     PREPROCESSOR,
@@ -73,11 +74,18 @@ def locate(source: str) -> tuple[pathlib.Path, list[pathlib.Path]]:
             f"the folder {path} holds none of {', '.join(FILE_NAMES)}; give the path of another "
             ".safetensors file itself, or convert a .pt or .bin file with `tempme convert`"
         )
+    if source in ARCHITECTURES:
+        raise FileNotFoundError(
+            f"{source!r} names sizes, not weights: give a file, a folder or a Hugging Face "
+            f"repository, such as {BACKBONES[0]}, or a file that `tempme convert` made; "
+            f"{WITHOUT_WEIGHTS}"
+        )
     if re.fullmatch(r"[\w.-]+/[\w.-]+", source) and path.suffix not in FILE_SUFFIXES:
         return download(source)
     raise FileNotFoundError(
         f"{source!r} is not a file, a folder or the name of a Hugging Face repository"
-        f"{suggest(source, (*BACKBONES, *BUILT_IN))}; {WITHOUT_WEIGHTS}"
+        f"{suggest(source, (*BACKBONES, *BUILT_IN))}; `tempme convert` makes a .safetensors file "
+        f"of a .pt, .pth or .bin file; {WITHOUT_WEIGHTS}"
     )
 
 

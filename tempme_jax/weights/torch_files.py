@@ -26,6 +26,8 @@ from tempme_jax.weights.torch_pickles import (
 
 __all__ = ["TorchFile", "TorchFileError", "UnsafeFileError", "open_torch_file", "read_torch_file"]
 
+# The first bytes of a file, and of one of PyTorch before 1.6, which is a bare pickle.
+_ZIP, _PICKLE = b"PK\x03\x04", b"\x80"
 _PREFIXES = ("module.", "_orig_mod.")
 # Tied weights and expanded views repeat the numbers of a storage; a bomb repeats them far more.
 _MOST_GROWTH = 16
@@ -86,7 +88,13 @@ class _Archive:
     def __init__(self, stream: BinaryIO) -> None:
         self.file_bytes = stream.seek(0, os.SEEK_END)
         stream.seek(0)
-        if stream.read(4) != b"PK\x03\x04":
+        head = stream.read(32)
+        if not head.startswith((_ZIP, _PICKLE)):
+            raise TorchFileError(
+                f"not a zip archive, as files of PyTorch are: it begins with {head!r}, as of a "
+                "failed download, or where Git LFS has not fetched the file; get it again"
+            )
+        if head.startswith(_PICKLE):
             raise TorchFileError(
                 "not a zip archive, so not from PyTorch 1.6 or later; if an older one wrote it, "
                 "save it again with a newer: torch.save(torch.load(path, weights_only=True), path)"

@@ -143,6 +143,9 @@ def test_msrvtt_qa_trains_on_the_vocabulary_only(tmp_path):
     builder = DATASETS["msrvtt_qa"](data_dir=tmp_path, root=write(tmp_path, MSRVTT_QA))
     assert [asked.answer for asked in builder.read_questions("train")] == ["cook", "ball"]
     assert len(builder.read_questions("validation")) == 3
+    write(tmp_path, {"annotations/train_ans2label.json": {"dog": 0}})
+    with pytest.raises(AnnotationError, match="has the answer of none of the 3 questions of train"):
+        builder.read_questions("train")
 
 
 def test_folder_gathers_captions_and_clips(tmp_path):
@@ -284,6 +287,8 @@ BAD_FILES = [
     ),
     ("msrvtt_qa", "annotations/train_ans2label.json", {"a": 0, "b": 2}, "labels must be 0 to 1"),
     ("msrvtt_qa", "annotations/train_ans2label.json", {}, "must be texts, at least one"),
+    ("msrvtt_qa", "annotations/train_ans2label.json", {"a": 0, " ": 1}, "has an empty answer"),
+    ("msrvtt_qa", "annotations/train_ans2label.json", {"a": 0, "a ": 1}, "has an answer twice"),
     (
         "msrvtt_qa",
         "annotations/test.jsonl",

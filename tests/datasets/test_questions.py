@@ -15,7 +15,7 @@ from tempme_jax.datasets.moving_shapes_qa import QUESTIONS, MovingShapesQa
 from tempme_jax.datasets.questions import hash_answers, list_questions
 from tempme_jax.datasets.records import PreparationError
 
-ORDER = ("first", "second")
+ORDER = ("first", "path")
 ASKED = [
     {"answer": "cook", "question": "what does he do", "video_id": "video1"},
     {"answer": "ball", "question": "what is it", "video_id": "video2"},
@@ -56,7 +56,7 @@ def test_every_video_has_the_four_questions(built_in, split):
     assert len(found) == 96 * SIZES["small"][split]
     for asked, motion in zip(found, shapes.list_motions(), strict=True):
         assert [one.answer for one in asked] == [
-            motion.shape, motion.colour, motion.first, motion.second
+            motion.shape, motion.colour, motion.first, motion.path
         ]  # fmt: skip
         assert all(answers[one.label] == one.answer for one in asked)
 

@@ -10,13 +10,12 @@ import pytest
 import toy_index
 
 import tempme_jax
+from tempme_jax.fingerprint import describe_model, hash_parameters
 from tempme_jax.model import Drawn
 from tempme_jax.search.errors import VideoIndexError
 from tempme_jax.search.header import (
     check_header,
-    describe_model,
     describe_source,
-    hash_parameters,
     list_differences,
     make_header,
     open_model,

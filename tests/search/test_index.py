@@ -84,7 +84,7 @@ def test_the_first_run_finds_all_and_the_second_nothing_to_do(folder, done, caps
     assert done == []
     with pytest.raises(VideoIndexError, match="a program passed.*pass the model"):
         _ = index.model
-    assert capsys.readouterr().err == ""
+    assert capsys.readouterr().err == "Comparing the folder with the index...\n"
 
 
 def test_what_is_stored(folder, expected):
@@ -244,12 +244,14 @@ def test_a_disk_that_is_not_mounted(folder, tmp_path, expected):
 
 
 def test_a_budget_ends_a_run_which_the_next_goes_on_with(folder, expected):
-    left = []
-    for _ in range(4):
+    left, told = [], None
+    while len(left) < 10 and (told is None or told.left):
         told = add(folder, budget=1e-9)
-        left.append((told.embedded, told.left))
+        left.append(told.left)
         assert told.stopped == ("The time is up" if told.left else "")
-    assert left == [(1, 3), (1, 2), (1, 1), (1, 0)]
+    # The long video takes several runs, which have to embed a batch each.
+    assert set(left) == {3, 2, 1, 0} and left == sorted(left, reverse=True)
+    assert len(left) > 4
     told.stopped, told.left = "The time is up", 2
     assert told.summary.splitlines()[-1] == (
         "The time is up: 2 videos left. Run the same command to resume."

@@ -15,7 +15,7 @@ from tempme_jax.search.query import unrelated
 from tempme_jax.search.query.printing import EXPLANATIONS
 from tempme_jax.search.query.scoring import MIN_SCORES
 from tempme_jax.search.query.searcher import CONFIDENT
-from tempme_jax.search.store import store
+from tempme_jax.search.store import sidewriter, store
 
 PAGE = (ROOT / "docs" / "search.md").read_text(encoding="utf-8")
 
@@ -70,6 +70,7 @@ def test_numbers():
     assert EXPLANATIONS["text"].split(";")[0].replace(" (cosine)", "") in flowing
     assert all(quoted in texts for quoted in re.findall(r'\("(.*?)", "(.*?)"\)', flowing)[0])
     assert f"From {CONFIDENT:.0f} on" in PAGE and f"fewer than {MIN_SCORES} to compare" in PAGE
-    assert f"Up to {store.EXACT_LIMIT:,} windows" in PAGE
+    assert f"Up to {sidewriter.EXACT_WINDOWS:,} windows" in PAGE
+    assert f"up to {store.EXACT_LIMIT:,} windows" in PAGE
     windows = cut_into_windows(3600, Sampling(frames=12))
     assert abs(len(windows) - 600) < 2 and "an hour of video has 600 windows" in PAGE

@@ -38,7 +38,7 @@ class FakeIndex:
     """What the service uses of a VideoIndex; some queries have their own answers."""
 
     def __init__(self, root):
-        self.root = root
+        self.root, self.uri = root, str(root / ".tempme")  # which is not there
         self.exists = True
         self.store = types.SimpleNamespace(version=1)
         self.model = types.SimpleNamespace(tokenizer=Tokenizer(max_words=32))
@@ -51,6 +51,10 @@ class FakeIndex:
         for path, row in zip(self.paths.values(), VIDEOS, strict=True):
             path.parent.mkdir(parents=True, exist_ok=True)
             write_video(path, *row[3:])
+
+    @property
+    def version(self):
+        return self.store.version
 
     def search(self, text, k=10, *, folder=None, min_seconds=None, max_seconds=None):
         self.asked.append((text, k, folder, min_seconds, max_seconds))

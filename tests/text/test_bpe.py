@@ -1,13 +1,15 @@
 """Text becomes exactly CLIP's token ids, and whatever is cut or refused is said in plain words."""
 
 import gzip
+import html
 import pickle
 
+import ftfy
 import numpy as np
 import pytest
 
 from tempme_jax.text.base import TextCutWarning, VocabularyError
-from tempme_jax.text.bpe import Tokenizer, load_packaged_bpe, read_packaged
+from tempme_jax.text.bpe import Tokenizer, clean, load_packaged_bpe, read_packaged
 
 # Made with the published pure-Python algorithm; start, end and padding left out.
 PUBLISHED = {
@@ -173,3 +175,12 @@ def test_a_damaged_vocabulary_is_refused(tmp_path):
     damaged.write_bytes(gzip.compress(b"#version: 0.2\ni n\n"))
     with pytest.raises(VocabularyError, match=r"bpe\.txt\.gz is damaged: its sha256 is .*924691ac"):
         read_packaged(damaged)
+
+
+def test_plain_text_needs_no_repair():
+    """So it is not sent through ftfy, which takes long to import."""
+    rng = np.random.default_rng(0)
+    for size in rng.integers(0, 40, 300):
+        text = bytes(rng.integers(32, 127, size).astype(np.uint8)).decode()
+        repaired = html.unescape(html.unescape(ftfy.fix_text(text)))
+        assert clean(text) == " ".join(repaired.split()).lower()

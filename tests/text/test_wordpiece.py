@@ -126,7 +126,7 @@ def test_a_cut_answer_is_told():
     assert len(caught) == 1 and caught[0].filename == __file__
     message = str(caught[0].message)
     assert "1 of 2 texts" in message and "cut off 'now'" in message
-    assert "Raise the length of answers (now 5)" in message
+    assert "An answer has 5 ids at most, [CLS] and [SEP] included: shorten them" in message
 
 
 @pytest.mark.parametrize("max_words", [-1, 1, 41])

@@ -4,11 +4,13 @@ import dataclasses
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 from annotation_files import write
 from repository import ROOT
 from video_files import write_grey_video
 
+from tempme_jax.datasets import moving_shapes_qa
 from tempme_jax.datasets import prepare as preparation
 from tempme_jax.datasets.records import PreparationError
 from tempme_jax.training import question_rows
@@ -23,7 +25,7 @@ from tempme_jax.training.run import run
 from tempme_jax.training.sharding import make_mesh
 from tempme_jax.training.splits import open_split
 from tempme_jax.training.standalone import evaluate_model
-from tempme_jax.training.tasks import check_backbone, check_task, choose_task
+from tempme_jax.training.tasks import check_task, choose_task
 from tempme_jax.video import workers
 
 pytestmark = [
@@ -137,8 +139,11 @@ def test_other_answers_are_other_data(home, tmp_path):
 def test_a_list_without_right_answers_is_refused(home, model, tmp_path):
     few = [dict(one, answer="dog") for one in QUESTIONS]
     root = write_set(tmp_path, answers=["cat"], questions=few)
+    there = {"data.prepared": str(home / "prepared")}
     with pytest.raises(ValueError, match="none has its answer in the list of answers"):
-        evaluate(root, model, **{"data.prepared": str(home / "prepared")})
+        evaluate(root, model, **there)
+    with pytest.raises(ValueError, match="none has its answer"):  # before any step
+        choose_task(model.network).open_rows(make_config(root, **there), model)
 
 
 def test_other_questions_than_prepared_are_refused(home, model, tmp_path):
@@ -156,9 +161,8 @@ def test_there_must_be_a_candidate(home):
 def test_questions_and_retrieval_do_not_mix(home, model):
     check_task(model.network, make_config(home))
     config = make_config(home, **{"data.name": "moving_shapes"})
-    for check in (lambda: check_task(model.network, config), lambda: check_backbone(config)):
-        with pytest.raises(ValueError, match="'moving_shapes' has captions, but no questions"):
-            check()
+    with pytest.raises(ValueError, match="'moving_shapes' has captions, but no questions"):
+        check_task(model.network, config)
     clip = build_model(make_config(home, **{"model.architecture.backbone": "umt"}).model, 0)
     with pytest.raises(ValueError, match="'msrvtt_qa' has questions to answer"):
         check_task(clip.network, make_config(home))
@@ -175,7 +179,10 @@ def test_the_configs(words):
     built_in = parse_flags([f"--config={ROOT}/configs/umt_moving_shapes_qa.py:{words}"])
     assert built_in.model.method == config.model.method
     if words == "umt4clip+tempme":
-        check_task(build_model(built_in.model, 0).network, built_in)
+        model = build_model(built_in.model, 0)
+        check_task(model.network, built_in)
+        ids, _ = question_rows.encode_answers(model, list(moving_shapes_qa.ANSWERS))
+        assert len(np.unique(ids, axis=0)) == len(ids) == 19  # none is cut to another
 
 
 @pytest.mark.slow

@@ -433,6 +433,7 @@ def test_settings_that_may_change_between_attempts():
 def test_umts_recipe(words, method):
     """Its code's, for retrieval: specified in docs/methods/umt.md."""
     config = given(f"umt_msrvtt.py:{words}")
+    assert config.model.architecture == {"backbone": "umt"}  # weights of CLIP are refused
     assert (config.model.method, config.model.weights) == (method, "b16_25m.safetensors")
     assert (config.model.num_frames, config.model.max_words) == (12, 32)
     assert (config.data.name, config.data.resize) == ("msrvtt", "squash")
@@ -456,3 +457,5 @@ def test_umts_recipe(words, method):
 def test_umts_config_is_for_umt():
     with pytest.raises(ValueError, match="does not name UMT"):
         given("umt_msrvtt.py:full,b32")
+    with pytest.raises(ValueError, match="way to run UMT: 'umt4clp' .did you mean 'umt4clip' or "):
+        given("umt_msrvtt.py:umt4clp")

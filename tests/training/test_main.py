@@ -126,8 +126,9 @@ def test_a_process_ends_with_one_line_and_a_code(home, workdir):
     _, err = process.communicate(timeout=toy_run.SECONDS)
     assert process.returncode == 1
     assert err.splitlines() == [
+        "Starting...",
         "Error: train.batch_size=12 cannot be split over 8 devices; choose a multiple of 8, such "
-        "as 8, or fewer devices by mesh.data"
+        "as 8, or fewer devices by mesh.data",
     ]
     assert not workdir.exists()
 
@@ -137,7 +138,7 @@ def test_what_is_trained_is_only_evaluated_again(home, workdir, capsys):
     before = read_results(workdir)
     run(toy_run.make_config(home), workdir)
     out, err = capsys.readouterr()
-    assert err.splitlines() == ["resuming after step 12 of 12"]
+    assert err.splitlines() == ["Opening the model...", "resuming after step 12 of 12"]
     assert "folder, test: 8 texts, 8 videos" in out
     after = read_results(workdir)
     before["training"].pop("peak_memory_bytes"), after["training"].pop("peak_memory_bytes")

@@ -110,6 +110,11 @@ def test_order_and_batches_change_no_score(monkeypatch):
     found = rerank_batch(*given, moved, moved_similarity, best=3, size=2)[:2]
     for ours, theirs in zip(found, expected, strict=True):
         np.testing.assert_allclose(ours, theirs[rows][:, columns], rtol=1e-5, atol=1e-6)
+    # More than there are: all, and without a pair that is not judged.
+    *every, cost = rerank_batch(*given, batch, similarity, best=500, size=4)
+    assert (cost["best"], cost["pairs"]) == (10, 70)
+    np.testing.assert_array_equal(every[0], every[1])
+    assert every[0].min() > NOT_JUDGED
     # What stands behind a text changes nothing.
     padded = batch | {"ids": np.where(batch["text_mask"], batch["ids"], 7).astype(np.int32)}
     again = rerank_batch(*given, padded, similarity, best=3, size=4)[0]

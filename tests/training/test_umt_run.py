@@ -69,7 +69,9 @@ def test_results_have_both_recalls_and_what_the_second_cost(whole):
         # Re-ranking three candidates moves nothing from or to the first three ranks.
         assert results[direction]["R@10"] == results["plain"][direction]["R@10"] == 100
     assert results["protocol"]["notes"] == ["the 3 best re-ranked by the matching head"]
-    assert "the 3 best re-ranked by the matching head" in describe_protocol(measured)
+    line = describe_protocol(measured)
+    assert "the 3 best re-ranked by the matching head" in line
+    assert "; behind the 3 best all are tied: R@5 and R@10 say little;" in line
     names = [row[6] for row in format_rows(measured)]
     assert names == [f"{way.replace('_', ' ')}, re-ranked" for way in DIRECTIONS] + [
         f"{way.replace('_', ' ')}, plain" for way in DIRECTIONS

@@ -205,6 +205,8 @@ def test_a_mistyped_backbone_gives_the_nearest_names(cache):
         load_weights("openai/clip-vit-base-patch23")
     with pytest.raises(FileNotFoundError, match="did you mean 'openai/clip-vit-base-patch32'"):
         load_weights("https://huggingface.co/openai/clip-vit-base-patch32")
+    with pytest.raises(FileNotFoundError, match="'UMT-B/16' names sizes, not weights: give a file"):
+        load_weights("UMT-B/16")
 
 
 @pytest.mark.parametrize("name", ["openai/clip-vit-base-patch23", "someone/secret"])

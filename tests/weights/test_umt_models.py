@@ -47,6 +47,10 @@ def test_a_model_for_answers_opens_from_pretraining(pretrained, tmp_path):
     model = load(pretrained, method="full", num_frames=2, backbone="umt-qa")
     assert model.arch.backbone == "umt-qa" and model.arch.tokenizer == "bert"
     assert model.params.keys() == {"video", "text", "answer"}
+    with pytest.raises(ValueError, match="'umt-qa' makes no vectors of videos"):
+        model.embed_video(np.zeros((1, 2, 224, 224, 3), np.uint8))
+    with pytest.raises(ValueError, match="'umt-qa' answers questions and makes no vectors of text"):
+        model.embed_text("a cat")
     model.save(tmp_path / "ours.safetensors")
     assert_same_trees(load(tmp_path / "ours.safetensors").params, model.params)
     model.save(tmp_path / "theirs.safetensors", layout="umt_qa")

@@ -25,7 +25,12 @@ from tempme_jax.search.indexing.cluster import (
     plan_pool,
     summarize_error,
 )
-from tempme_jax.search.indexing.embedding import EmbeddedVideo, Embedder, make_embedder
+from tempme_jax.search.indexing.embedding import (
+    Advance,
+    EmbeddedVideo,
+    Embedder,
+    make_embedder,
+)
 from tempme_jax.search.indexing.plan import Work
 from tempme_jax.search.indexing.reading import FailedVideo, Source, read_windows
 from tempme_jax.search.indexing.windows import Sampling
@@ -70,6 +75,10 @@ def embed_on_cluster(
         VideoIndexError: Ray is not installed, there is no cluster at the address, or actors keep
             failing (that they are killed is no failure).
     """
+    if not hasattr(model, "params"):
+        raise VideoIndexError(
+            "on a cluster the model runs in JAX; give --runtime jax, or index without --ray"
+        )
     ray = import_ray()
     with join_cluster(ray, address, actors):
         pool = plan_pool(ray.nodes(), actors)
@@ -159,7 +168,8 @@ class Actor:
         # A new embedder, since the last part may have been interrupted.
         embedder = Embedder(self.embedder.encode, self.embedder.batch)
         with contextlib.closing(read_windows(part, self.given.sampling, **options)) as items:
-            for done in sort_videos(embedder(items), [source.key for source in part]):
+            videos = (done for done in embedder(items) if not isinstance(done, Advance))
+            for done in sort_videos(videos, [source.key for source in part]):
                 yield pack_row(done)
 
 

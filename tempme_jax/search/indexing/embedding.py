@@ -1,8 +1,9 @@
 """Embedding: windows become vectors, in full batches that may mix windows of several videos."""
 
 import contextlib
+import itertools
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 import jax
@@ -13,9 +14,15 @@ from jaxtyping import Float, UInt8
 from tempme_jax.encoding import choose_video_batch, encode_frames
 from tempme_jax.model import Model
 from tempme_jax.search.indexing.plan import Work
+from tempme_jax.search.indexing.progress import IndexProgress
 from tempme_jax.search.indexing.reading import FailedVideo, Piece, read_windows
+from tempme_jax.search.indexing.unfinished import UnfinishedVideos, Windows
 from tempme_jax.search.indexing.windows import Sampling
+from tempme_jax.two_towers import TwoTowers
 from tempme_jax.vectors import normalize
+
+# What is done of unfinished videos is kept after so many seconds.
+SECONDS_A_PART = 15.0
 
 Encode = Callable[[UInt8[np.ndarray, "b f s s 3"]], Float[np.ndarray, "b e"]]
 
@@ -40,33 +47,57 @@ class EmbeddedVideo(NamedTuple):
     whole: str = ""
 
 
+class Advance(NamedTuple):
+    """The first seconds of a video have been embedded.
+
+    Attributes:
+        key: key of its source.
+        seconds: up to where, in seconds from the video's start.
+        length: length of the video in seconds.
+        is_resumed: whether an earlier run embedded them.
+    """
+
+    key: str
+    seconds: float
+    length: float
+    is_resumed: bool = False
+
+
 class Embedder:
     """Embeds the windows of videos as they are read.
 
     Attributes:
         waited: seconds spent waiting for windows to be read.
         encoded: seconds spent embedding.
+        known: for some videos, by key, first windows that an earlier run embedded.
+        partial: the videos that have been read in part or embedded in part, by key.
     """
 
-    def __init__(self, encode: Encode, batch: int):
+    def __init__(self, encode: Encode, batch: int, known: Mapping[str, Windows] | None = None):
         """Use `encode`, which is always called with exactly `batch` windows."""
-        self.encode, self.batch = encode, batch
+        self.encode, self.batch, self.known = encode, batch, known or {}
         self.waited = self.encoded = 0.0
         self._windows: list[tuple[str, UInt8[np.ndarray, "f s s 3"]]] = []
-        self._videos: dict[str, _PartialVideo] = {}
+        self.partial: dict[str, _PartialVideo] = {}
 
     def __call__(
         self, items: Iterable[Piece | FailedVideo]
-    ) -> Generator[EmbeddedVideo | FailedVideo, None, None]:
-        """Yield each video as soon as its last window has a vector, or has failed."""
+    ) -> Generator[EmbeddedVideo | FailedVideo | Advance, None, None]:
+        """Yield each video as soon as its last window has a vector, or has failed.
+
+        In between, yield how far others have come.
+        """
         items = iter(items)
         while (item := self._take_next(items)) is not None:
             if isinstance(item, FailedVideo):  # its earlier pieces are discarded
-                self._videos.pop(item.key, None)
+                self.partial.pop(item.key, None)
                 self._windows = [window for window in self._windows if window[0] != item.key]
                 yield item
                 continue
-            video = self._videos.setdefault(item.key, _PartialVideo())
+            video = self.partial.setdefault(item.key, _PartialVideo())
+            if item.first and not video.spans:
+                video.take_known(self.known[item.key], item.first)
+                yield Advance(item.key, video.spans[-1][1], item.seconds, is_resumed=True)
             video.add(item)
             self._windows += [(item.key, frames) for frames in item.frames]
             while len(self._windows) >= self.batch:
@@ -80,8 +111,8 @@ class Embedder:
         self.waited += time.perf_counter() - started
         return item
 
-    def _embed(self) -> Iterator[EmbeddedVideo | FailedVideo]:
-        """Embed the next batch of windows, and yield the videos that it completes."""
+    def _embed(self) -> Iterator[EmbeddedVideo | FailedVideo | Advance]:
+        """Embed the next batch of windows; yield the videos that it completes or advances."""
         windows, self._windows = self._windows[: self.batch], self._windows[self.batch :]
         frames = np.stack([frames for _, frames in windows])
         # With one batch size, only one program is compiled, and a video's vectors are the same to
@@ -91,11 +122,14 @@ class Embedder:
         vectors = self.encode(np.pad(frames, [(0, lacking)] + [(0, 0)] * 4))
         self.encoded += time.perf_counter() - started
         for (key, _), vector in zip(windows, vectors, strict=False):
-            video = self._videos[key]
+            video = self.partial[key]
             video.vectors.append(vector)
             if video.is_complete:
-                del self._videos[key]
+                del self.partial[key]
                 yield video.finish(key)
+        for key in dict.fromkeys(key for key, _ in windows):
+            if (video := self.partial.get(key)) is not None:
+                yield Advance(key, video.spans[len(video.vectors) - 1][1], video.seconds)
 
 
 class _PartialVideo:
@@ -106,6 +140,11 @@ class _PartialVideo:
         self.spans: list[tuple[float, float]] = []
         self.thumbnails: list[bytes] = []
         self.vectors: list[Float[np.ndarray, " e"]] = []
+
+    def take_known(self, known: Windows, count: int) -> None:
+        """Begin with the first `count` windows that an earlier run embedded."""
+        self.spans, self.thumbnails = known.spans[:count], known.thumbnails[:count]
+        self.vectors = list(known.vectors[:count])
 
     def add(self, piece: Piece) -> None:
         self.seconds, self.all_read, self.whole = piece.seconds, piece.last, piece.whole
@@ -128,6 +167,8 @@ class _PartialVideo:
 
 def make_embedder(model: Model) -> Embedder:
     """Make an embedder for a model, on all devices of this process."""
+    if not hasattr(model, "params"):
+        return make_exported_embedder(model)
     mesh = Mesh(np.array(jax.local_devices()), ("data",))
     split, whole = (NamedSharding(mesh, PartitionSpec(*axis)) for axis in (("data",), ()))
     network, params = model.folded
@@ -142,11 +183,68 @@ def make_embedder(model: Model) -> Embedder:
     return Embedder(encode, batch)
 
 
+def make_exported_embedder(model: TwoTowers) -> Embedder:
+    """Make an embedder for a model that another runtime runs."""
+    mask = np.ones((model.video_batch, model.num_frames), bool)
+
+    def encode(frames: UInt8[np.ndarray, "b f s s 3"]) -> Float[np.ndarray, "b e"]:
+        vectors = model.encode_frames([(frames, mask)])
+        return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+
+    return Embedder(encode, model.video_batch)
+
+
 def embed_locally(
-    work: Work, model: Model, sampling: Sampling, *, workers: int
-) -> Generator[EmbeddedVideo | FailedVideo, None, None]:
-    """Embed the videos of `work` in this process; child processes decode them."""
+    work: Work,
+    model: Model,
+    sampling: Sampling,
+    *,
+    workers: int,
+    unfinished: UnfinishedVideos | None = None,
+    progress: IndexProgress | None = None,
+) -> Generator[EmbeddedVideo | FailedVideo | Advance, None, None]:
+    """Embed the videos of `work` in this process; child processes decode them.
+
+    Args:
+        work: the videos.
+        model: the model that embeds.
+        sampling: the way in which videos are cut into windows.
+        workers: number of processes that decode.
+        unfinished: keeps what is done of a video every few seconds, and however this ends; None to
+            keep nothing.
+        progress: says what lasts; None to say nothing.
+
+    Yields:
+        Each video as soon as it is done, and how far others have come.
+    """
+    progress = progress or IndexProgress(quiet=True)
     size, resize = model.arch.image_size, model.arch.resize
-    items = read_windows(work.sources, sampling, image_size=size, resize=resize, workers=workers)
+    sources = [unfinished.mark(source) for source in work.sources] if unfinished else work.sources
+    items = read_windows(sources, sampling, image_size=size, resize=resize, workers=workers)
     with contextlib.closing(items):
-        yield from make_embedder(model)(items)
+        embedder = make_embedder(model)
+        embedder.known = unfinished.known if unfinished else {}
+        embedder.encode = progress.show_first("Compiling the model (once)", embedder.encode)
+        first = progress.show_first("Reading the first frames", lambda: next(items, None))()
+        videos = embedder(itertools.chain([first] if first else [], items))
+        yield from keep_unfinished(videos, embedder, unfinished, progress) if unfinished else videos
+
+
+def keep_unfinished(
+    videos: Iterable[EmbeddedVideo | FailedVideo | Advance],
+    embedder: Embedder,
+    unfinished: UnfinishedVideos,
+    progress: IndexProgress,
+) -> Generator[EmbeddedVideo | FailedVideo | Advance, None, None]:
+    """Yield what an embedder yields; keep what it has done of videos, however this ends."""
+    kept = time.monotonic()
+    try:
+        for video in videos:
+            yield video
+            if time.monotonic() - kept > SECONDS_A_PART:
+                unfinished.keep(embedder.partial)
+                kept = time.monotonic()
+    finally:
+        unfinished.keep(embedder.partial)
+        if unfinished.problem:
+            progress.say(f"What is done of a video could not be kept: {unfinished.problem}")

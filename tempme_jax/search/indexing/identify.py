@@ -17,9 +17,9 @@ from typing import NamedTuple
 
 from tempme_jax.search.indexing.probe import ProbedFile
 from tempme_jax.search.store.rows import Content, FileRow
-from tempme_jax.video.changes import READING_VERSION
 from tempme_jax.video.fingerprint import WHOLE
 from tempme_jax.video.opening import FileState
+from tempme_jax.video.reading import READING_VERSION
 
 
 class Match(NamedTuple):

@@ -21,16 +21,15 @@ from tempme_jax.search.indexing.probe import (
     probe_whole_file,
 )
 from tempme_jax.search.indexing.progress import IndexProgress
-from tempme_jax.search.indexing.report import PASSED_OVER
 from tempme_jax.search.indexing.survey import Survey, VideoFolder
 from tempme_jax.search.indexing.walk import FoundFile, make_file_id
 from tempme_jax.search.paths import decode_root
-from tempme_jax.search.store.rows import FileRow
+from tempme_jax.search.store.rows import PASSED_OVER, FileRow
 from tempme_jax.search.store.store import Store
-from tempme_jax.video.changes import READING_VERSION
 from tempme_jax.video.container import VideoError
 from tempme_jax.video.kinds import is_passed_over
 from tempme_jax.video.opening import PASSING, FileState
+from tempme_jax.video.reading import READING_VERSION
 from tempme_jax.words import pluralize
 
 T = TypeVar("T")

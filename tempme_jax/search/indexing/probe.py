@@ -23,6 +23,8 @@ class Source:
         root: the folder that it lies in or below. No link below it is followed; None follows links.
         state: the size and time that it should have; None for any.
         samples: the hash of samples that it should have; "" for any.
+        known: number of its first windows that an earlier run embedded, and the SHA-256 of the file
+            that they are of.
     """
 
     key: str
@@ -30,6 +32,7 @@ class Source:
     root: str | None = None
     state: FileState | None = None
     samples: str = ""
+    known: tuple[int, str] = (0, "")
 
 
 class ProbedFile(NamedTuple):

@@ -12,8 +12,6 @@ from tempme_jax.files import write_text
 from tempme_jax.search.indexing.exclusion import BY_OPTION
 from tempme_jax.words import format_duration, pluralize, printable_name
 
-# Stage of the rows of files that are passed over for what they hold. Their reason is a kind.
-PASSED_OVER = "passed over"
 # So many kinds are named in the summary; all are in the JSON.
 MOST_COUNTS = 12
 
@@ -44,6 +42,9 @@ class IndexReport:
         gone: files of the index that are no longer there.
         failures: all files of the folder that could not be indexed, in this run or earlier ones.
         left: files that are still to be embedded, if the run was stopped.
+        begun: number of videos among these of which a part is done, with which the next run
+            resumes; no search finds them yet.
+        begun_seconds: how many seconds of those are done.
         renewed: those of the embedded files that an earlier version had read otherwise.
         kept: files that could not be read anew; what an earlier version read of them stays.
         reasons: why files are read otherwise than by an earlier version, and how many.
@@ -67,6 +68,8 @@ class IndexReport:
     gone: int = 0
     failures: list[Failure] = dataclasses.field(default_factory=list)
     left: int = 0
+    begun: int = 0
+    begun_seconds: float = 0.0
     renewed: int = 0
     kept: int = 0
     reasons: dict[str, int] = dataclasses.field(default_factory=dict)
@@ -111,8 +114,12 @@ class IndexReport:
             lines += [f"  {printable_name(f.file)}: {f.reason}" for f in self.failures[:5]]
             lines += [f"  and {len(self.failures) - 5} more"] if len(self.failures) > 5 else []
         if self.stopped:
+            begun = ""
+            if self.begun:
+                done = format_duration(self.begun_seconds)
+                begun = f", {self.begun} of them begun ({done} are kept, not yet searched)"
             lines.append(
-                f"{self.stopped}: {pluralize(self.left, 'video')} left. "
+                f"{self.stopped}: {pluralize(self.left, 'video')} left{begun}. "
                 "Run the same command to resume."
             )
         return "\n".join(lines)

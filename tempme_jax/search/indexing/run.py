@@ -1,30 +1,31 @@
 """A run of `tempme index`: embed the new videos of a folder and store their windows.
 
 The store is consistent at any moment. The windows of a video are written first, then the row of its
-file, which makes them count; both are written only once all windows are embedded. So the next run
-resumes after an interruption of any kind.
+file, which makes them count; both are written only once all windows are embedded. What is done of a
+longer video is kept elsewhere, see `unfinished`. So the next run resumes after an interruption of
+any kind.
 """
 
 import contextlib
 import dataclasses
 import os
 import time
-from collections import Counter
 from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 
 from tempme_jax.model import Model
 from tempme_jax.search.errors import VideoIndexError
-from tempme_jax.search.indexing.embedding import EmbeddedVideo, embed_locally
+from tempme_jax.search.indexing.embedding import Advance, EmbeddedVideo, embed_locally
 from tempme_jax.search.indexing.identify import make_content_id
+from tempme_jax.search.indexing.outcome import count_known, report_failures
 from tempme_jax.search.indexing.plan import Planner, Work, make_failure_row
 from tempme_jax.search.indexing.progress import IndexProgress
 from tempme_jax.search.indexing.reading import FailedVideo
-from tempme_jax.search.indexing.report import PASSED_OVER, Failure, IndexReport, write_failures
-from tempme_jax.search.indexing.survey import Survey, VideoFolder, select_shard, survey_folder
-from tempme_jax.search.indexing.walk import label_suffix
+from tempme_jax.search.indexing.report import IndexReport
+from tempme_jax.search.indexing.survey import VideoFolder, survey_folder
+from tempme_jax.search.indexing.unfinished import UnfinishedVideos
 from tempme_jax.search.indexing.windows import Sampling
-from tempme_jax.search.paths import decode_root, encode_root, is_remote
+from tempme_jax.search.paths import decode_root, encode_root
 from tempme_jax.search.store.locking import lock_index
 from tempme_jax.search.store.rows import FileRow, WindowRow, make_window_id
 from tempme_jax.search.store.store import Store
@@ -62,19 +63,28 @@ class IndexOptions:
         return self.workers or max(1, len(usable) - 1)
 
 
-# Embeds the videos of some work, and yields each as soon as it is done.
-Embed = Callable[[Work], Generator[EmbeddedVideo | FailedVideo, None, None]]
+# Embeds the videos of some work; yields each as soon as it is done, and how far others have come.
+Embedded = Generator[EmbeddedVideo | FailedVideo | Advance, None, None]
+Embed = Callable[[Work, UnfinishedVideos], Embedded]
 
 
-def make_embed(open_model: Callable[[], Model], sampling: Sampling, options: IndexOptions) -> Embed:
+def make_embed(
+    open_model: Callable[[], Model],
+    sampling: Sampling,
+    options: IndexOptions,
+    progress: IndexProgress,
+) -> Embed:
     """Return the function that embeds: in this process or on a Ray cluster.
 
     The model is opened only if there is something to embed.
     """
 
-    def embed(work: Work) -> Generator[EmbeddedVideo | FailedVideo, None, None]:
+    def embed(work: Work, unfinished: UnfinishedVideos) -> Embedded:
         if options.ray is None:
-            return embed_locally(work, open_model(), sampling, workers=options.processes)
+            return embed_locally(
+                work, open_model(), sampling,
+                workers=options.processes, unfinished=unfinished, progress=progress,
+            )  # fmt: skip
         from tempme_jax.search.indexing.distributed import embed_on_cluster
 
         cluster = {"address": options.ray, "actors": options.workers}
@@ -84,21 +94,27 @@ def make_embed(open_model: Callable[[], Model], sampling: Sampling, options: Ind
 
 
 def update_index(
-    store: Store, place: VideoFolder, embed: Embed, options: IndexOptions, *, quiet: bool = False
+    store: Store,
+    place: VideoFolder,
+    embed: Embed,
+    options: IndexOptions,
+    progress: IndexProgress | None = None,
 ) -> IndexReport:
-    """Bring an index up to date with a folder.
+    """Bring an index up to date with a folder; say nothing of it without `progress`.
 
     Raises:
         VideoIndexError: the folder has no video, another process writes to the index, or the
             store cannot be written. What was stored before is intact.
     """
-    started, progress = time.monotonic(), IndexProgress(quiet=quiet)
+    started, progress = time.monotonic(), progress or IndexProgress(quiet=True)
+    unfinished = UnfinishedVideos(store.uri, store.header, place.root)
     with lock_index(store.uri, options.shard):
-        store.prepare(alone=options.shard is None)
-        survey = survey_folder(
-            store, place,
-            retry_failed=options.retry_failed, shard=options.shard, exclude=options.exclude,
-        )  # fmt: skip
+        with progress.show("Comparing the folder with the index"):
+            store.prepare(alone=options.shard is None)
+            survey = survey_folder(
+                store, place,
+                retry_failed=options.retry_failed, shard=options.shard, exclude=options.exclude,
+            )  # fmt: skip
         difference = survey.difference
         report = IndexReport(root=place.folder, found=survey.found)
         report.unchanged = len(difference.unchanged)
@@ -112,21 +128,20 @@ def update_index(
             work = planner.plan()
             writer.flush()
             count_known(report, work, difference.gone)
-            embed_new_videos(work, embed, writer, report, deadline, progress)
+            finished = embed_new_videos(work, embed, unfinished, writer, report, deadline, progress)
             if work.unchecked:
                 report.stopped = report.stopped or "The time is up"
                 report.left += work.unchecked
         finally:
             progress.end()
             writer.flush()
+        unfinished.remove(finished)
+        if not report.stopped and not options.shard:
+            unfinished.clear()
         remove_replaced(store, work)
         store.remove_files([row.id for row in difference.gone + difference.left_out])
         store.tidy()
-        rows = list_failed_rows(store, place, options.shard)
-        report.failures = list_failures(rows, survey)
-        count_others(report, rows, survey)
-        if not is_remote(store.uri):
-            write_failures(report.failures, locate_failures_file(store.uri, options.shard))
+        report_failures(report, store, survey, place, options.shard)
     report.seconds = time.monotonic() - started
     return report
 
@@ -134,28 +149,45 @@ def update_index(
 def embed_new_videos(
     work: Work,
     embed: Embed,
+    unfinished: UnfinishedVideos,
     writer: "Writer",
     report: IndexReport,
     deadline: float | None,
     progress: IndexProgress,
-) -> None:
-    """Embed and store the videos of `work`, until all are done or the deadline has passed."""
+) -> list[str]:
+    """Embed and store the videos of `work`, until all are done or the deadline has passed.
+
+    Returns:
+        The keys of those that are done.
+    """
     if not work.sources:
-        return
-    progress.begin(list(work.seconds.values()))
+        return []
+    progress.begin(work.seconds, {source.key: source.file for source in work.sources})
     left = dict(work.waiting)
     try:
-        with contextlib.closing(embed(work)) as videos:
+        with contextlib.closing(embed(work, unfinished)) as videos:
             for video in videos:
-                failed = store_video(work, left.pop(video.key), video, writer, report)
-                stated = work.seconds[video.key] or 0.0
-                progress.count_video(stated, bad=failed)
-                if deadline and time.monotonic() > deadline and left:
+                if isinstance(video, Advance):
+                    progress.advance(video)
+                else:
+                    failed = store_video(work, left.pop(video.key), video, writer, report)
+                    progress.count_video(video.key, bad=failed)
+                is_late = deadline and time.monotonic() > deadline
+                if is_late and left and is_progress(video, unfinished):
                     report.stopped = "The time is up"
                     break
     except KeyboardInterrupt:  # as if the time were up: finished work is stored
         report.stopped = "Interrupted"
     report.left = sum(map(len, left.values()))
+    report.begun, report.begun_seconds = unfinished.measure(left)
+    return [key for key in work.waiting if key not in left]
+
+
+def is_progress(video: EmbeddedVideo | FailedVideo | Advance, unfinished: UnfinishedVideos) -> bool:
+    """Return whether something was done that the next run need not do again."""
+    if isinstance(video, Advance):
+        return unfinished.folder is not None and not video.is_resumed
+    return True
 
 
 def store_video(
@@ -233,51 +265,11 @@ class Writer:
         self.last = time.monotonic()
 
 
-def count_known(report: IndexReport, work: Work, gone: list[FileRow]) -> None:
-    """Count the files whose content has windows already, and those that are gone."""
-    contents = Counter(row.content for row in gone if row.content)
-    known = Counter(row.content for row in work.rows if row.content)
-    report.moved = (contents & known).total()
-    report.known = known.total() - report.moved
-    report.gone = len(gone) - report.moved
-    report.reasons = dict(work.reasons)
-
-
 def remove_replaced(store: Store, work: Work) -> None:
     """Remove the windows that an earlier version made of files which have been embedded anew."""
     if work.renewed:
         needed = {row.content for row in store.read_files()}
         store.remove_contents({row.content for row in work.renewed.values()} - needed)
-
-
-def list_failed_rows(
-    store: Store, place: VideoFolder, shard: tuple[int, int] | None
-) -> list[FileRow]:
-    """List the rows of all files of a folder that could not be indexed, by this run or before."""
-    rows = [row for row in store.read_files() if row.root == place.root and row.reason]
-    return select_shard(rows, shard) if shard else rows
-
-
-def list_failures(rows: list[FileRow], survey: Survey) -> list[Failure]:
-    """List all files of a folder that could not be indexed, but those that are no videos."""
-    failures = [Failure(r.path, r.reason, r.stage) for r in rows if r.stage != PASSED_OVER]
-    failures += [Failure(path, reason, "walk") for path, reason in survey.content.skipped]
-    return sorted(failures)
-
-
-def count_others(report: IndexReport, rows: list[FileRow], survey: Survey) -> None:
-    """Count the files that are something else than videos, and what was left out."""
-    kinds = (f"{label_suffix(r.path)} ({r.reason})" for r in rows if r.stage == PASSED_OVER)
-    report.passed_over = survey.content.passed_over + Counter(kinds)
-    report.left_out = Counter(label for _, label in survey.content.left_out)
-    report.withdrawn = sum(not row.reason for row in survey.difference.left_out)
-    report.unused = survey.content.unused
-
-
-def locate_failures_file(uri: str, shard: tuple[int, int] | None) -> Path:
-    """Return the path of failed.jsonl, or of the file that a shard writes instead."""
-    name = f"failed-{shard[0]}-of-{shard[1]}.jsonl" if shard else "failed.jsonl"
-    return Path(uri) / name
 
 
 def remove_folder(store: Store, folder: Path) -> int:
@@ -292,6 +284,7 @@ def remove_folder(store: Store, folder: Path) -> int:
             raise VideoIndexError(
                 f"{folder} is not in the index {store.uri}, which holds {', '.join(folders)}"
             )
+        UnfinishedVideos(store.uri, store.header, root).clear()
         if removed:
             store.forget([row.id for row in removed])
     return len(removed)

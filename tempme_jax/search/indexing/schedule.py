@@ -33,6 +33,7 @@ class Piece(NamedTuple):
         thumbnails: w JPEG files, each the whole frame in the middle of its window.
         last: whether this is the last piece of the video.
         whole: 64 hexadecimal digits, the SHA-256 of the file that was read.
+        first: number of windows before the first one of this piece.
     """
 
     key: str
@@ -42,6 +43,7 @@ class Piece(NamedTuple):
     thumbnails: list[bytes]
     last: bool
     whole: str = ""
+    first: int = 0
 
 
 class ScannedFile(NamedTuple):
@@ -101,7 +103,11 @@ class _ScannedVideo:
         # What the last piece that was yielded shares with the next one.
         self.shared: dict[int, tuple[np.ndarray, bytes]] = {}
         self.failed = False
-        self.planned = 0  # number of windows that are read or being read
+        # Number of windows that are known and not read. The last one is always read, since only a
+        # piece tells that a video has come to its end.
+        count, of_file = source.known
+        self.known = min(count, len(self.windows) - 1) if of_file == self.whole else 0
+        self.planned = self.known  # number of windows that are known, read or being read
         self.pieces: collections.deque[_PlannedPiece] = collections.deque()
 
     @property
@@ -130,6 +136,7 @@ class _ScannedVideo:
                 thumbnails=[known[_pick_middle(times)][1] for times in planned.shown],
                 last=planned.last,
                 whole=self.whole,
+                first=planned.start,
             )
             first = self._find_next_time(planned)
             self.shared = {
@@ -218,7 +225,7 @@ class Schedule:
 
     @property
     def _may_scan(self) -> bool:
-        waiting = sum(not video.planned for video in self._videos)
+        waiting = sum(video.planned == video.known for video in self._videos)
         return self._scanning < self._scanners and waiting < 2 * self._decoders
 
     def take_result(self, request: Source | Chunk, result) -> Iterator[Piece | FailedVideo]:
@@ -249,7 +256,8 @@ class Schedule:
         windows, shown = video.windows[part], video.shown[part]
         video.planned += len(windows)
         # Each frame is decoded once, so a process that decodes forward need not go back.
-        before = video.shown[start - 1][-1] if start else video.index.times[0] - 1
+        is_first = start == video.known
+        before = video.index.times[0] - 1 if is_first else video.shown[start - 1][-1]
         times = sorted({time for time in itertools.chain(*shown) if time > before})
         times = times or [before]
         chunk = Chunk(

@@ -12,7 +12,7 @@ from tempme_jax.search.indexing.walk import FolderContent, FoundFile, find_video
 from tempme_jax.search.paths import encode_root
 from tempme_jax.search.store.rows import FileRow
 from tempme_jax.search.store.store import Store
-from tempme_jax.video.changes import READING_VERSION
+from tempme_jax.video.reading import READING_VERSION
 
 Listed = TypeVar("Listed", FileRow, FoundFile)
 

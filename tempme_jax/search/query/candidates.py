@@ -1,7 +1,8 @@
 """The windows that a search compares: all of them from memory, or the nearest ones by the database.
 
-`InMemoryCandidates` suits small indexes, `DatabaseCandidates` large ones. Contents are referred to
-by their numbers in the `Catalogue`.
+`InMemoryCandidates` suits small indexes; large ones are searched by `CodedCandidates`, or by
+`DatabaseCandidates` as long as they have no side file. Contents are referred to by their numbers in
+the `Catalogue`.
 """
 
 import collections
@@ -17,6 +18,7 @@ from tempme_jax.search.query.scoring import ExactSearch, find_best_scores
 from tempme_jax.search.store.rows import Near, WindowRow, make_window_id
 
 if TYPE_CHECKING:  # it imports the database
+    from tempme_jax.search.store.sidefile import SideFile
     from tempme_jax.search.store.store import Store
 
 # Number of windows of the index that are searched for, to measure what unrelated windows score.
@@ -70,7 +72,7 @@ class Candidates(Protocol):
 class InMemoryCandidates:
     """Hold all vectors in memory and compare each query with every one of them."""
 
-    def __init__(self, store: "Store", catalogue: Catalogue):
+    def __init__(self, store: "Store | SideFile", catalogue: Catalogue):
         """Read all vectors; windows of contents that no file has are never returned."""
         self.vectors = store.read_vectors()
         self.exact = ExactSearch(self.vectors.matrix)

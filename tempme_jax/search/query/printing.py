@@ -1,15 +1,10 @@
 """Print results as a table or as JSON."""
 
-import dataclasses
 import math
 import os
 from pathlib import Path
-from typing import Any
 
-from rich.text import Text
-
-from tempme_jax.screen import make_console, make_table
-from tempme_jax.search.query.searcher import CONFIDENT, Moment, Results
+from tempme_jax.search.query.results import CONFIDENT, Moment, Results
 from tempme_jax.words import format_clock, printable_name
 
 # What the percentile means, for each kind of query.
@@ -29,6 +24,10 @@ def print_results(results: Results, kind: str = "text") -> None:
 
     `kind` is the kind of the query, "text" or "video".
     """
+    from rich.text import Text  # JSON needs neither
+
+    from tempme_jax.screen import make_console, make_table
+
     out = make_console()
     if results.moments:
         table = make_table("")
@@ -71,18 +70,3 @@ def describe_video(moment: Moment) -> str:
         path = path.relative_to(here)
     copies = f" (and {len(moment.copies)} more of the same)" if moment.copies else ""
     return printable_name(os.fsencode(path)) + copies
-
-
-def convert_to_json(results: Results) -> dict[str, Any]:
-    """Return the results as dicts, lists, strings and numbers.
-
-    Bytes of a path that are not Unicode are kept as surrogates, as `os.fsdecode` makes them. A
-    percentile of NaN becomes None, since JSON has no NaN.
-    """
-    converted = dataclasses.asdict(results)
-    for moment in converted["moments"]:
-        moment["file"] = str(moment["file"])
-        moment["copies"] = [str(copy) for copy in moment["copies"]]
-        if math.isnan(moment["percentile"]):
-            moment["percentile"] = None
-    return converted

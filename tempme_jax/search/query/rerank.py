@@ -10,7 +10,7 @@ import numpy as np
 from tempme_jax.screen import make_progress_bar
 from tempme_jax.search.errors import VideoIndexError
 from tempme_jax.search.query import frames
-from tempme_jax.search.query.searcher import Results
+from tempme_jax.search.query.results import Results
 from tempme_jax.video import workers
 from tempme_jax.video.container import VideoError
 from tempme_jax.words import pluralize
@@ -26,7 +26,8 @@ def rerank_moments(
     """Judge the first `count` moments by their best windows, and order them by `Moment.fit`.
 
     Moments that are not judged, and those whose video cannot be read any more, follow in their
-    order. A progress bar is shown on a terminal.
+    order. Whether the match is confident is told by the score of the moment that is now the first.
+    A progress bar is shown on a terminal.
 
     Args:
         results: what the search by vectors found.
@@ -61,7 +62,10 @@ def rerank_moments(
         )
         notice = f"{notice}; {gone}" if notice else gone
     kept = (*moments, *unread, *rest)[:k]
-    return dataclasses.replace(results, moments=kept, notice=notice)
+    message = searcher.doubt(kept[0]) if kept else results.message
+    return dataclasses.replace(
+        results, moments=kept, confident=bool(kept) and not message, message=message, notice=notice
+    )
 
 
 def read_excerpts(

@@ -1,6 +1,5 @@
 """Find the moments of an index that are most similar to the vector of a query."""
 
-import dataclasses
 import os
 import threading
 from collections.abc import Iterable, Mapping
@@ -17,9 +16,12 @@ from tempme_jax.search.query.candidates import (
     ScoredWindows,
 )
 from tempme_jax.search.query.catalogue import Catalogue
+from tempme_jax.search.query.coded_candidates import CodedCandidates
 from tempme_jax.search.query.moments import MergedWindows, count_candidates, merge_windows
+from tempme_jax.search.query.results import CONFIDENT, Moment, Results
 from tempme_jax.search.query.scoring import MIN_SCORES, UnrelatedScores
 from tempme_jax.search.store.rows import FileRow
+from tempme_jax.search.store.sidefile import SideFile
 from tempme_jax.words import pluralize
 
 if TYPE_CHECKING:  # it imports the database
@@ -27,63 +29,9 @@ if TYPE_CHECKING:  # it imports the database
 
 # Kinds of queries: a sentence, or frames of a picture or a video.
 KINDS = ("text", "video")
-# Least percentile of a confident match.
-CONFIDENT = 95.0
 # Limits of how much less than its best window a window of a moment may score. Between them it is
 # one standard deviation of the unrelated scores.
 MARGINS = (0.02, 0.05)
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Moment:
-    """A part of a video that matches a query.
-
-    Attributes:
-        file: path of the video. Of several files with equal bytes it is the first by path that
-            passes the filters.
-        start, end: seconds from the video's start.
-        at: start of the best window, in seconds: a good place to start playing.
-        score: cosine of the query and the best window; higher is more similar.
-        percentile: rank of the score among those that unrelated queries get in the same index, 0
-            to 100, see `UnrelatedScores`; NaN if there are too few of them.
-        window: id of the best window.
-        file_id: id of `file`.
-        copies: paths of other files with equal bytes.
-        fit: probability, 0 to 1, that the text fits the best window, by a model that looks at both
-            together; None if it was not asked.
-    """
-
-    file: Path
-    start: float
-    end: float
-    at: float
-    score: float
-    percentile: float
-    window: str
-    file_id: str
-    copies: tuple[Path, ...]
-    fit: float | None = None
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Results:
-    """The moments that match a query.
-
-    Attributes:
-        query: the query in words.
-        moments: the best first; equal ones by path, then by start.
-        confident: True if the percentile of the best moment is at least `CONFIDENT`.
-        searched: number of windows that were compared.
-        message: the reason why there is no moment or no confident one; "" if there is one.
-        notice: the damage of the index, which may hide moments; "" if it is whole.
-    """
-
-    query: str
-    moments: tuple[Moment, ...]
-    confident: bool
-    searched: int
-    message: str
-    notice: str = ""
 
 
 class WindowFiles(NamedTuple):
@@ -102,8 +50,10 @@ class Searcher:
         damage: a sentence that says which part of the index is damaged; "" if none is.
     """
 
-    def __init__(self, store: "Store", rows: Iterable[FileRow], paths: Mapping[str, Path]):
-        """Read the vectors into memory, unless the store is large: then its own index is asked.
+    def __init__(
+        self, store: "Store | SideFile", rows: Iterable[FileRow], paths: Mapping[str, Path]
+    ):
+        """Read the vectors into memory, unless the store is large: then it is asked for each query.
 
         `paths` holds the path of each file by its id. Files that could not be indexed are left out,
         and of a small store those whose windows are damaged.
@@ -111,17 +61,19 @@ class Searcher:
         rows = list(rows)
         self._catalogue, self.damage = Catalogue(rows, paths), ""
         self._candidates: Candidates
-        if store.is_large:
-            self._candidates = DatabaseCandidates(store, self._catalogue)
-            missing = int(self._catalogue.windows.sum()) - store.count_windows()
-            self.damage = explain_damage(missing, "window") if missing > 0 else ""
-        else:
+        if not store.is_large:
             self._candidates = found = InMemoryCandidates(store, self._catalogue)
             if damaged := found.find_damaged(self._catalogue, store.read_checksums()):
                 whole = [row for row in rows if row.content not in damaged]
                 self.damage = explain_damage(len(damaged), "video")
                 self._catalogue = Catalogue(whole, paths)
                 self._candidates = InMemoryCandidates(store, self._catalogue)
+        elif isinstance(store, SideFile):
+            self._candidates = CodedCandidates(store, self._catalogue)
+        else:
+            self._candidates = DatabaseCandidates(store, self._catalogue)
+            missing = int(self._catalogue.windows.sum()) - store.count_windows()
+            self.damage = explain_damage(missing, "window") if missing > 0 else ""
         self.files = {row.id: row for row in self._catalogue.rows}
         self._texts = np.asarray(store.unrelated[1], np.float32)
         self._unrelated: dict[str, UnrelatedScores] = {}
@@ -212,8 +164,13 @@ class Searcher:
         moments = self._find_moments(vector, first, k, unrelated)
         if not moments:
             return [], "the windows of these videos are missing in the index, which is damaged"
-        confident = moments[0].percentile >= CONFIDENT
-        return moments, "" if confident else explain_doubt(kind, unrelated, moments[0].score)
+        return moments, self.doubt(moments[0], kind)
+
+    def doubt(self, moment: Moment, kind: str = "text") -> str:
+        """Return why a moment is not a confident match; "" if it is one."""
+        if moment.percentile >= CONFIDENT:
+            return ""
+        return explain_doubt(kind, self.measure_unrelated(kind), moment.score)
 
     def _find_moments(
         self, vector: np.ndarray, first: np.ndarray, k: int, unrelated: UnrelatedScores

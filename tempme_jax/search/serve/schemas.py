@@ -11,7 +11,7 @@ from tempme_jax.video.suffixes import MEDIA_TYPES
 from tempme_jax.words import printable_name
 
 if TYPE_CHECKING:  # these modules import the database
-    from tempme_jax.search.query.searcher import Moment, Results
+    from tempme_jax.search.query.results import Moment, Results
 
 # Names of the unrelated queries: the 256 sentences, or windows of the index itself.
 Compared = Literal["unrelated texts", "random moments"]

@@ -3,7 +3,6 @@
 import ipaddress
 import os
 import socket
-import threading
 import warnings
 import webbrowser
 from collections.abc import Sequence
@@ -21,6 +20,7 @@ from starlette.responses import JSONResponse
 
 from tempme_jax.checks import require_whole
 from tempme_jax.search.errors import VideoIndexError
+from tempme_jax.search.serve import local
 from tempme_jax.search.serve.connections import IDLE_SECONDS, LimitedProtocol
 from tempme_jax.search.serve.guard import Guard, make_refusal
 from tempme_jax.search.serve.routes import add_routes
@@ -104,13 +104,17 @@ def serve(
     allow_host = [allow_host] if isinstance(allow_host, str) else allow_host
     token = (token or os.environ.get(TOKEN, "")).strip() or None
     require_token(host, token)
-    _ = index.store  # raises if there is no index
+    if not index.exists:
+        _ = index.store  # raises
     app = create_application(index, token=token, hosts=(*LOOPBACK, host, *allow_host))
-    with listen(host, port) as listening, warnings.catch_warnings():
+    with (
+        listen(host, port) as listening,
+        local.answer_searches(app.state.service),
+        warnings.catch_warnings(),
+    ):
         address = f"http://{f'[{host}]' if ':' in host else host}:{listening.getsockname()[1]}/"
         once = "" if token is None else " (the first time with ?token=... at its end)"
         click.echo(f"Open {address}{once}; Ctrl+C ends it")
-        threading.Thread(target=app.state.service.warm, daemon=True).start()
         if browse:  # connections wait until the server runs
             webbrowser.open(address if token is None else f"{address}?token={quote(token)}")
         # The answer has this warning, too; in a log it would reveal the query.

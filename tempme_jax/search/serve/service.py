@@ -190,7 +190,7 @@ class Service:
             return
         try:
             self.index.refresh()
-            version = self.index.store.version
+            version = self.index.version
         except Exception:
             # The state that was read before can still be searched.
             log.exception("the index could not be read again")

@@ -155,29 +155,41 @@ def read_contents(table: pa.Table) -> dict[str, Content]:
 
 def read_vectors(table: pa.Table) -> Vectors:
     """Convert all windows, in the order of their ids. Vectors are copied only once."""
+    found, rank = sort_windows(table)
+    matrix, done = np.empty((len(table), _count_dimensions(table)), np.float32), 0
+    for part in _read_chunks(table):
+        matrix[rank[done : done + len(part)]] = part
+        done += len(part)
+    checksums = _compute_checksums(
+        found.ids, found.contents, len(found.names), found.starts, found.ends, matrix
+    )
+    starts, ends = found.starts.astype(np.float32), found.ends.astype(np.float32)
+    return found._replace(starts=starts, ends=ends, matrix=matrix, checksums=checksums)
+
+
+def sort_windows(table: pa.Table) -> tuple[Vectors, np.ndarray]:
+    """Convert all windows but for their vectors, in the order of their ids.
+
+    Returns:
+        The windows, with times in float64 and an empty matrix; and the place of each row of the
+        table in this order, int64 [n].
+    """
     # pyarrow makes the functions of `pc` when it is imported, so pyright does not know them.
     order = pc.sort_indices(table["id"])  # pyright: ignore[reportAttributeAccessIssue]
     rank = np.empty(len(table), np.int64)
     rank[order.to_numpy()] = np.arange(len(table))
-    matrix = np.empty((len(table), _count_dimensions(table)), np.float32)
-    done = 0
-    for part in _read_chunks(table):
-        matrix[rank[done : done + len(part)]] = part
-        done += len(part)
     content = table["content"].combine_chunks().take(order)
     names = pc.unique(content).sort()  # pyright: ignore[reportAttributeAccessIssue]
-    ids = table["id"].combine_chunks().take(order).to_pylist()
     contents = pc.index_in(content, names).to_numpy(zero_copy_only=False).astype(np.int32)  # pyright: ignore[reportAttributeAccessIssue]
     starts, ends = (table[name].take(order).to_numpy() for name in ("start", "end"))
     return Vectors(
-        ids=ids,
+        ids=table["id"].combine_chunks().take(order).to_pylist(),
         contents=contents,
         names=names.to_pylist(),
-        starts=starts.astype(np.float32),
-        ends=ends.astype(np.float32),
-        matrix=matrix,
-        checksums=_compute_checksums(ids, contents, len(names), starts, ends, matrix),
-    )
+        starts=starts,
+        ends=ends,
+        matrix=np.empty((0, 0), np.float32),
+    ), rank
 
 
 def _compute_checksums(

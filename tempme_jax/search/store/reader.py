@@ -15,6 +15,8 @@ from tempme_jax.search.store.tables import Tables
 if TYPE_CHECKING:
     from lancedb.table import Table
 
+# Vectors without thumbnails that are read at once.
+VECTORS_AT_ONCE = 8192
 T = TypeVar("T")
 
 
@@ -56,6 +58,11 @@ class StoreReader:
         """True if the index has more windows than `exact_limit`."""
         return self.count_windows() > self.exact_limit
 
+    @property
+    def dimensions(self) -> int:
+        """Number of values of a vector."""
+        return self._tables.dimensions
+
     def count_windows(self) -> int:
         """Count the windows."""
         return self._read(lambda: self._windows.count_rows())
@@ -89,6 +96,22 @@ class StoreReader:
         table = self._read(lambda: self._windows.search().select(names).to_arrow())
         with explain_read_errors(self.uri):
             return columns.read_vectors(table)
+
+    def sort_windows(self) -> tuple[Vectors, np.ndarray]:
+        """Read all windows but for their vectors and thumbnails; see `columns.sort_windows`."""
+        names = ["id", "content", "start", "end"]
+        table = self._read(lambda: self._windows.search().select(names).to_arrow())
+        return columns.sort_windows(table)
+
+    def scan_vectors(self) -> Iterator[tuple[list[str], np.ndarray]]:
+        """Yield ids and vectors, float32 [n, d], of all windows in little memory.
+
+        The windows come in the order of the rows that `sort_windows` read.
+        """
+        with explain_read_errors(self.uri):
+            query = self._windows.search().select(["id", "vector"])
+            for batch in query.to_batches(VECTORS_AT_ONCE):
+                yield batch["id"].to_pylist(), columns.read_matrix(batch)
 
     def read_window(self, window_id: str) -> WindowRow | None:
         """Read a window; None if the id is not known.

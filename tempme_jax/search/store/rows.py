@@ -5,6 +5,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+# Stage of files that are passed over for what they hold. Their reason is a kind.
+PASSED_OVER = "passed over"
+
 
 class FileRow(NamedTuple):
     """A video file, as of the last run that looked at it.

@@ -6,6 +6,7 @@
     windows      one row per window of each content, with vector and thumbnail
 
 A content is what a file holds; copies of a file share one. Every write to a table is atomic.
+In a folder, a side file holds once more what a search reads of them: see `sidefile`.
 """
 
 import os
@@ -27,6 +28,7 @@ from tempme_jax.search.store.failures import (
 from tempme_jax.search.store.locking import find_local_folder
 from tempme_jax.search.store.reader import StoreReader
 from tempme_jax.search.store.rows import FileRow, WindowRow
+from tempme_jax.search.store.sidefile import remove_side_file
 from tempme_jax.search.store.tables import create_tables
 
 if TYPE_CHECKING:
@@ -110,8 +112,10 @@ class Store(StoreReader):
         """
         if not lance.is_missing_folder(uri):
             with explain_write_errors(uri, "some of it may be gone; try again"):
-                lance.drop_tables(lance.connect(uri))
                 if folder := find_local_folder(uri):
+                    remove_side_file(folder)
+                lance.drop_tables(lance.connect(uri))
+                if folder:
                     (folder / CHECKSUMS).unlink(missing_ok=True)
 
     def commit(self, windows: Sequence[WindowRow], files: Sequence[FileRow]) -> None:
@@ -178,6 +182,7 @@ class Store(StoreReader):
         if folder := self._tables.folder:
             with explain_write_errors(self.uri, "nothing was removed"):
                 (folder / FORGETTING).touch()
+                remove_side_file(folder)
         self.remove_files(ids)
         self.purge()
 
@@ -197,6 +202,8 @@ class Store(StoreReader):
         needed = {row.content for row in self.read_files()}
         self.remove_contents(self.read_contents().keys() - needed)
         with explain_write_errors(self.uri, "run the same command again to remove the rest"):
+            if folder := self._tables.folder:
+                remove_side_file(folder)
             self._tables.purge()
             if folder := self._tables.folder:
                 (folder / FORGETTING).unlink(missing_ok=True)

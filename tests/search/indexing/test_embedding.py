@@ -5,7 +5,7 @@ import pytest
 import toy_index
 
 from tempme_jax.encoding import choose_video_batch
-from tempme_jax.search.indexing.embedding import Embedder, make_embedder
+from tempme_jax.search.indexing.embedding import Advance, Embedder, make_embedder
 from tempme_jax.search.indexing.reading import FailedVideo, Piece
 
 SIDE, FRAMES = 2, 3
@@ -40,7 +40,9 @@ class Encoder:
 def embed(items, batch=4):
     encode = Encoder()
     embedder = Embedder(encode, batch)
-    return list(embedder(iter(items))), encode.batches, embedder
+    done = embedder(iter(items))
+    videos = [video for video in done if not isinstance(video, Advance)]
+    return videos, encode.batches, embedder
 
 
 def assert_whole(video, key, numbers):
@@ -74,6 +76,7 @@ def test_a_video_comes_as_soon_as_its_last_window_is_embedded():
 
     videos = Embedder(Encoder(), 2)(items())
     assert (next(videos).key, asked) == ("a", ["a"])
+    assert (next(videos), asked) == (Advance("b", 5.0, 6.0), ["a", "b"])
     assert (next(videos).key, asked) == ("b", ["a", "b"])
 
 
@@ -107,10 +110,10 @@ def test_embedding_with_a_model():
     thumbnails, spans = [b""] * 5, [(0.0, 1.0)] * 5
     embedder = make_embedder(model)
     assert embedder.batch % choose_video_batch() == 0
-    [video] = embedder(iter([Piece("a", 1.0, spans, frames, thumbnails, True)]))
+    *_, video = embedder(iter([Piece("a", 1.0, spans, frames, thumbnails, True)]))
     np.testing.assert_allclose(video.vectors, model.embed_video(frames), rtol=0, atol=1e-5)
     # The same bits, wherever in a batch and beside whatever else.
-    [other] = embedder(iter([Piece("a", 1.0, spans, frames[::-1], thumbnails, True)]))
+    *_, other = embedder(iter([Piece("a", 1.0, spans, frames[::-1], thumbnails, True)]))
     assert other.vectors[::-1].tobytes() == video.vectors.tobytes()
 
 

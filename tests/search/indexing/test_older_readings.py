@@ -23,9 +23,10 @@ from tempme_jax.search.index import VideoIndex
 from tempme_jax.search.indexing import identify, plan, survey
 from tempme_jax.video import changes
 from tempme_jax.video.errors import VideoError
+from tempme_jax.video.reading import READING_VERSION
 
 SOME = {"a.mp4": "1", "b.mp4": "2", "copy of b.mp4": "2", "c.mp4": "3"}
-NOW = changes.READING_VERSION
+NOW = READING_VERSION
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ import dataclasses
 import pytest
 
 from tempme_jax.search.indexing import progress, report
+from tempme_jax.search.indexing.embedding import Advance
 
 
 def test_failures_are_written_whole_or_not_at_all(tmp_path, monkeypatch):
@@ -34,17 +35,40 @@ def test_a_summary_of_many_failures():
     assert dataclasses.replace(told, failures=[]).summary == lines[0]
 
 
-def test_the_time_that_is_left_is_told_where_there_is_no_bar(capsys, monkeypatch):
+def advance(told, key, seconds, length, **options):
+    told.advance(Advance(key, seconds, length, **options))
+
+
+def test_lines_where_there_is_no_bar(capsys, monkeypatch):
+    """Each says how far a run has come, how fast, and when it will be done."""
     now = [0.0]
     monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
     told = progress.IndexProgress()
-    told.begin([600.0] * 6 + [None])
+    told.begin({"a": 600.0, "b": 1200.0, "c": None}, {"a": "/x/a.mp4", "b": "/x/b.mp4"})
     now[0] += 100  # to start
-    for _ in range(4):
-        told.count_video(600.0)
-        now[0] += 5
+    advance(told, "a", 12.0, 600.0)
+    assert told.describe() == "a.mp4: 0:12 of 30:00, 0 of 3 videos"
+    now[0] += 10
+    told.count_video("a")
+    advance(told, "b", 12.0, 1212.0)  # a bit longer than it stated
+    told.count_video("c", bad=True)
+    assert told.describe() == (
+        "b.mp4: 10:12 of 30:12, 60.0 x real time, 0:20 to go, 2 of 3 videos, 1 bad"
+    )
+    advance(told, "b", 600.0, 1212.0, is_resumed=True)  # which says nothing of the speed
     told.end()
     assert capsys.readouterr().err.splitlines() == [
-        "To embed: 7 videos, 60 min, and 1 of unknown length",
-        "120.0 minutes of video per minute; about 15 s to go",
+        "To embed: 3 videos, 30 min, and 1 of unknown length",
+        "Resuming b.mp4 at 10:00",
+        "b.mp4: 20:00 of 30:12, 60.0 x real time, 0:10 to go, 2 of 3 videos, 1 bad",
     ]
+
+
+def test_a_quiet_run(capsys):
+    told = progress.IndexProgress(quiet=True)
+    told.begin({"a": 600.0}, {"a": "a.mp4"})
+    advance(told, "a", 12.0, 600.0)
+    with told.show("Opening the model"):
+        assert list(told.track([1, 2], 2)) == [1, 2]
+    told.end()
+    assert capsys.readouterr() == ("", "")

@@ -12,6 +12,7 @@ import tempme_jax
 from tempme_jax.cli import main
 from tempme_jax.search.errors import VideoIndexError
 from tempme_jax.search.index import VideoIndex
+from tempme_jax.search.query.searcher import Searcher
 
 TEXT = "a red circle"
 
@@ -45,6 +46,14 @@ def test_the_best_are_judged_and_the_rest_follow(index):
     # All but the order and the fit is as before.
     assert set(plain) == {dataclasses.replace(one, fit=None) for one in ranked}
     assert len(index.search(TEXT, k=1, rerank=4).moments) == 1
+
+
+def test_the_first_moment_tells_whether_the_match_is_confident(index, monkeypatch):
+    monkeypatch.setattr(Searcher, "doubt", lambda self, one, kind="text": one.window)
+    found = index.search(TEXT, k=4, rerank=4)
+    assert found.message == found.moments[0].window and not found.confident
+    monkeypatch.setattr(Searcher, "doubt", lambda self, one, kind="text": "")
+    assert index.search(TEXT, k=4, rerank=4).confident
 
 
 def test_a_model_judges_each_video_by_itself():
@@ -91,7 +100,7 @@ def test_only_models_with_a_matching_head_judge(tmp_path):
     write_films(tmp_path, {"1.mp4": "1"})
     with pytest.raises(VideoIndexError, match="compares vectors only"):
         make_toy_index(tmp_path).search(TEXT, rerank=2)
-    with pytest.raises(ValueError, match="compares vectors only"):
+    with pytest.raises(ValueError, match="no matching head"):
         tempme_jax.load("tiny-clip").judge(TEXT, np.zeros((1, 8, 64, 64, 3), np.uint8))
 
 

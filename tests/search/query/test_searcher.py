@@ -3,6 +3,8 @@
 import concurrent.futures
 import os
 import re
+import tempfile
+import unittest.mock
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tempme_jax.mapped import map_arrays
 from tempme_jax.search.query.moments import Spans, merge_windows
 from tempme_jax.search.query.searcher import Searcher
+from tempme_jax.search.store import sidefile, sidewriter
 from tempme_jax.search.store.rows import FileRow, Near, Vectors, WindowRow
 
 WIDTH = 64
@@ -61,8 +65,32 @@ class Memory:
     def find_nearest_many(self, vectors, count):
         return [self.find_nearest(vector, count) for vector in vectors]
 
+    uri, dimensions = "memory", WIDTH
+
+    def sort_windows(self):
+        found = self.read_vectors()
+        ids = [row.id for row in self.windows]
+        return found, np.array([found.ids.index(name) for name in ids], np.int64)
+
+    def scan_vectors(self):
+        for row in self.windows:
+            yield [row.id], row.vector[None].astype(np.float32)
+
     def read_window(self, window_id):
         return next((row for row in self.windows if row.id == window_id), None)
+
+
+def write_coded(memory, files):
+    """The side file of a store in memory, with coded vectors."""
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        unittest.mock.patch.object(sidewriter, "EXACT_WINDOWS", 0),
+    ):
+        path = Path(folder) / sidefile.NAME
+        others = {name: sidewriter.pack([]) for name in ("files", "texts")}
+        metadata = {"header": "{}", "stamp": ""}
+        sidewriter.write_arrays(memory, files, path, others, metadata)
+        return sidefile.SideFile(folder, *map_arrays(path))
 
 
 def video(content, scores, *, stride=6.0, length=12.0, rest=1):
@@ -81,23 +109,24 @@ def file(path, content, windows=1, seconds=60.0, reason=""):
 
 
 def searcher_of(windows, files=None, texts=None, large=False):
-    """By default each content is a file of its name."""
+    """By default each content is a file of its name; `large` may be "coded", for a side file."""
     count = {name: sum(w.content == name for w in windows) for name in {w.content for w in windows}}
     if files is None:
         files = [file(f"{name}.mp4", name) for name in count]
     files = [row._replace(windows=count.get(row.content, 0)) for row in files]
     paths = {row.id: Path("/v") / os.fsdecode(row.path) for row in files}
-    return Searcher(Memory(windows, texts, large), files, paths)
+    memory = Memory(windows, texts, large)
+    return Searcher(write_coded(memory, files) if large == "coded" else memory, files, paths)
 
 
 def spans_of(results):
     return [(moment.file.stem, moment.start, moment.end) for moment in results.moments]
 
 
-both = pytest.mark.parametrize("large", [False, True])
+every_way = pytest.mark.parametrize("large", [False, True, "coded"])
 
 
-@both
+@every_way
 def test_a_static_camera_of_three_hours_is_one_moment(large):
     scores = 0.3 + 0.004 * np.sin(np.arange(1799.0) * 7)
     scores[1000] = 0.31
@@ -110,7 +139,7 @@ def test_a_static_camera_of_three_hours_is_one_moment(large):
     assert found.searched == 1800
 
 
-@both
+@every_way
 def test_two_events_are_two_moments_and_neighbours_are_none(large):
     scores = np.full(200, 0.1)
     scores[[20, 120]] = 0.4, 0.38  # ten minutes apart
@@ -188,7 +217,7 @@ def test_merging_goes_on_beyond_the_windows_that_were_looked_at_first(monkeypatc
     assert [(one.start, one.end, one.score) for one in found] == [(0, 51, 0.5), (0, 51, 0.4)]
 
 
-@both
+@every_way
 def test_copies_are_one_moment_of_the_first_file(large):
     windows = video("aa", [0.3]) + video("bb", [0.2])
     files = [file("z.mp4", "aa"), file("b/x.mp4", "aa"), file("a.mp4", "bb"), file("c.mp4", "aa")]
@@ -207,7 +236,7 @@ def test_copies_are_one_moment_of_the_first_file(large):
     assert searcher.files[b"c.mp4".hex()].path == b"c.mp4"
 
 
-@both
+@every_way
 def test_contents_without_a_file_are_not_there(large):
     windows = video("aa", [0.9] * 3) + video("bb", [0.8]) + video("cc", [0.2])
     files = [file("a.mp4", "aa", reason="broken"), file("c.mp4", "cc")]
@@ -227,7 +256,7 @@ FILES = [
 ]
 
 
-@both
+@every_way
 @pytest.mark.parametrize(
     ("filters", "expected"),
     [
@@ -277,7 +306,7 @@ def test_filters_that_leave_nothing(filters, message):
     assert (found.query, found.message) == ("cat", message)
 
 
-@both
+@every_way
 @pytest.mark.parametrize("kind", ["text", "video"])
 def test_an_empty_index(kind, large):
     searcher = searcher_of([], [], large=large)
@@ -313,7 +342,7 @@ def test_the_order_of_rows_changes_nothing_and_memory_finds_what_the_database_do
     k = data.draw(st.integers(1, 6))
     expected = searcher_of(windows, files).search(QUERY, k=k)
     windows, files = data.draw(st.permutations(windows)), data.draw(st.permutations(files))
-    for large in (False, True):
+    for large in (False, True, "coded"):
         found = searcher_of(windows, files, large=large).search(QUERY, k=k)
         assert [one.window for one in found.moments] == [one.window for one in expected.moments]
         assert spans_of(found) == spans_of(expected)
@@ -350,7 +379,7 @@ def calibrated(large=False):
     return searcher_of(windows, texts=texts, large=large)
 
 
-@both
+@every_way
 def test_percentiles_of_texts(large):
     searcher = calibrated(large)
     found = searcher.search(QUERY, k=3)
@@ -362,7 +391,7 @@ def test_percentiles_of_texts(large):
     assert re.fullmatch(f"no confident match: {expected}", found.message)
 
 
-@both
+@every_way
 def test_a_confident_match(large):
     searcher = calibrated(large)
     query = np.eye(WIDTH, dtype=np.float32)[40] * np.float32(0.955)
@@ -373,7 +402,7 @@ def test_a_confident_match(large):
     assert (below.moments[0].percentile < 95, below.confident) == (True, False)
 
 
-@both
+@every_way
 def test_windows_are_compared_with_other_videos(large):
     """Each of 30 videos is the same throughout, and has 0.25 in common with all others."""
     windows = [row for i in range(30) for row in video(f"{i:02x}", [0.5] * 2, rest=i + 1)]
@@ -389,7 +418,7 @@ def test_windows_are_compared_with_other_videos(large):
     )
 
 
-@both
+@every_way
 def test_one_video_has_nothing_to_compare_with(large):
     searcher = searcher_of(video("aa", [0.5] * 40), large=large)
     found = searcher.search(QUERY, kind="video")
@@ -401,7 +430,7 @@ def test_one_video_has_nothing_to_compare_with(large):
     assert searcher.search(QUERY).confident  # unrelated texts score 0
 
 
-@both
+@every_way
 def test_more_like_a_window_is_in_other_videos(large):
     windows = video("aa", [0.5, 0.6]) + video("bb", [0.55]) + video("cc", [0.1], rest=2)
     searcher = searcher_of(windows, large=large)

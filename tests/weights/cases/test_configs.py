@@ -8,9 +8,10 @@ import pytest
 from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 from random_weights import TOY, make_random_params, write_weights
 
+from tempme_jax.fingerprint import describe_model
 from tempme_jax.loading import load
 from tempme_jax.networks.clip import Clip
-from tempme_jax.search.header import describe_model, list_differences
+from tempme_jax.search.header import list_differences
 from tempme_jax.text.bpe import read_packaged
 from tempme_jax.weights.configs import CONFIG_NAMES
 from tempme_jax.weights.files import load_weights

@@ -14,10 +14,11 @@ from tempme_jax.building import create
 from tempme_jax.datasets.prepare import prepare
 from tempme_jax.datasets.prepared import Prepared, decode_jpeg
 from tempme_jax.datasets.records import PreparationError
+from tempme_jax.fingerprint import describe_model
 from tempme_jax.loading import load
 from tempme_jax.networks.architecture import RESIZES
 from tempme_jax.networks.clip import Clip
-from tempme_jax.search.header import describe_model, list_differences
+from tempme_jax.search.header import list_differences
 from tempme_jax.search.index import VideoIndex
 from tempme_jax.training.model import build_model
 from tempme_jax.training.run import run
@@ -157,10 +158,13 @@ def test_a_run_refuses_frames_of_another_resize(tmp_path_factory, tmp_path):
     config = toy_run.make_config(home, method="clip")
     sizes = config.model.architecture | {"resize": "squash"}
     config = dataclasses.replace(
-        config, model=dataclasses.replace(config.model, architecture=sizes)
+        config,
+        model=dataclasses.replace(config.model, architecture=sizes),
+        data=dataclasses.replace(config.data, prepared=str(tmp_path / "frames")),
     )
     with pytest.raises(PreparationError, match=r"give --config\.data\.resize=squash"):
         run(config, tmp_path / "run", evaluate_only=True)
+    assert not list(tmp_path.iterdir())  # before anything is prepared
     model = build_model(config.model, 0)
     require_same_resize(dataclasses.replace(config.data, resize="squash"), model)
     with pytest.raises(ValueError, match="resize"):

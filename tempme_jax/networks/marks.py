@@ -1,0 +1,26 @@
+"""Which ids of rows are text, for callers who do not say it."""
+
+import numpy as np
+from jaxtyping import Bool, Int
+
+
+def mark_to_end(ids: Int[np.ndarray, "b n"]) -> Bool[np.ndarray, "b n"]:
+    """Mark the ids up to the largest one, which ends a text of CLIP.
+
+    >>> mark_to_end(np.array([[8, 3, 9, 0]])).tolist()
+    [[True, True, True, False]]
+    """
+    return np.arange(ids.shape[1]) <= ids.argmax(axis=1, keepdims=True)
+
+
+def mark_to_padding(ids: Int[np.ndarray, "b n"]) -> Bool[np.ndarray, "b n"]:
+    """Mark the ids that are not padding, which is 0 for UMT.
+
+    >>> mark_to_padding(np.array([[8, 3, 9, 0]])).tolist()
+    [[True, True, True, False]]
+    """
+    return ids != 0
+
+
+# By the name of the backbone.
+MARKERS = {"clip": mark_to_end, "umt": mark_to_padding, "umt-qa": mark_to_padding}
