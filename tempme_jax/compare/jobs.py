@@ -14,6 +14,8 @@ from tempme_jax.compare.launch import launch_process
 
 # Seconds between looks at processes and memory.
 EVERY = 0.5
+# Seconds by which the time of a file may be behind the clock.
+TICK = 0.02
 # A run must find room for so many times the most memory that a run has taken so far.
 SPARE = 1.25
 MEMORY = pathlib.Path("/proc/meminfo")
@@ -89,11 +91,12 @@ class Jobs:
         if self.launch:
             return self.launch(command)
         listed, lines = False, Lines(self.names[number], self.printing)
+        began = 0.0
 
         def begin(process: subprocess.Popen) -> None:
             nonlocal listed
             with self.changing:
-                self.running[number] = Running(process, self.folders[number], time.time())
+                self.running[number] = Running(process, self.folders[number], began)
             listed = True
             self.starting.release()
             if self.stopping.is_set():
@@ -104,6 +107,7 @@ class Jobs:
             self.wait_for_room()
             if self.stopping.is_set():
                 return 1, ["stopped before it began"]
+            began = time.time() - TICK
             return launch_process(command, show=lines.add, alone=False, begin=begin)
         finally:
             if not listed:

@@ -47,7 +47,8 @@ def test_prepare_and_doctor(home, tmp_path):
 
 def test_bench_data(home, capsys):
     words = ["bench", "data", toy_run.FILE, "--steps", "2", *settings(home)]
-    speed = json.loads(tempme(*words, "--json"))
+    told = click.testing.CliRunner().invoke(main, [*map(str, words), "--json"])
+    speed = json.loads(told.stdout)
     assert speed["batch_size"] == 8 and speed["read_videos_per_second"] > 0
     assert 0 <= speed["waited"] <= 1
     printing.print_data_speed(DataSpeed(**speed))

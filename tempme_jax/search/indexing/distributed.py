@@ -75,11 +75,11 @@ def embed_on_cluster(
         VideoIndexError: Ray is not installed, there is no cluster at the address, or actors keep
             failing (that they are killed is no failure).
     """
+    ray = import_ray()
     if not hasattr(model, "params"):
         raise VideoIndexError(
             "on a cluster the model runs in JAX; give --runtime jax, or index without --ray"
         )
-    ray = import_ray()
     with join_cluster(ray, address, actors):
         pool = plan_pool(ray.nodes(), actors)
         parts = split_work(work, pool.actors)
