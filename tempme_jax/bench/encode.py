@@ -5,6 +5,7 @@ import functools
 import statistics
 import time
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -12,9 +13,9 @@ import numpy as np
 
 from tempme_jax import costs
 from tempme_jax.building import create
-from tempme_jax.encoding import encode_pixels
 from tempme_jax.methods import split_method
 from tempme_jax.model import Model
+from tempme_jax.networks.network import Network
 
 # Sizes of the matrix product that speeds are compared with: the MLP of ViT-B on 24 frames.
 PRODUCT = (1200, 768, 3072)
@@ -118,7 +119,15 @@ def make_call(model: Model, batch: int) -> Callable[[], jax.Array]:
     shape = (batch, model.num_frames, size, size, 3)
     pixels = jnp.asarray(np.random.default_rng(0).standard_normal(shape, dtype=np.float32))
     mask = jnp.ones(shape[:2], bool)
-    return lambda: encode_pixels(network, params, pixels, mask)
+    return lambda: run_video_tower(network, params, pixels, mask)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def run_video_tower(network: Network, params: dict, pixels: jax.Array, mask: jax.Array):
+    """Return the vectors of videos, or the last tokens if the network makes no vectors."""
+    found: Any = network.apply(params, pixels, mask, method="encode_video")
+    vectors, tokens = found
+    return vectors if vectors.shape[-1] else tokens.x
 
 
 def measure_matrix_product(rounds: int = 20) -> float:
