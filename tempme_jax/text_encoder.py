@@ -29,6 +29,7 @@ import safetensors.numpy
 from tempme_jax.compile_cache import find_home_folder, is_caching_allowed, use_persistent_cache
 from tempme_jax.files import write_whole
 from tempme_jax.mapped import map_arrays
+from tempme_jax.version import __version__
 
 if TYPE_CHECKING:  # it takes long to import
     from tempme_jax.model import Model
@@ -41,8 +42,9 @@ WORDS = ("text", "token_embedding")
 MOST_BYTES = 2**28
 # Entries of other versions are removed at this age, once one of the same model is kept.
 OLD_SECONDS = 30 * 86_400
-# The rooms whose code makes the program.
+# The code that makes the program: rooms, and modules beside them.
 SOURCES = ("adapters", "networks", "reducers")
+MODULES = ("parameters.py", "text_encoder.py", "vectors.py")
 # What damaged entries and places that cannot be read or written raise. Path.home() raises
 # RuntimeError.
 FAILURES = (
@@ -286,12 +288,13 @@ def locate_entry(source: Mapping[str, Any]) -> Path:
 
 
 def hash_sources() -> str:
-    """Return the hash of the code that a program is made of."""
-    digest = hashlib.sha256()
+    """Return the hash of the version, which reads weights in its way, and of a program's code."""
+    digest = hashlib.sha256(__version__.encode())
     package = resources.files("tempme_jax")
     folders = [package / name for name in SOURCES]
     for file in sorted((f for folder in folders for f in folder.iterdir()), key=str):
         if file.name.endswith(".py"):
             digest.update(file.read_bytes())
-    digest.update((package / "text_encoder.py").read_bytes())
+    for name in MODULES:
+        digest.update((package / name).read_bytes())
     return digest.hexdigest()

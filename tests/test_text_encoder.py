@@ -10,6 +10,7 @@ import tempme_jax
 from tempme_jax import text_encoder
 from tempme_jax.search.errors import VideoIndexError
 from tempme_jax.search.index import VideoIndex
+from tempme_jax.search.indexing.run import refuse_rebuilt
 
 TEXTS = ["a red circle", "two cats &amp; a dog, in the rain", ""]
 
@@ -109,5 +110,37 @@ def test_a_search_opens_the_text_tower_alone(cache, file, tmp_path, monkeypatch)
     other = tmp_path / "other.safetensors"
     toy_index.make_model(seed=1).save(other)
     text_encoder.keep(tempme_jax.load(other), {"source": str(file)}, {"weights": "others"})
-    with pytest.raises(VideoIndexError, match="another model"):
+    assert VideoIndex(folder).search("a red circle").moments == first.moments  # by the model
+    text_encoder.keep(tempme_jax.load(other), {"source": str(file)}, {"weights": "others"})
+    other.replace(file)
+    with pytest.raises(VideoIndexError, match="other weights"):
         VideoIndex(folder).search("a red circle")
+
+
+def test_an_open_index_that_is_rebuilt_with_another_model(cache, file, tmp_path, monkeypatch):
+    """Neither its searches nor its runs go on with the model that was there before."""
+    toy_index.decode_here(monkeypatch)
+    folder = toy_index.write_films(tmp_path / "videos", {"a.mp4": "1", "b.mp4": "long"})
+    VideoIndex(folder, model=file).add(folder, quiet=True)
+    whole, quick, late, writer = (VideoIndex(folder) for _ in range(4))
+    assert whole.model and whole.search("a cat") and quick.search("a cat")
+    assert late.model and writer.model
+    other = tmp_path / "other.safetensors"
+    toy_index.make_model(seed=1).save(other)
+    VideoIndex(folder, model=other, anew=True).add(folder, quiet=True)
+    with pytest.raises(VideoIndexError, match="was rebuilt by another process"):
+        refuse_rebuilt(VideoIndex(folder).store, whole.header)
+    toy_index.write_films(folder, {"c.mp4": "2"})
+    writer.add(folder, quiet=True)
+    whole.refresh()
+    quick.refresh()
+    expected = [
+        (one.file.name, pytest.approx(one.score, abs=1e-6))
+        for one in VideoIndex(folder, model=tempme_jax.load(other)).search("a cat").moments
+    ]
+    for index in (whole, quick, late):
+        found = index.search("a cat").moments
+        assert [(one.file.name, one.score) for one in found] == expected
+    VideoIndex(folder, model=other, anew=True).add(folder, quiet=True)
+    again = VideoIndex(folder, model=other).search("a cat").moments
+    assert [(one.file.name, one.score) for one in again] == expected

@@ -29,8 +29,8 @@ def make_index(uri: str, request: IndexRequest, model: "Model", progress: IndexP
         warnings.simplefilter("ignore", TextCutWarning)  # it matters little if one of these is cut
         vectors = model.embed_text(texts)
     with progress.show("Preparing searches"):  # or the first one would wait
-        if not request.open_text_encoder(header, uri):
-            if encoder := request.make_text_encoder(model, header, uri):
+        if not request.open_text_encoder(header):
+            if encoder := request.make_text_encoder(model, header):
                 encoder.embed_text(texts[0])
     with lock_creation(uri):  # several shards may begin at once
         if request.anew:

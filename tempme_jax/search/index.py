@@ -127,6 +127,8 @@ class VideoIndex(IndexQueries):
             exclude=tuple(exclude),
         )  # fmt: skip
         progress = IndexProgress(quiet=quiet)
+        if existed := self.exists:
+            self.refresh()  # another process may have rebuilt it with another model
 
         def open_model() -> "Model":
             if "model" in vars(self):  # it is open
@@ -142,6 +144,8 @@ class VideoIndex(IndexQueries):
         place = VideoFolder.locate(self.uri, Path(folder))
         report = run.update_index(self._state.store, place, embed, options, progress)
         self._state.finish_writing()
+        if not existed:  # the model that is open is its model
+            self._note_header()
         return report
 
     def verify(

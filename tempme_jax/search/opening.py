@@ -15,8 +15,8 @@ from tempme_jax.search.header import (
     check_header,
     describe_model,
     describe_source,
+    list_differences,
     open_model,
-    refuse_other_description,
     refuse_other_method,
     refuse_other_model,
     refuse_other_sampling,
@@ -114,33 +114,39 @@ class IndexRequest:
         refuse_other_model(header, model, uri)
         return model
 
-    def open_text_encoder(self, header: Header, uri: str) -> TextEncoder | None:
+    def open_text_encoder(self, header: Header) -> TextEncoder | None:
         """Return the model's text tower from the user's cache; None if it is not there.
 
-        Raises:
-            VideoIndexError: it is not of the model of the index.
+        One of another model is not taken: the name of a repository may mean newer weights since.
         """
-        source = header["source"] | (self.source if self.model is not None else {})
-        if self.passed_model is not None or not source:
-            return None
-        if choose_runtime(header, self.runtime, int8=self.int8)[0] != "jax":
-            return None
-        encoder = text_encoder.find(source)
-        if encoder is not None:
-            refuse_other_description(header, encoder.description, uri)
+        encoder = text_encoder.find(self._find_source(header)) if self._has_tower(header) else None
+        if encoder is None or list_differences(header["model"], encoder.description):
+            return None  # the model itself tells what is wrong, if anything is
         return encoder
 
-    def make_text_encoder(self, model: "Model", header: Header, uri: str) -> TextEncoder | None:
+    def make_text_encoder(self, model: "Model", header: Header) -> TextEncoder | None:
         """Keep the text tower of the model of an index in the user's cache, and return it.
 
         It is None if that is not possible, as with a Model that was passed.
         """
-        source = header["source"] | (self.source if self.model is not None else {})
-        if self.passed_model is not None or not source or not hasattr(model, "network"):
+        if not self._has_tower(header) or not hasattr(model, "network"):
             return None
-        if not text_encoder.keep(model, source, describe_model(model)):
+        if not text_encoder.keep(model, self._find_source(header), describe_model(model)):
             return None
-        return self.open_text_encoder(header, uri)
+        return self.open_text_encoder(header)
+
+    def _find_source(self, header: Header) -> dict[str, Any]:
+        return header["source"] | (self.source if self.model is not None else {})
+
+    def _has_tower(self, header: Header) -> bool:
+        """Return whether the text tower in JAX may embed queries, without the model.
+
+        Not for vectors of int8: only the model tells whether they agree enough with JAX.
+        """
+        if self.passed_model is not None or not self._find_source(header):
+            return False
+        is_exact = header.get("runtime", {}).get("precision") != "int8"
+        return is_exact and choose_runtime(header, self.runtime, int8=self.int8)[0] == "jax"
 
     def may_differ(self, header: Header) -> bool:
         """Return whether the model has to be opened to tell if it is that of the index."""

@@ -15,6 +15,7 @@ from tempme_jax.search.state import IndexState
 # So they are imported where they are used.
 if TYPE_CHECKING:
     from tempme_jax.model import Model
+    from tempme_jax.search.query.searcher import Searcher
     from tempme_jax.search.stats import IndexStats
     from tempme_jax.search.store.store import Store
     from tempme_jax.text_encoder import TextEncoder
@@ -30,6 +31,8 @@ class IndexQueries:
     uri: str
     _request: opening.IndexRequest
     _state: IndexState
+    # The header that the models were opened for.
+    _opened_for: dict | None = None
 
     @property
     def exists(self) -> bool:
@@ -49,13 +52,13 @@ class IndexQueries:
     @property
     def header(self) -> dict:
         """The description stored in the index: its model, preprocessing and sampling."""
-        return self._state.reader.header
+        return self._state.header
 
     @functools.cached_property
     def model(self) -> "Model":
         """The model that embeds; a VideoIndexError if it is not the one of the index."""
         if self.exists:
-            return self._request.load_model(self.header, self.uri)
+            return self._request.load_model(self._note_header(), self.uri)
         return self._request.load_new_model()
 
     @functools.cached_property
@@ -63,15 +66,16 @@ class IndexQueries:
         """The model in JAX, also if another runtime embeds: it draws pictures, and may judge."""
         if hasattr(self.model, "params"):
             return self.model
-        return self._request.load_whole_model(self.header, self.uri)
+        return self._request.load_whole_model(self._note_header(), self.uri)
 
     @functools.cached_property
     def _text_encoder(self) -> "Model | TextEncoder":
         """What embeds texts: the model if it is open, else its text tower from the user's cache."""
         if "model" in vars(self):
             return self.model
-        encoder = self._request.open_text_encoder(self.header, self.uri)
-        encoder = encoder or self._request.make_text_encoder(self.model, self.header, self.uri)
+        header = self._note_header()
+        encoder = self._request.open_text_encoder(header)
+        encoder = encoder or self._request.make_text_encoder(self.model, header)
         return encoder or self.model
 
     def search(
@@ -100,7 +104,7 @@ class IndexQueries:
         """
         if not text.strip():
             raise ValueError("the text is empty; describe what is to be seen, in a sentence")
-        searcher = self._state.get_searcher()
+        searcher = self._get_searcher()
         vector = self._text_encoder.embed_text(text)[0]
         filters: dict = {"folder": folder, "min_seconds": min_seconds, "max_seconds": max_seconds}
         find = functools.partial(searcher.search, vector, kind="text", query=text, **filters)
@@ -124,6 +128,7 @@ class IndexQueries:
         """
         from tempme_jax.search.query.frames import read_still
 
+        self._get_searcher()
         video = read_still(self.model, image)
         return self._search_frames(video, f"the picture {Path(image).name}", k, filters)
 
@@ -149,6 +154,7 @@ class IndexQueries:
         """
         from tempme_jax.search.query.frames import read_part
 
+        self._get_searcher()
         part = read_part(self.model, video, start, end)
         return self._search_frames(part, f"a part of {Path(video).name}", k, filters)
 
@@ -195,8 +201,25 @@ class IndexQueries:
         return compute_stats(self._state.reader)
 
     def refresh(self) -> None:
-        """See what other processes have stored since."""
+        """See what other processes have stored since, even if they rebuilt the index."""
         self._state.refresh()
+        self._close_other_model()
+
+    def _get_searcher(self) -> "Searcher":
+        """Return the searcher, once no model of another index that was there before is open."""
+        searcher = self._state.get_searcher()
+        self._close_other_model()
+        return searcher
+
+    def _note_header(self) -> dict:
+        self._opened_for = self.header
+        return self._opened_for
+
+    def _close_other_model(self) -> None:
+        """Close the models if the index was rebuilt: it may have another one now."""
+        if self.exists and self._opened_for != self.header:
+            for name in ("model", "whole_model", "_text_encoder"):
+                vars(self).pop(name, None)
 
     def _search_frames(self, frames: np.ndarray, query: str, k: int, filters: dict) -> Results:
         vector = self.model.embed_video(frames)[0]

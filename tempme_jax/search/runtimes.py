@@ -1,9 +1,8 @@
 """What runs the model of an index: JAX, or ONNX Runtime with a file in the user's cache."""
 
-import os
+import contextlib
 import sys
-from collections.abc import Callable, Mapping
-from pathlib import Path
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
 
 from tempme_jax.checks import require_one_of
@@ -88,6 +87,20 @@ def refuse_other_precision(header: Mapping[str, Any], model: "Model", uri: str) 
         )
 
 
+@contextlib.contextmanager
+def explain_cache_errors() -> Iterator[None]:
+    """Raise a VideoIndexError that says what to do if the user's cache cannot be written."""
+    try:
+        yield
+    except (OSError, RuntimeError) as error:  # Path.home() raises RuntimeError
+        if not (isinstance(error, OSError) or "home directory" in str(error)):
+            raise
+        raise VideoIndexError(
+            f"the exported model cannot be kept in the user's cache ({error}); set XDG_CACHE_HOME "
+            "to a folder that can be written to, on a disk with room for the model"
+        ) from error
+
+
 def open_exported(
     description: Mapping[str, Any], precision: str, open_model: Callable[[], "Model"]
 ) -> "OnnxModel":
@@ -101,7 +114,7 @@ def open_exported(
     Raises:
         MissingRuntimeError: if the packages of the extra [onnx] are not installed.
         NotExportableError: if the model uses an operation that ONNX does not have here.
-        VideoIndexError: if the model in int8 differs too much from float32.
+        VideoIndexError: if int8 differs too much from float32, or the cache cannot be written.
     """
     from tempme_jax.compile_cache import find_home_folder
     from tempme_jax.export import runtime
@@ -110,7 +123,8 @@ def open_exported(
 
     runtime.require_package("onnxruntime")
     name = f"{compute_fingerprint(description)[:16]}-{precision}"
-    file = Path(find_home_folder()) / "exported" / name / "model.onnx"
+    with explain_cache_errors():
+        file = find_home_folder() / "exported" / name / "model.onnx"
     try:
         exported = runtime.OnnxModel(file, warn=False)
         complete = all(path.is_file() for path in runtime.name_files(file).values())
@@ -122,8 +136,9 @@ def open_exported(
         model = open_model()
         where = f"Exporting the model to ONNX in {precision} (once), into {file.parent}..."
         print(where, file=sys.stderr, flush=True)
-        os.makedirs(file.parent, exist_ok=True)
-        export_onnx(model, file, int8=precision == "int8")
+        with explain_cache_errors():
+            file.parent.mkdir(parents=True, exist_ok=True)
+            export_onnx(model, file, int8=precision == "int8")
         exported = runtime.OnnxModel(file, warn=False)
     if precision == "int8" and not (exported.cosine or 0.0) >= runtime.LEAST_COSINE:
         raise VideoIndexError(

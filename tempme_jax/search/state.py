@@ -1,6 +1,6 @@
 """The open index: its side file or its tables, and the searcher of what they hold."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tempme_jax.search import opening
 from tempme_jax.search.query.searcher import Searcher
@@ -31,7 +31,7 @@ class IndexState:
         self.uri = uri
         self._side: SideFile | None = None
         self._store: Store | None = None
-        self._searcher: tuple[object, Searcher] | None = None
+        self._searcher: tuple[object, Searcher, dict[str, Any]] | None = None
         if not anew and opening.is_index(uri):
             self._side = opening.open_side_file(uri)
             self._store = None if self._side else opening.open_store(uri)
@@ -59,13 +59,19 @@ class IndexState:
         """What a search reads; a VideoIndexError if there is no index."""
         return self._side or self.store
 
+    @property
+    def header(self) -> dict[str, Any]:
+        """Description of what the searcher searches; without one, of what is stored."""
+        made = self._searcher
+        return made[2] if made else self.reader.header
+
     def refresh(self) -> None:
         """See what other processes have stored since."""
         if self._store is not None:
             self._store.refresh()
         self._refresh_side()
         if self._searcher and self._searcher[0] != self.reader.version:
-            self._searcher = opening.make_searcher(self.reader)
+            self._searcher = self._make_searcher()
 
     def finish_writing(self, *, anew: bool = False) -> None:
         """Write the side file, so the next search starts quickly, and refresh.
@@ -83,13 +89,21 @@ class IndexState:
         """Return the searcher of what is stored; the first call reads it."""
         if self._searcher is None:
             self._refresh_side()
-            self._searcher = opening.make_searcher(self.reader)
+            self._searcher = self._make_searcher()
         return self._searcher[1]
 
+    def _make_searcher(self) -> tuple[object, Searcher, dict[str, Any]]:
+        reader = self.reader
+        return *opening.make_searcher(reader), reader.header
+
     def _refresh_side(self) -> None:
-        """Take the side file of the newest state; without one, the tables."""
-        before = self._side
+        """Take the side file of the newest state; without one, the tables.
+
+        If neither can be opened, as while the index is rebuilt, what was open before stays.
+        """
+        before = side = self._side
         if before is None or not is_newest(before):
-            self._side = opening.open_side_file(self.uri)
-        if before is not None and self._side is None and self._store is None:
+            side = opening.open_side_file(self.uri)
+        if before is not None and side is None and self._store is None:
             self._store = opening.open_store(self.uri)
+        self._side = side

@@ -510,6 +510,23 @@ def test_a_searcher_sees_what_others_store(folder):
     assert index.search("a cat").searched == 11
 
 
+def test_what_was_open_stays_while_the_index_is_gone(folder):
+    """As while another process rebuilds it, so a server goes on, and sees the new one later."""
+    make_toy_index(folder)
+    index = VideoIndex(folder, model=MODEL())
+    found = index.search("a cat")
+    place = folder / locking.DEFAULT_NAME
+    place.rename(folder / "away")
+    with pytest.raises(VideoIndexError, match="no index"):
+        index.refresh()
+    assert index.exists and index.search("a cat") == found
+    (folder / "away").rename(place)
+    write_films(folder, {"e.mp4": "5"})
+    make_toy_index(folder)
+    index.refresh()
+    assert index.search("a cat").searched == found.searched + 1
+
+
 def test_a_folder_is_taken_out(folder, tmp_path):
     other = write_films(
         tmp_path / "other", {"a.mp4": "1", "x.mp4": "5"}

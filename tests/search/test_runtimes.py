@@ -1,6 +1,7 @@
 """An index can be made and searched in ONNX Runtime; its header says what made its vectors."""
 
 import sys
+import types
 
 import pytest
 import toy_index
@@ -11,6 +12,7 @@ from tempme_jax.export.runtime import OnnxModel
 from tempme_jax.search import runtimes
 from tempme_jax.search.errors import VideoIndexError
 from tempme_jax.search.index import VideoIndex
+from tempme_jax.search.opening import IndexRequest
 
 ONNX = {"name": "onnx", "precision": "float32", "cosine": 1.0}
 INT8 = {"name": "onnx", "precision": "int8", "cosine": 0.9995}
@@ -59,6 +61,26 @@ def test_precisions_are_compared_only_if_they_agree(header, model, refused):
         return runtimes.refuse_other_precision(header, model, "here")
     with pytest.raises(VideoIndexError, match="0.999 is needed to search both together"):
         runtimes.refuse_other_precision(header, model, "here")
+
+
+def test_queries_in_jax_of_vectors_in_int8_wait_for_the_check_of_their_model(monkeypatch):
+    """The text tower alone, which the cache may hold, does not know whether the two agree."""
+    options = dict.fromkeys(("model", "method", "num_frames", "fps", "overlap"))
+    header = {"model": {}, "source": {"source": "here"}}
+    tower = types.SimpleNamespace(description={})
+    monkeypatch.setattr("tempme_jax.text_encoder.find", lambda source: tower)
+    asked = IndexRequest(**options, runtime="jax")
+    assert asked.open_text_encoder(header | {"runtime": ONNX}) is tower
+    assert asked.open_text_encoder(header | {"runtime": INT8}) is None
+    assert IndexRequest(**options).open_text_encoder(header | {"runtime": ONNX}) is None
+
+
+def test_a_cache_that_cannot_be_written_is_told(tmp_path, monkeypatch):
+    pytest.importorskip("onnxruntime", reason="needs the extra [onnx]")
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    with pytest.raises(VideoIndexError, match="set XDG_CACHE_HOME to a folder"):
+        runtimes.open_exported({}, "float32", Whole)
 
 
 @pytest.mark.slow

@@ -10,8 +10,9 @@ import contextlib
 import dataclasses
 import os
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from tempme_jax.model import Model
 from tempme_jax.search.errors import VideoIndexError
@@ -107,8 +108,9 @@ def update_index(
             store cannot be written. What was stored before is intact.
     """
     started, progress = time.monotonic(), progress or IndexProgress(quiet=True)
-    unfinished = UnfinishedVideos(store.uri, store.header, place.root)
+    unfinished = UnfinishedVideos(store.uri, header := store.header, place.root)
     with lock_index(store.uri, options.shard):
+        refuse_rebuilt(store, header)
         with progress.show("Comparing the folder with the index"):
             store.prepare(alone=options.shard is None)
             survey = survey_folder(
@@ -144,6 +146,13 @@ def update_index(
         report_failures(report, store, survey, place, options.shard)
     report.seconds = time.monotonic() - started
     return report
+
+
+def refuse_rebuilt(store: Store, header: Mapping[str, Any]) -> None:
+    """Raise a VideoIndexError if the index has another header now than the model was opened for."""
+    store.refresh()
+    if store.header != header:
+        raise VideoIndexError(f"{store.uri} was rebuilt by another process; run this again")
 
 
 def embed_new_videos(

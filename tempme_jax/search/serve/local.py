@@ -38,9 +38,14 @@ log = logging.getLogger(__name__)
 
 
 class LocalQuery(TypedDict):
-    """A search by text, as for `VideoIndex.search`; `folder` is an absolute path or null."""
+    """A search by text, as for `VideoIndex.search`; `folder` is an absolute path or null.
+
+    `place` is what `identify_folder` says of the index, since a socket moves with its folder, and
+    then its server may have another index.
+    """
 
     version: str
+    place: str
     text: str
     k: int
     folder: str | None
@@ -61,8 +66,10 @@ def ask(uri: str, text: str, k: int, folder: str | None) -> dict[str, Any] | Non
     if place is None:
         return None
     folder = None if folder is None else os.path.abspath(os.path.expanduser(folder))
-    query = LocalQuery(version=__version__, text=text, k=k, folder=folder)
     try:
+        query = LocalQuery(
+            version=__version__, place=identify_folder(place.parent), text=text, k=k, folder=folder
+        )
         # Who could put a socket there in another's name could answer what they like.
         about = os.lstat(place)
         if not stat.S_ISSOCK(about.st_mode) or about.st_uid != os.getuid():
@@ -91,6 +98,12 @@ def find_socket(uri: str) -> Path | None:
         return None
     place = folder / NAME
     return place if len(os.fsencode(place)) <= LONGEST_PATH else None
+
+
+def identify_folder(folder: Path) -> str:
+    """Return what is the same for all names of a folder, and for no other folder."""
+    about = os.stat(folder)
+    return f"{about.st_dev}-{about.st_ino}"
 
 
 @contextlib.contextmanager
@@ -178,6 +191,8 @@ class LocalServer(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
         if query["version"] != __version__:
             raise ValueError(f"this is version {__version__}")
         index = self.service.index
+        if query["place"] != identify_folder(Path(index.uri)):
+            raise ValueError(f"this is the server of {index.uri}")
         with self.lock:
             self.service.refresh()
             if self.outdated[0] != index.version:

@@ -105,11 +105,14 @@ class CodedVectors:
             ) from error
         parts = [data[start : start + size] for start in range(0, length, size)]
         if [zlib.crc32(part) for part in parts] != self._checksums[first:][: len(found)].tolist():
-            self._path.unlink(missing_ok=True)
+            try:
+                self._path.unlink(missing_ok=True)
+                done = "so it was removed. Search again"
+            except OSError as error:
+                done = f"and cannot be removed ({error.strerror}). Remove it, and search again"
             raise VideoIndexError(
-                f"{self._path} has changed since it was written, as by a bad disk, so it was "
-                "removed. Search again: without it a search takes longer. `tempme index FOLDER` "
-                "writes it anew"
+                f"{self._path} has changed since it was written, as by a bad disk, {done}: "
+                "without it a search takes longer. `tempme index FOLDER` writes it anew"
             )
         found.reshape(-1)[: length // 4] = np.frombuffer(data, "<f4")
 

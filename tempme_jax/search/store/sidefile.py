@@ -128,7 +128,12 @@ def read_side_file(uri: str) -> SideFile | None:
 def is_newest(side: SideFile) -> bool:
     """Return whether no process has written to the index since, or removed the file."""
     folder = find_local_folder(side.uri)
-    return folder is not None and (folder / NAME).exists() and compute_stamp(folder) == side.version
+    if folder is None or not (folder / NAME).exists():
+        return False
+    try:
+        return compute_stamp(folder) == side.version
+    except OSError:  # another process has just removed what was listed
+        return False
 
 
 def write_side_file(store: "Store") -> bool:

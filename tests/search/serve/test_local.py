@@ -45,6 +45,15 @@ def test_a_server_answers_as_the_index(server, index):
     assert "reads no more of the text" in local.ask(index.uri, "cat " * 99, 1, None)["warning"]
 
 
+def test_a_socket_that_was_moved_with_its_folder(server, index, tmp_path):
+    """Its server may have another index, made where the folder was."""
+    link = tmp_path / "link"
+    link.symlink_to(index.uri)
+    assert local.ask(str(link), "a red disc", 1, None)
+    os.link(server.place, tmp_path / local.NAME)
+    assert local.ask(str(tmp_path), "a red disc", 1, None) is None
+
+
 def test_the_socket_is_the_owners_alone(server):
     assert stat.S_IMODE(os.lstat(server.place).st_mode) == 0o600
     assert local.has_socket(server.service.index.uri)
@@ -58,7 +67,7 @@ def test_errors_are_left_to_the_client(server, index):
             with contextlib.suppress(OSError):  # it may have answered before it read all
                 asked.sendall(line)
                 assert "results" not in json.loads(asked.makefile().readline())
-    query = {"version": "0.0.1", "text": "a", "k": 1, "folder": None}
+    query = {"version": "0.0.1", "place": "1-2", "text": "a", "k": 1, "folder": None}
     with pytest.raises(ValueError, match=__version__):
         server.answer(json.dumps(query).encode())
 

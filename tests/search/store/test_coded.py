@@ -134,7 +134,7 @@ def test_of_equal_videos_the_first_by_path_is_found(tmp_path, monkeypatch):
     assert [str(one.file) for one in found] == ["/v/even/00.mp4", "/v/even/02.mp4"]
 
 
-def test_a_vector_that_changed_is_never_compared(place):
+def test_a_vector_that_changed_is_never_compared(place, monkeypatch):
     path = place / sidefile.NAME
     data = bytearray(path.read_bytes())
     place_of_vectors = 8 + int.from_bytes(data[:8], "little")
@@ -143,6 +143,14 @@ def test_a_vector_that_changed_is_never_compared(place):
     side = sidefile.read_side_file(str(place))
     assert side is not None
     searcher = make_searcher(side)
+    with monkeypatch.context() as patch:
+
+        def refuse(*_, **__):
+            raise PermissionError(13, "Permission denied")
+
+        patch.setattr("pathlib.Path.unlink", refuse)
+        with pytest.raises(VideoIndexError, match="Permission denied.*Remove it, and search again"):
+            searcher.search(make_vectors(5, WIDTH), k=40)
     with pytest.raises(VideoIndexError, match="has changed since it was written.*Search again"):
         searcher.search(make_vectors(5, WIDTH), k=40)
     assert not sidefile.is_newest(side)
