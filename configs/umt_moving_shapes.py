@@ -22,7 +22,7 @@ def get_config(words: str = "umt4clip+tempme"):
     config.train.negative_group = 0
 
     # The two best are mostly a video and its reverse. With more, the head did worse than the
-    # vectors (docs/comparison.md).
+    # vectors, with an earlier tiny UMT.
     config.evaluate.rerank = 2
     config.evaluate.select_by = "R-Sum"
     return config
