@@ -44,18 +44,7 @@ class TwoTowers(abc.ABC):
     def embed_tokens(
         self, ids: Int[np.ndarray, "b n"], mask: Bool[np.ndarray, "b n"] | None = None
     ) -> Float[np.ndarray, "b e"]:
-        """Embed texts that are already token ids.
-
-        Args:
-            ids: int32 [b, n]; for CLIP the largest id of a row ends the text, for UMT 0 is padding.
-            mask: bool [b, n], True up to the end of the text; None = as the ids say.
-
-        Returns:
-            Vectors of unit length, float32 [b, e], one for each row.
-
-        Raises:
-            ValueError: if shape, dtype or range differ; it says what is expected.
-        """
+        """Embed texts that are already token ids, see `Model.embed_tokens`."""
 
     def embed_video(
         self, videos: str | os.PathLike | Sequence[str | os.PathLike] | UInt8[np.ndarray, "..."]
