@@ -17,7 +17,7 @@ RESIZES = {"crop": "short side, bicubic, centre crop", "squash": "both sides, bi
 
 def describe_model(model: "Model") -> dict[str, Any]:
     """Describe a model by everything that changes its vectors, in JSON's types."""
-    if not hasattr(model, "params"):  # that of an exported file, which holds the description
+    if model.is_exported:  # that of an exported file, which holds the description
         exported: Any = model
         return exported.description
     options = dataclasses.asdict(model.adapter) | dataclasses.asdict(model.reducer)

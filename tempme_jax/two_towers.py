@@ -25,7 +25,10 @@ class TwoTowers(abc.ABC):
         arch: the sizes of the backbone.
         num_frames: frames of every video.
         max_words: ids of every text, start and end included; longer texts are cut with a warning.
+        is_exported: whether it was opened from an exported file, which holds no parameters.
     """
+
+    is_exported = False
 
     arch: Architecture
     num_frames: int

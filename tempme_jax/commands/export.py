@@ -59,7 +59,7 @@ def export(model, target, file_format, int8, method, frames, backbone, overwrite
     target = pathlib.Path(target)
     with show_work("Opening the model"):
         opened = load(model, method=method, num_frames=frames)
-    if not hasattr(opened, "params"):
+    if opened.is_exported:
         raise click.UsageError(f"{model} is itself an export; give the model that it was made of")
     if file_format == "safetensors":
         opened.save(target, backbone=backbone)

@@ -82,6 +82,8 @@ class OnnxModel(TwoTowers):
         about: what the files say about the model.
     """
 
+    is_exported = True
+
     def __init__(self, file: str | os.PathLike, *, warn: bool = True):
         """Open the files of a model.
 

@@ -27,6 +27,8 @@ def write_stablehlo(tower: Tower, file: Path, platforms: Sequence[str] = PLATFOR
 class StableHloModel(TwoTowers):
     """The towers in StableHLO files, as far as a comparison needs them."""
 
+    is_exported = True
+
     def __init__(self, model: Model, files: dict[str, Path]):
         """Open the files of a model."""
         self.arch, self.num_frames, self.max_words = model.arch, model.num_frames, model.max_words

@@ -76,7 +76,7 @@ class IndexRequest:
             return self.passed_model
         model = load(**self.source)
         runtime, precision = choose_runtime(None, self.runtime, int8=self.int8)
-        if runtime == "jax" or not hasattr(model, "params"):
+        if runtime == "jax" or model.is_exported:
             return model
         return cast(Any, open_exported(describe_model(model), precision, lambda: model))
 

@@ -64,7 +64,7 @@ class IndexQueries:
     @functools.cached_property
     def whole_model(self) -> "Model":
         """The model in JAX, also if another runtime embeds: it draws pictures, and may judge."""
-        if hasattr(self.model, "params"):
+        if not self.model.is_exported:
             return self.model
         return self._request.load_whole_model(self._note_header(), self.uri)
 

@@ -33,7 +33,7 @@ class RuntimeFields(TypedDict):
 
 def describe_runtime(model: "Model") -> dict[str, Any]:
     """Return what a header says about what runs a model; empty for JAX."""
-    if hasattr(model, "params"):
+    if not model.is_exported:
         return {}
     exported: Any = model
     about = {"name": "onnx", "precision": exported.precision, "cosine": exported.cosine}

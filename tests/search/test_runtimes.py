@@ -21,12 +21,14 @@ INT8 = {"name": "onnx", "precision": "int8", "cosine": 0.9995}
 class Exported:
     """What matters of an exported model here."""
 
+    is_exported = True
+
     def __init__(self, precision, cosine):
         self.precision, self.cosine = precision, cosine
 
 
 class Whole:
-    params: dict = {}
+    is_exported = False
 
 
 def test_the_runtime_is_that_of_the_index_unless_another_is_asked_for():

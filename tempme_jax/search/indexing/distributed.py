@@ -76,7 +76,7 @@ def embed_on_cluster(
             failing (that they are killed is no failure).
     """
     ray = import_ray()
-    if not hasattr(model, "params"):
+    if model.is_exported:
         raise VideoIndexError(
             "on a cluster the model runs in JAX; give --runtime jax, or index without --ray"
         )

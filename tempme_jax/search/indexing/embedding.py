@@ -167,7 +167,7 @@ class _PartialVideo:
 
 def make_embedder(model: Model) -> Embedder:
     """Make an embedder for a model, on all devices of this process."""
-    if not hasattr(model, "params"):
+    if model.is_exported:
         return make_exported_embedder(model)
     mesh = Mesh(np.array(jax.local_devices()), ("data",))
     split, whole = (NamedSharding(mesh, PartitionSpec(*axis)) for axis in (("data",), ()))
