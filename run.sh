@@ -4,13 +4,19 @@
 #   bash run.sh                                        the whole story on the built-in data (minutes)
 #   bash run.sh --config=configs/msrvtt.py:tempme ...  train and evaluate on a data set
 #   bash run.sh index                                  make sample videos and index them for search
-#   bash run.sh index FOLDER ...                       index your own; options as for tempme index
+#   bash run.sh index FOLDER ...                       index your own videos
+#   bash run.sh search WORDS ... --index FOLDER        search in them
+#   bash run.sh serve FOLDER                           search in them in a browser
+#   bash run.sh stats FOLDER                           say what is indexed
+#   bash run.sh download                               get OpenAI's weights before they are needed
+#   bash run.sh doctor                                 say what works on this machine
 #   bash run.sh setup                                  only make the environment (.venv)
-#   bash run.sh test                                   run the fast tests; options as for pytest
+#   bash run.sh test                                   run the fast tests
 #   bash run.sh check                                  run all other checks: format, types, site, wheel
 #
-# PYTHON=python3.12 bash run.sh takes another Python (3.11 or later). Finished work is not repeated,
-# and an interrupted run resumes.
+# Each of them first makes the environment, if there is none. Options are those of pytest and of the
+# command tempme, which does the work. PYTHON=python3.12 bash run.sh takes another Python (3.11 or
+# later). Finished work is not repeated, and an interrupted run resumes.
 set -euo pipefail
 here=$PWD
 cd "$(dirname "$0")"
@@ -67,35 +73,41 @@ story() {
     tempme results "$workdir/clip" "$workdir/tempme"
 }
 
-# Index videos: without arguments the samples, with a model trained for them; else those of a folder,
-# with options of tempme index. Paths are relative to the folder in which run.sh was started.
-index() {
-    if [ $# = 0 ]; then
-        echo "Writing sample videos to data/samples ..."
-        tempme data samples data/samples > /dev/null
-        tempme index data/samples --model tiny-tempme
-        echo 'Now search: tempme search "a red circle moves right then up" --index data/samples'
+# Make sample videos and index them, with a model that was trained for them.
+index_samples() {
+    echo "Writing sample videos to data/samples ..."
+    tempme data samples data/samples > /dev/null
+    tempme index data/samples --model tiny-tempme
+    echo "It finds: ${TEMPME_PROGRAM:-tempme} search a red circle moves right then up --index data/samples"
+}
+
+# Run a command of tempme. Paths are relative to the folder in which run.sh was started. Without an
+# active environment, what it says to type next is "bash run.sh ..." (TEMPME_PROGRAM).
+run_tempme() {
+    [ -n "${VIRTUAL_ENV:-}" ] || export TEMPME_PROGRAM="bash $0"
+    if [ "$*" = index ]; then
+        index_samples
     else
-        (cd "$here" && tempme index "$@")
+        cd "$here"
+        tempme "$@"
     fi
-    [ -n "${VIRTUAL_ENV:-}" ] || printf 'To use the command tempme: . %q\n' "$PWD/.venv/bin/activate"
 }
 
 case "${1:-}" in
     "" | story)
-        setup .
+        setup '.[all]'
         story "${@:2}"
         ;;
     --config*)
-        setup .
+        setup '.[all]'
         python -m tempme_jax.main "$@"
         ;;
-    index)
-        setup .
-        index "${@:2}"
+    index | search | serve | stats | watch | duplicates | mcp | download | doctor)
+        setup '.[all]'
+        run_tempme "$@"
         ;;
     setup)
-        setup .
+        setup '.[all]'
         echo "Ready: . .venv/bin/activate, then: tempme --help"
         ;;
     test)
@@ -107,7 +119,7 @@ case "${1:-}" in
         bash .ci/check
         ;;
     *)
-        sed -n '2,13p' "$0" | sed 's/^# \{0,1\}//'
+        sed -n '/^set -e/q; 2,$s/^# \{0,1\}//p' "$0"
         case "$1" in -h | --help) ;; *) echo "There is no '$1'." >&2; exit 2 ;; esac
         ;;
 esac

@@ -20,6 +20,7 @@ _HOMES = {
     "WeightsError": "tempme_jax.weights.errors",
     "create": "tempme_jax.building",
     "load": "tempme_jax.loading",
+    "load_plugin": "tempme_jax.plugins",
 }
 _MODULES = {"merging": "tempme_jax.reducers.merging"}
 
@@ -29,10 +30,21 @@ __all__ = ["__version__", *_HOMES, *_MODULES]  # pyright: ignore[reportUnsupport
 
 def __getattr__(name: str):
     if name in _HOMES:
-        return getattr(importlib.import_module(_HOMES[name]), name)
+        return getattr(_import_module(_HOMES[name]), name)
     if name in _MODULES:
         return importlib.import_module(_MODULES[name])
     raise AttributeError(f"module 'tempme_jax' has no attribute {name!r}")
+
+
+def _import_module(name: str):
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        from tempme_jax.extras import explain_missing
+
+        if missing := explain_missing(error):
+            raise ModuleNotFoundError(missing, name=error.name) from error
+        raise
 
 
 def __dir__() -> list[str]:

@@ -12,16 +12,17 @@ from tempme_jax import methods
 from tempme_jax.adapters.base import Adapter
 from tempme_jax.checks import require_one_of, require_whole
 from tempme_jax.compile_cache import use_persistent_cache
+from tempme_jax.devices import find_dtype
 from tempme_jax.model import Drawn, Model
 from tempme_jax.networks.architecture import ARCHITECTURES, Architecture
 from tempme_jax.networks.backbones import BACKBONES, make_network
 from tempme_jax.parameters import draw_backbone, find_shapes, initialise, list_pretrained_paths
+from tempme_jax.plugins import PluginError, load_installed
 from tempme_jax.text.bpe import Tokenizer
 from tempme_jax.text.tokenizers import TOKENIZERS
+from tempme_jax.weights.adapter_files import WrongBaseError, name_base, read_adapter_file
 from tempme_jax.weights.files import load_weights
 from tempme_jax.weights.layouts import WeightsError, check_params
-
-DTYPES = {"float32": None, "bfloat16": jnp.bfloat16}
 
 
 def create(
@@ -31,7 +32,7 @@ def create(
     num_frames: int = 12,
     max_words: int | None = None,
     method_options: dict[str, Any] | None = None,
-    dtype: str = "float32",
+    dtype: Any = "float32",
     seed: int = 0,
     **sizes: Any,
 ) -> Model:
@@ -75,7 +76,7 @@ def open_weights(
     max_words: int | None,
     method_options: dict[str, Any] | None,
     activation: str | None,
-    dtype: str,
+    dtype: Any,
     seed: int,
     backbone: str | None = None,
 ) -> Model:
@@ -85,6 +86,7 @@ def open_weights(
     weights = load_weights(source, activation=activation, backbone=backbone)
     saved = weights.settings
     method = method or str(saved.get("method", "tempme"))
+    require_plugin(source, method, saved)
     frames = saved.get("num_frames", 12) if num_frames is None else num_frames
     words = saved.get("max_words") if max_words is None else max_words
     asked = method_options or {}
@@ -115,7 +117,77 @@ def open_weights(
         raise WeightsError(
             f"{source} does not fit method {method!r} with {frames} frames: {error}"
         ) from error
-    return dataclasses.replace(loaded, drawn=find_drawn(saved, loaded))
+    trained = saved.get("trained") if is_same_method and not loaded.drawn.paths else None
+    about = {"base": saved.get("base") or name_base(source), "trained": trained}
+    return dataclasses.replace(loaded, drawn=find_drawn(saved, loaded), **about)
+
+
+def open_adapter(
+    adapter: str | os.PathLike,
+    base: str | os.PathLike | None = None,
+    *,
+    activation: str | None = None,
+    dtype: Any = "float32",
+) -> Model:
+    """Open an adapter together with the backbone that it was made with.
+
+    Args:
+        adapter: a file that `save_adapter` wrote, or a folder or a repository that holds one.
+        base: the backbone, as for `load_weights`; None = the one that the adapter names.
+        activation, dtype: as for `load`.
+
+    Raises:
+        FileNotFoundError: if there is no such file, folder or repository.
+        WeightsError: if they hold something else, or do not belong together; it says why.
+    """
+    found = read_adapter_file(adapter)
+    saved: Any = found.about["settings"]
+    method, name = saved["method"], found.require_findable_base() if base is None else base
+    require_plugin(adapter, method, saved)
+    backbone = found.about["architecture"].get("backbone")
+    try:
+        weights = load_weights(name, activation=activation, backbone=backbone)
+    except WeightsError as error:
+        raise WrongBaseError(f"{found.origin} and cannot be opened with {name}: {error}") from error
+    found.require_architecture(weights.arch, str(name))
+    try:
+        model = assemble(
+            weights.arch,
+            method=method,
+            num_frames=saved["num_frames"],
+            max_words=saved["max_words"],
+            options=methods.rename_former_options(method, saved["options"]),
+            dtype=dtype,
+        )
+        pretrained = list_pretrained_paths(weights.arch)
+        frozen = {
+            path: array
+            for path, array in weights.params.items()
+            if path in pretrained and not model.adapter.is_trained(path)
+        }
+        found.require_weights(frozen, str(name))
+        model = fill_params(model, frozen | found.params, seed=0)
+    except WrongBaseError:
+        raise
+    except ValueError as error:
+        raise WeightsError(f"the adapter {adapter} is damaged: {error}") from error
+    given = methods.rename_former_options(method, saved.get("given", {}))
+    about = {"base": found.base or name_base(name), "trained": saved.get("trained")}
+    return dataclasses.replace(model, options=given, drawn=find_drawn(saved, model), **about)
+
+
+def require_plugin(source: str | os.PathLike, method: str, saved: dict[str, Any]) -> None:
+    """Raise a PluginError if a file's method is of a plugin that is not there."""
+    if method != saved.get("method") or not saved.get("plugins") or methods.is_known(method):
+        return
+    load_installed()
+    if not methods.is_known(method):
+        plugin = saved["plugins"][0]
+        raise PluginError(
+            f"the method {method!r} of {os.fspath(source)} comes from the plugin {plugin!r}, which "
+            "is code and not in the file. If you have it and trust it, give it by --plugin, or in "
+            "Python by tempme_jax.load_plugin(...)"
+        )
 
 
 def find_drawn(saved: dict[str, Any], loaded: Model) -> Drawn:
@@ -158,7 +230,7 @@ def assemble(
     num_frames: int,
     max_words: int | None,
     options: dict[str, Any],
-    dtype: str,
+    dtype: Any,
 ) -> Model:
     """Make a model without parameters; `options` are both settled and given ones.
 
@@ -178,7 +250,7 @@ def assemble(
         max_words = min(methods.MAX_WORDS, most)
     require_whole("max_words", max_words, least=least, most=most)
     adapter, reducer = methods.build(method, arch, num_frames, options, max_words=max_words)
-    network = make_network(arch, adapter, reducer, DTYPES[require_one_of(dtype, DTYPES, "dtype")])
+    network = make_network(arch, adapter, reducer, find_dtype(dtype))
     return Model(network, {}, method, num_frames, max_words, options=options)
 
 

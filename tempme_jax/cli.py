@@ -10,18 +10,24 @@ from tempme_jax.commands.compare import compare, show_results
 from tempme_jax.commands.config import show_config
 from tempme_jax.commands.data import data
 from tempme_jax.commands.doctor import diagnose
+from tempme_jax.commands.download import download
+from tempme_jax.commands.duplicates import show_duplicates
 from tempme_jax.commands.evaluate import evaluate
 from tempme_jax.commands.export import export
 from tempme_jax.commands.group import HELP_NAMES, Group
 from tempme_jax.commands.index import index
+from tempme_jax.commands.mcp import serve_assistant
 from tempme_jax.commands.search import search, serve
+from tempme_jax.commands.stats import show_stats
 from tempme_jax.commands.visualize import visualize
+from tempme_jax.commands.watch import watch
 from tempme_jax.commands.weights import convert
 from tempme_jax.version import __version__
 
 COMMANDS = (
     index, search, serve, data, show_config, evaluate, compare, show_results, export, convert,
-    visualize, bench, diagnose,
+    visualize, bench, diagnose, download, show_stats, serve_assistant,
+    show_duplicates, watch,
 )  # fmt: skip
 
 

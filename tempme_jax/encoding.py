@@ -16,9 +16,12 @@ VIDEO_BATCH_ELSEWHERE = 16
 TEXT_BATCH = 64
 
 
-def choose_video_batch() -> int:
-    """Return how many videos go through the network at once on this device."""
-    return VIDEO_BATCH.get(jax.default_backend(), VIDEO_BATCH_ELSEWHERE)
+def choose_video_batch(platform: str | None = None) -> int:
+    """Return how many videos go through the network at once on a kind of device.
+
+    Without one, it is the kind that JAX uses by default.
+    """
+    return VIDEO_BATCH.get(platform or jax.default_backend(), VIDEO_BATCH_ELSEWHERE)
 
 
 @functools.partial(jax.jit, static_argnums=0)

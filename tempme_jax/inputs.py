@@ -1,6 +1,5 @@
 """Check videos and texts from users, and bring them into the shape that the towers take."""
 
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -48,38 +47,6 @@ def convert_to_pixels(
     shape = (*frames.shape[:2], image_size, image_size, 3)
     resized = jax.image.resize(frames.astype(jnp.float32), shape, "cubic")
     return normalize_frames(jnp.clip(jnp.round(resized), 0, 255).astype(jnp.uint8), mean, std)
-
-
-def list_paths(videos: str | os.PathLike | Sequence[str | os.PathLike]) -> list[str | os.PathLike]:
-    """Return one path or several as a list.
-
-    Raises:
-        TypeError: if `videos` is, or holds, something else.
-
-    >>> list_paths("cat.mp4"), list_paths(("cat.mp4", "dog.mp4"))
-    (['cat.mp4'], ['cat.mp4', 'dog.mp4'])
-    """
-    if isinstance(videos, str | bytes | os.PathLike) or not isinstance(videos, Iterable):
-        videos = [videos]
-    paths = []
-    for path in videos:
-        if not isinstance(path, str | os.PathLike):
-            raise TypeError(
-                "videos must be a path, a list of paths, or uint8 frames in one array, "
-                f"[t, h, w, 3] or [b, t, h, w, 3]; {type(path).__name__} is not a path"
-            )
-        paths.append(path)
-    return paths
-
-
-def read_videos(
-    paths: Sequence[str | os.PathLike], num_frames: int, image_size: int, resize: str = "crop"
-) -> tuple[UInt8[np.ndarray, "b f s s 3"], Bool[np.ndarray, "b f"]]:
-    """Return the frames of some files, and a mask that is True everywhere; see `read_frames`."""
-    from tempme_jax.video.frames import read_frames  # texts do without it
-
-    frames = [read_frames(path, num_frames, image_size=image_size, resize=resize) for path in paths]
-    return np.stack(frames), np.ones((len(paths), num_frames), bool)
 
 
 def fit_frames(

@@ -17,11 +17,14 @@ if __name__ == "__main__":
 with show_work("Starting", quiet=__name__ != "__main__"):
     from absl import app, flags, logging
 
-    from tempme_jax.training.flags import SETTING, find_config_file, parse_flags
+    from tempme_jax.plugins import load_plugin
+    from tempme_jax.training.flags import SETTING, find_config_file, make_defaults, parse_flags
+    from tempme_jax.training.hints import suggest_flag
     from tempme_jax.training.loop import TrainingError
     from tempme_jax.training.places import choose_workdir
     from tempme_jax.training.run import is_main_process, run
     from tempme_jax.training.sharding import join_processes
+    from tempme_jax.training.tracking import SERVICES
 
 # Errors caused by what the user gave, or by the data: shown without a traceback.
 USER_ERRORS = (ValueError, OSError, TrainingError)
@@ -34,6 +37,12 @@ WORKDIR = flags.DEFINE_string(
     None,
     "The folder of the run. Default: workdir/<data>-<method>-<seed>; <data> is the data set, "
     "followed by the name and a hash of its folder unless that is data/<data set>.",
+)
+PLUGIN = flags.DEFINE_multi_string(
+    "plugin", [], "A Python file, or a module, that adds methods or data sets; may be repeated."
+)
+LOG = flags.DEFINE_enum(
+    "log", None, list(SERVICES), "Also send the curves and results to this service."
 )
 EVALUATE_ONLY = flags.DEFINE_bool(
     "evaluate_only", False, "Evaluate what was trained so far (or nothing), and do not train."
@@ -54,6 +63,10 @@ def parse(words: list[str]) -> list[str]:
     settings = [word for word in words if SETTING.match(word)]
     try:
         rest = flags.FLAGS([word for word in words if word not in settings])
+    except flags.UnrecognizedFlagError as error:
+        hint = suggest_flag(f"--{error.flagname}", make_defaults())
+        hint = "" if "Did you mean" in str(error) else hint
+        sys.exit(f"Error: {error}{hint}; --help lists the flags")
     except flags.Error as error:
         sys.exit(f"Error: {error}; --help lists the flags")
     if rest[1:]:
@@ -75,11 +88,13 @@ def main(settings: list[str]) -> None:
     try:
         if DISTRIBUTED.value or any(value is not None for value in cluster):
             join_processes(*cluster)  # must come before any other use of JAX
+        for plugin in PLUGIN.value:
+            load_plugin(plugin)
         config = parse_flags(settings)
         workdir = WORKDIR.value or choose_workdir(config)
         if not WORKDIR.value and is_main_process():
             print(f"Workdir: {workdir}", file=sys.stderr)
-        run(config, workdir, evaluate_only=EVALUATE_ONLY.value)
+        run(config, workdir, evaluate_only=EVALUATE_ONLY.value, log=LOG.value)
     except USER_ERRORS as error:
         if logging.level_debug():  # --verbosity=1
             raise

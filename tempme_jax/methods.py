@@ -17,6 +17,7 @@ from tempme_jax.adapters.vop import VoP
 from tempme_jax.checks import require_one_of, require_whole
 from tempme_jax.fields import check_type
 from tempme_jax.networks.architecture import Architecture
+from tempme_jax.plugins import add_table, find_row, find_source
 from tempme_jax.reducers.base import Reducer, require_class_token
 from tempme_jax.reducers.diffrate import DiffRate
 from tempme_jax.reducers.diffrate_search import DiffRateSearch
@@ -60,6 +61,24 @@ METHODS: dict[str, tuple[Adapter, Reducer]] = {
     "tempme": (LoRA(), TempMe()),
 }
 
+
+def find_row_problem(name: str, row: Any) -> str:
+    """Return what is wrong with a row of `METHODS`; empty if nothing is.
+
+    >>> find_row_problem("mine", LoRA())
+    'a row is a pair of an adapter and a reducer, such as (LoRA(), Reducer())'
+    """
+    halves = row if isinstance(row, tuple) and len(row) == 2 else (None, None)
+    if not (isinstance(halves[0], Adapter) and isinstance(halves[1], Reducer)):
+        return "a row is a pair of an adapter and a reducer, such as (LoRA(), Reducer())"
+    learned, merged = ({field.name for field in dataclasses.fields(half)} for half in row)
+    if shared := sorted(learned & merged):
+        return f"its adapter and its reducer both have an option {shared[0]!r}; rename one"
+    return ""
+
+
+add_table("method", METHODS, find_row_problem)
+
 # Options that files of version 0.1 hold under another name, by that name.
 FORMER_OPTIONS = {"plevu": {"layers": "temporal_layers"}}
 # What files mean that lack the first of these options: they are older than it, and than the
@@ -78,21 +97,33 @@ def split_method(method: str) -> tuple[Adapter, Reducer]:
     ('Prompt', 'ToMe')
     """
     first, plus, second = method.partition("+")
-    adapter, reducer = METHODS[require_one_of(first, METHODS, "method")]
+    adapter, reducer = find_row("method", first)
     if not plus:
         return adapter, reducer
+    merging = find_row("method", second)[1]
     learn = [name for name, row in METHODS.items() if row[1] == Reducer()]
     if first not in learn:
         raise ValueError(
             f"{method!r}: {first!r} already reduces tokens; before the + write one of "
             f"{', '.join(learn)}"
         )
-    if require_one_of(second, METHODS, "method") in learn:
+    if second in learn:
         raise ValueError(
             f"{method!r}: {second!r} does not reduce tokens; after the + write one of "
             f"{', '.join(name for name in METHODS if name not in learn)}"
         )
-    return adapter, METHODS[second][1]
+    return adapter, merging
+
+
+def is_known(method: str) -> bool:
+    """Return whether both halves of a method are in the table."""
+    return all(half in METHODS for half in method.split("+"))
+
+
+def find_plugins(method: str) -> list[str]:
+    """Return the plugins that a method comes from."""
+    halves = method.split("+")
+    return list(dict.fromkeys(filter(None, (find_source("method", half) for half in halves))))
 
 
 def build(

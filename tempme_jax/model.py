@@ -2,9 +2,8 @@
 
 import dataclasses
 import functools
-import os
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -12,29 +11,19 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 
 from tempme_jax import encoding, inputs
-from tempme_jax.adapters.base import Adapter, Path
+from tempme_jax.devices import Device, find_device, find_dtype
 from tempme_jax.losses import compute_similarity
-from tempme_jax.networks.architecture import Architecture
-from tempme_jax.networks.backbones import make_network
+from tempme_jax.model_files import Drawn, ModelFiles
 from tempme_jax.networks.macs import list_stages
 from tempme_jax.networks.network import Network
 from tempme_jax.networks.tokens import Stage
-from tempme_jax.parameters import cast_kernels, find_shapes, flatten, split
-from tempme_jax.reducers.base import Reducer
+from tempme_jax.parameters import cast_kernels, split
 from tempme_jax.two_towers import Batches, TwoTowers
-from tempme_jax.weights.files import save_weights
-from tempme_jax.weights.layouts import check_params
-
-
-class Drawn(NamedTuple):
-    """The paths of parameters that no file held, and the seed that they were drawn with."""
-
-    seed: int = 0
-    paths: frozenset[Path] = frozenset()
+from tempme_jax.weights.saved import TrainingFacts
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Model(TwoTowers):
+class Model(ModelFiles, TwoTowers):
     """Embeds videos and texts into one space. Made by `load` and `create`.
 
     Attributes:
@@ -46,6 +35,8 @@ class Model(TwoTowers):
         drawn: which of the learned parameters still have their initial values.
         options: the options of the method that the user gave, in place of the paper's.
         adapter_folded: whether what the adapter learned was added to the pretrained weights.
+        base: name of the weights that it was made of, for people; "" if they were drawn.
+        trained: what its training says of it, if that is known.
 
     >>> import numpy as np, tempme_jax
     >>> model = tempme_jax.load("tiny-tempme")
@@ -62,26 +53,25 @@ class Model(TwoTowers):
     drawn: Drawn = dataclasses.field(default=Drawn(), repr=False)
     options: dict[str, Any] = dataclasses.field(default_factory=dict, repr=False)
     adapter_folded: bool = dataclasses.field(default=False, repr=False)
-
-    @property
-    def arch(self) -> Architecture:
-        """The sizes of the backbone."""
-        return self.network.arch
-
-    @property
-    def adapter(self) -> Adapter:
-        """The half of the method that says what is learned."""
-        return self.network.adapter
-
-    @property
-    def reducer(self) -> Reducer:
-        """The half of the method that says what happens to the tokens."""
-        return self.network.reducer
+    base: str = dataclasses.field(default="", repr=False)
+    trained: TrainingFacts | None = dataclasses.field(default=None, repr=False)
 
     @property
     def video_batch(self) -> int:
         """The number of videos that go through the video tower at once."""
-        return encoding.choose_video_batch()
+        return encoding.choose_video_batch(self.device.platform if self.device else None)
+
+    @property
+    def device(self) -> Device | None:
+        """The device that holds the parameters and computes; None if they are on several."""
+        leaves = jax.tree.leaves(self.params)
+        devices = leaves[0].devices() if leaves and isinstance(leaves[0], jax.Array) else set()
+        return devices.pop() if len(devices) == 1 else None
+
+    @property
+    def dtype(self) -> np.dtype:
+        """The dtype of the activations; parameters and vectors are float32."""
+        return jnp.dtype(self.network.dtype or jnp.float32)
 
     @property
     def trainable(self) -> dict:
@@ -120,7 +110,7 @@ class Model(TwoTowers):
         )
         return self._encode(
             encoding.encode_pixels,
-            inputs.split_rows(encoding.choose_video_batch(), pixels, frame_mask),
+            inputs.split_rows(self.video_batch, pixels, frame_mask),
         )
 
     def embed_tokens(
@@ -180,46 +170,27 @@ class Model(TwoTowers):
         arrays = map(jnp.asarray, (text, video, scale))
         return np.asarray(compute_similarity(*arrays, unit_videos=self.network.unit_videos))
 
-    def save(
-        self, file: str | os.PathLike, *, layout: str = "tempme_jax", backbone: bool = False
-    ) -> None:
-        """Write all parameters to a safetensors file, whole or not at all.
+    def to(self, device: str | Device | None = None, *, dtype: Any = None) -> "Model":
+        """Return the same model on another device, or with activations of another dtype.
 
         Args:
-            file: path of the file, ending in .safetensors; a file there is replaced.
-            layout: names of the arrays. "tempme_jax" holds every method; "openai" and
-                "huggingface" hold plain CLIP; "published" also holds what TempMe trains. Every
-                file records the method and its settings, so `load(file)` opens the same model.
-            backbone: whether to write plain CLIP, for use with any method, with what was learned
-                folded in.
+            device: a name such as "cpu" or "gpu:1", or a `jax.Device`; None = stay.
+            dtype: "float32", "bfloat16", or such a dtype of JAX; None = stay.
 
         Raises:
-            WeightsError: if the layout, or plain CLIP, has no place for what the method learned;
-                with LoRA, `fold().save(...)` leaves plain CLIP.
-            ValueError: if the layout is unknown, or the name of the file ends otherwise.
+            ValueError: if there is no such device, or models do not compute in such a dtype.
 
-        >>> import pathlib, tempfile, tempme_jax
-        >>> model = tempme_jax.load("tiny-tempme")
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     model.save(pathlib.Path(folder) / "model.safetensors")
-        ...     tempme_jax.load(pathlib.Path(folder) / "model.safetensors").method
-        'tempme'
+        >>> import tempme_jax
+        >>> model = tempme_jax.load("tiny-tempme").to("cpu", dtype="bfloat16")
+        >>> model.device.platform, model.dtype.name
+        ('cpu', 'bfloat16')
         """
-        if backbone:
-            flat = flatten(jax.device_get(self.fold().params))
-            check_params(flat, find_shapes(make_network(self.arch), 1), may_lack=set())
-            return save_weights(file, flat, self.arch, layout=layout)
-        settings = {
-            "method": self.method,
-            "options": dataclasses.asdict(self.adapter) | dataclasses.asdict(self.reducer),
-            "given": self.options,
-            "folded": self.adapter_folded,
-            "num_frames": self.num_frames,
-            "max_words": self.max_words,
-            "drawn": {"seed": self.drawn.seed, "paths": sorted(map(list, self.drawn.paths))},
-        }
-        flat = flatten(jax.device_get(self.params))
-        save_weights(file, flat, self.arch, layout=layout, settings=settings)
+        changed: dict[str, Any] = {}
+        if device is not None:
+            changed["params"] = jax.device_put(self.params, find_device(device))
+        if dtype is not None:
+            changed["network"] = self.network.copy(dtype=find_dtype(dtype))
+        return dataclasses.replace(self, **changed)
 
     def fold(self) -> "Model":
         """Return a model that computes the same, what was learned added to the frozen weights.

@@ -87,8 +87,8 @@ class Entry:
     """What the cache keeps of a model, besides its program and some of its parameters.
 
     Attributes:
-        files: path, size, times and number of each file that the model was read from, and of the
-            folder if other files in it would have changed the model.
+        files: path, size, times and number of each file that the model was read from, the one with
+            the arrays first, and of the folder if other files in it would have changed the model.
         description: what the caller tells about the model, of JSON's types.
         tokenizer: the arguments of `make_tokenizer`.
         names: for each parameter its name in the file of weights, or "" if the entry holds it; the
@@ -140,14 +140,14 @@ def keep(model: "Model", source: Mapping[str, Any], description: dict[str, Any])
         description: about the model, of JSON's types; `find` returns it.
     """
     from tempme_jax.parameters import flatten
-    from tempme_jax.weights.hub import locate
+    from tempme_jax.weights.adapter_files import locate_files
 
     flat = {path: array for path, array in flatten(model.params).items() if path[0] != "video"}
     if not is_caching_allowed() or WORDS not in flat:
         return False
     try:
-        file, configs = locate(str(source["source"]))
-        arrays, metadata = map_arrays(file)
+        files = locate_files(str(source["source"]))
+        arrays, metadata = map_arrays(files[0])
     except FAILURES:
         return False  # a workdir, or several files
     paths = [*(path for path in flat if path != WORDS), WORDS]
@@ -156,9 +156,9 @@ def keep(model: "Model", source: Mapping[str, Any], description: dict[str, Any])
     own = [array for array, name in zip(params, names, strict=True) if not name]
     if sum(array.nbytes for array in own) > MOST_BYTES:
         return False
-    arch, files = model.arch, [file, *configs]
+    arch = model.arch
     if "tempme_jax" not in metadata or os.path.isdir(source["source"]):
-        files.append(file.parent)
+        files.append(files[0].parent)
     entry = Entry(
         files=list(map(describe_file, files)),
         description=description,
@@ -172,7 +172,7 @@ def write_entry(
     source: Mapping[str, Any], entry: Entry, program: bytearray, own: Sequence[np.ndarray]
 ) -> bool:
     """Write an entry, whole or not at all, and remove old ones of the same model."""
-    kept: dict[str, np.ndarray] = {f"{n}": np.ascontiguousarray(one) for n, one in enumerate(own)}
+    kept: dict[str, np.ndarray] = {f"{n}": np.asarray(a, order="C") for n, a in enumerate(own)}
     kept["program"] = np.frombuffer(program, np.uint8)
     about = {"entry": json.dumps(dataclasses.asdict(entry)), "crc": compute_crc(kept)}
     try:
@@ -254,10 +254,9 @@ def is_current(entry: Entry, source: str) -> bool:
 
     The name of a repository means a folder here, if there is one.
     """
-    first = entry.files[0][0]
     if os.path.exists(source):
-        meant = os.path.realpath(source)
-        if meant not in (os.path.realpath(first), os.path.realpath(os.path.dirname(first))):
+        read = [os.path.realpath(path) for path, *_ in entry.files]
+        if os.path.realpath(source) not in (*read, *map(os.path.dirname, read)):
             return False
     return all(describe_file(path) == [path, *about] for path, *about in entry.files)
 

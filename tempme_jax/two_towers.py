@@ -2,17 +2,34 @@
 
 import abc
 import functools
-import os
 from collections.abc import Iterable, Sequence
+from typing import Any, Literal, overload
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 
 from tempme_jax import inputs
 from tempme_jax.checks import require_whole
+from tempme_jax.embedded import EmbeddedSources, EmbeddedWindows
 from tempme_jax.networks.architecture import Architecture
+from tempme_jax.sources import (
+    FrameArrays,
+    FrameShape,
+    OnError,
+    Progress,
+    Seconds,
+    Source,
+    SourceReader,
+    check_progress,
+    hold_source,
+    is_array,
+    list_sources,
+    name_source,
+    spread_seconds,
+)
 from tempme_jax.text.base import BaseTokenizer
 from tempme_jax.text.tokenizers import make_tokenizer
+from tempme_jax.video.positions import check_part
 
 # Frames and their masks, or ids and theirs.
 Batches = Iterable[tuple[np.ndarray, ...]]
@@ -49,41 +66,175 @@ class TwoTowers(abc.ABC):
     ) -> Float[np.ndarray, "b e"]:
         """Embed texts that are already token ids, see `Model.embed_tokens`."""
 
+    @overload
     def embed_video(
-        self, videos: str | os.PathLike | Sequence[str | os.PathLike] | UInt8[np.ndarray, "..."]
-    ) -> Float[np.ndarray, "b e"]:
+        self, videos: Any, *, start: Seconds = ..., end: Seconds = ...,
+        on_error: Literal["raise"] = ..., progress: Progress | None = ...,
+    ) -> Float[np.ndarray, "b e"]: ...  # fmt: skip
+
+    @overload
+    def embed_video(
+        self, videos: Any, *, start: Seconds = ..., end: Seconds = ...,
+        on_error: Literal["skip"], progress: Progress | None = ...,
+    ) -> EmbeddedSources: ...  # fmt: skip
+
+    def embed_video(
+        self,
+        videos: Source | Sequence[Source],
+        *,
+        start: Seconds = None,
+        end: Seconds = None,
+        on_error: OnError = "raise",
+        progress: Progress | None = None,
+    ) -> Float[np.ndarray, "b e"] | EmbeddedSources:
         """Embed videos.
 
         Files are decoded in the calling process, without limits of time and memory. Open files
         that you do not trust with `VideoIndex`, which decodes them in child processes.
 
         Args:
-            videos: a path or a list of paths, of which `num_frames` frames each are sampled
-                uniformly; or frames, uint8 [t, h, w, 3] or [b, t, h, w, 3] in RGB, of any size. Of
-                more than `num_frames` frames, so many are taken uniformly; fewer are filled up
-                with masked ones.
+            videos: a path, the content of a file as bytes, or a file that is open for reading, of
+                which `num_frames` frames are sampled uniformly; or frames, uint8 [t, h, w, 3] in
+                RGB, of any size. Of more than `num_frames` frames, so many are taken uniformly;
+                fewer are filled up with masked ones. Or a list of such, of any kinds and sizes, or
+                one array of several, [b, t, h, w, 3].
+            start, end: the part of the files to embed, in seconds: one number for all, or one for
+                each. Default: from the start to the end.
+            on_error: "raise" for an error if a video cannot be read; "skip" to leave it out.
+            progress: a function that is called as `progress(done, total)` after each batch.
 
         Returns:
             Vectors of unit length, float32 [b, e], one for each video; shorter ones where the
-            network compares means of unit vectors (UMT).
+            network compares means of unit vectors (UMT). With `on_error="skip"` these are the
+            `vectors` of an `EmbeddedSources`, which also says which videos they are of (`rows`),
+            and which were `skipped`, and why.
 
         Raises:
-            VideoError: if a file is not a video that can be read; it says why.
-            ValueError: if frames have another shape or dtype.
+            VideoError: if a file is not a video that can be read, or ends before `start`.
+            ValueError: if frames have another shape or dtype, or `end` is not after `start`.
             TypeError: if `videos` is, or holds, something else.
 
         >>> import numpy as np, tempme_jax
         >>> model = tempme_jax.load("tiny-tempme")
         >>> model.embed_video(np.zeros((2, 20, 90, 160, 3), np.uint8)).shape
         (2, 64)
+        >>> found = model.embed_video([b"no video", np.zeros((3, 64, 64, 3), np.uint8)],
+        ...                           on_error="skip")
+        >>> found.rows, [one.name for one in found.skipped]
+        (array([1]), ['video 1'])
         """
-        if isinstance(videos, np.ndarray) or hasattr(videos, "__array__"):  # also one of JAX
-            return self.encode_frames(self.split_frames(np.asarray(videos)))
-        paths, size = inputs.list_paths(videos), self.video_batch
-        # Read while they are encoded, since the frames of all might not fit into memory.
-        shape = self.num_frames, self.arch.image_size, self.arch.resize
-        parts = (paths[i : i + size] for i in range(0, len(paths), size))
-        return self.encode_frames(inputs.read_videos(part, *shape) for part in parts)
+        listed = list_sources(videos, "video")
+        starts, ends = (
+            spread_seconds(name, given, len(listed))
+            for name, given in (("start", start), ("end", end))
+        )
+        for first, last in zip(starts, ends, strict=True):
+            check_part(first or 0.0, last)
+
+        def read(row: int, name: str) -> FrameArrays:
+            return self.frame_shape.read_video(listed[row], name, starts[row], ends[row])
+
+        reader = SourceReader(listed, read, kind="video", on_error=on_error, progress=progress)
+        return reader.make_result(self.encode_frames(reader.read_batches(self.video_batch)))
+
+    @overload
+    def embed_image(
+        self, images: Any, *, on_error: Literal["raise"] = ..., progress: Progress | None = ...
+    ) -> Float[np.ndarray, "b e"]: ...
+
+    @overload
+    def embed_image(
+        self, images: Any, *, on_error: Literal["skip"], progress: Progress | None = ...
+    ) -> EmbeddedSources: ...
+
+    def embed_image(
+        self,
+        images: Source | Sequence[Source],
+        *,
+        on_error: OnError = "raise",
+        progress: Progress | None = None,
+    ) -> Float[np.ndarray, "b e"] | EmbeddedSources:
+        """Embed pictures: each as a video that stands still.
+
+        Args:
+            images: a path, the content of a file as bytes, a file that is open for reading (JPEG,
+                PNG, WebP, GIF, BMP or TIFF), a picture of PIL, or pixels, uint8 [h, w, 3] in RGB;
+                or a list of such, or one array of several, [b, h, w, 3].
+            on_error, progress: as for `embed_video`.
+
+        Returns:
+            Vectors as of `embed_video`, which compare with those of videos and of texts.
+
+        Raises:
+            VideoError: if a file is not a picture that can be read.
+            ValueError: if pixels have another shape or dtype.
+            TypeError: if `images` is, or holds, something else.
+
+        >>> import numpy as np, tempme_jax
+        >>> model = tempme_jax.load("tiny-tempme")
+        >>> model.embed_image([np.zeros((90, 160, 3), np.uint8)]).shape
+        (1, 64)
+        """
+        listed = list_sources(images, "picture")
+
+        def read(row: int, name: str) -> FrameArrays:
+            return self.frame_shape.read_picture(listed[row], name)
+
+        reader = SourceReader(listed, read, kind="picture", on_error=on_error, progress=progress)
+        return reader.make_result(self.encode_frames(reader.read_batches(self.video_batch)))
+
+    def embed_windows(
+        self,
+        video: Source,
+        *,
+        fps: float = 1.0,
+        overlap: float = 0.5,
+        progress: Progress | None = None,
+    ) -> EmbeddedWindows:
+        """Embed one video of any length, window by window, as `tempme index` cuts it.
+
+        It is decoded in the calling process, see `embed_video`.
+
+        Args:
+            video: a path, the content of a file as bytes, or a file that is open for reading.
+            fps: frames per second of video; each window has `num_frames` of them.
+            overlap: share of a window that the next one repeats.
+            progress: a function that is called as `progress(done, total)` with numbers of windows.
+
+        Returns:
+            The vectors of the windows, and where each window starts and ends, in seconds.
+
+        Raises:
+            VideoError: if the file is not a video that can be read.
+            ValueError: if `fps` or `overlap` is out of its range.
+            TypeError: if `video` is something else.
+        """
+        from tempme_jax.video.windows import Sampling, WindowReader
+
+        sampling, shape = (
+            Sampling(frames=self.num_frames, fps=fps, overlap=overlap),
+            self.frame_shape,
+        )
+        check_progress(progress)
+        if is_array(video):
+            raise TypeError("embed_windows takes a file; frames of an array go to embed_video")
+        with hold_source(video, name_source(video, 0, "video"), "video") as path:
+            reader = WindowReader(path, sampling)
+            count, done = len(reader.windows), 0
+
+            def read_batches() -> Batches:
+                nonlocal done
+                for frames in reader.read_pieces(image_size=shape.size, resize=shape.resize):
+                    mask = np.ones(frames.shape[:2], bool)
+                    for batch in inputs.split_rows(self.video_batch, frames, mask):
+                        yield batch
+                        done += len(batch[0])
+                        if progress:
+                            progress(done, count)
+
+            vectors = self.encode_frames(read_batches())
+        spans = np.array([(window.start, window.end) for window in reader.windows], np.float64)
+        return EmbeddedWindows(vectors, spans[:, 0], spans[:, 1])
 
     def embed_text(self, texts: str | Sequence[str]) -> Float[np.ndarray, "b e"]:
         """Embed a text or a list of texts.
@@ -128,6 +279,11 @@ class TwoTowers(abc.ABC):
         """The tokenizer that turns texts into this model's ids."""
         arch = self.arch
         return make_tokenizer(arch.tokenizer, self.max_words, arch.context_length, arch.vocab_size)
+
+    @property
+    def frame_shape(self) -> FrameShape:
+        """The number and the size of the frames that it takes of a video."""
+        return FrameShape(self.num_frames, self.arch.image_size, self.arch.resize)
 
     def split_frames(self, videos: UInt8[np.ndarray, "..."]) -> Batches:
         """Return batches of frames and masks that fit the model."""

@@ -40,6 +40,20 @@ def format_duration(seconds: float) -> str:
     return f"{seconds / 3600:.1f} h"
 
 
+def format_size(size: float) -> str:
+    """Format a number of bytes in its largest unit, counted in thousands.
+
+    >>> format_size(512), format_size(1_234_567), format_size(2.5e10)
+    ('512 bytes', '1.2 MB', '25 GB')
+    """
+    units = ["bytes", "kB", "MB", "GB", "TB"]
+    while size >= 1000 and len(units) > 1:
+        size /= 1000
+        del units[0]
+    is_short = size < 10 and units[0] != "bytes"
+    return f"{size:.1f} {units[0]}" if is_short else f"{size:.0f} {units[0]}"
+
+
 def printable_name(path: bytes) -> str:
     """Return a name to print, which does nothing to the terminal.
 

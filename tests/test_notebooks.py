@@ -26,8 +26,8 @@ SHOWN = {
         [
             "96 videos indexed",
             "broken.mp4: not a video",
-            "moves right then up: a confident match",
-            "jumps into a lake: no confident match",
+            "moves right then up: a strong match",
+            "jumps into a lake: weak match",
         ],
         4,
     ),

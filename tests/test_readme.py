@@ -24,9 +24,10 @@ pytestmark = pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarni
 
 README = (ROOT / "README.md").read_text()
 COMMANDS = read_commands(README)
-SETUP = "bash run.sh setup && . .venv/bin/activate"
-# `bash run.sh test` is what runs this test; test_run_sh.py runs the others in small.
-SCRIPT = [SETUP, "bash run.sh", "bash run.sh index", "bash run.sh test"]
+CLONE = ["git clone ADDRESS tempme_jax", "cd tempme_jax"]
+SETUP = [*CLONE, "bash run.sh setup", ". .venv/bin/activate"]
+# test_run_sh.py runs the last two in small.
+SCRIPT = [*SETUP, "bash run.sh", "bash run.sh index"]
 # What needs data that cannot be here says so, and what to do.
 WITHOUT_DATA = "msrvtt/annotations: no such folder, where MSRVTT_"
 
@@ -42,13 +43,13 @@ def test_nothing_is_left_out():
 
 
 def test_setup():
-    """In an environment that is ready it installs nothing."""
+    """In an environment that is ready it installs nothing; the clone is made in test_start.py."""
+    assert COMMANDS[: len(SETUP)] == SETUP
     done = subprocess.run(
         ["bash", "run.sh", "setup"],
         env=os.environ | {"VIRTUAL_ENV": sys.prefix}, cwd=ROOT, capture_output=True, text=True,
     )  # fmt: skip
     assert done.returncode == 0 and ". .venv/bin/activate" in done.stdout
-    assert SETUP.endswith(". .venv/bin/activate")
 
 
 def commands_of(*names):

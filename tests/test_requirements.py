@@ -2,6 +2,7 @@
 
 import ast
 import sys
+import tomllib
 
 from packaging.requirements import Requirement
 from repository import ROOT
@@ -15,15 +16,25 @@ PACKAGES = {
     "tensorflow_datasets": "tensorflow-datasets",
 }
 # Imported only where an extra is installed.
-OPTIONAL = {"faiss", "onnx", "onnxruntime", "ray"}
+OPTIONAL = {"datasets", "mteb", "faiss", "mcp", "onnx", "onnxruntime", "ray", "wandb"}
 # Imported by a part of another package, which leaves it to us to ask for it.
 INDIRECT = {"flatbuffers"}
 
 
-def list_requirements():
+def read_requirements():
     lines = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
     lines = [line.partition("#")[0].strip() for line in lines]
-    return [Requirement(line).name for line in lines if line]
+    return [Requirement(line) for line in lines if line]
+
+
+def list_requirements():
+    return [requirement.name for requirement in read_requirements()]
+
+
+def read_lists():
+    """The lists of pyproject.toml: the dependencies, and the extras."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    return project["dependencies"], project["optional-dependencies"]
 
 
 def list_imports():
@@ -45,3 +56,10 @@ def test_every_package_is_listed_once():
 def test_the_list_is_what_is_imported():
     imported = {PACKAGES.get(name, name) for name in list_imports() - OPTIONAL}
     assert imported == set(list_requirements()) - INDIRECT
+
+
+def test_dependencies_and_the_extra_all_are_the_list():
+    core, extras = read_lists()
+    assert extras["all"] == ["tempme-jax[train,search]"]
+    parts = [*core, *extras["train"], *extras["search"]]
+    assert sorted(map(str, map(Requirement, parts))) == sorted(map(str, read_requirements()))

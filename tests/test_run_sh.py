@@ -24,6 +24,8 @@ def test_it_says_what_it_can_do():
     assert usage.returncode == 0 and "bash run.sh test" in usage.stdout
     assert "bash run.sh index FOLDER" in usage.stdout and "set -e" not in usage.stdout
     assert usage.stdout.endswith("and an interrupted run resumes.\n")
+    for command in ("search WORDS", "serve FOLDER", "stats FOLDER", "download", "doctor"):
+        assert f"  bash run.sh {command}" in usage.stdout
     unknown = run_sh("tset")
     assert unknown.returncode == 2 and "There is no 'tset'" in unknown.stderr
 
@@ -42,7 +44,7 @@ def told(tmp_path):
     def run(*words):
         notes.unlink(missing_ok=True)
         done = run_sh(
-            "index", *words, folder=tmp_path, here=tmp_path / "elsewhere",
+            *words, folder=tmp_path, here=tmp_path / "elsewhere",
             VIRTUAL_ENV=str(tmp_path / "environment"),
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
@@ -52,16 +54,41 @@ def told(tmp_path):
 
 
 def test_samples_are_indexed(told, tmp_path):
-    assert told() == [
+    assert told("index") == [
         [str(tmp_path), "data", "samples", "data/samples"],
         [str(tmp_path), "index", "data/samples", "--model", "tiny-tempme"],
     ]
 
 
-@pytest.mark.parametrize("words", [["my videos"], ["videos", "--nice", "10"], ["--help"]])
-def test_own_videos_are_indexed(told, tmp_path, words):
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["index", "my videos"], ["index", "videos", "--nice", "10"], ["index", "--help"],
+        ["search", "red", "circle", "--index", "my videos"], ["serve", "videos"], ["stats"],
+        ["download", "--from", "a file"], ["doctor"],
+    ],
+)  # fmt: skip
+def test_own_videos_are_indexed_and_searched(told, tmp_path, words):
     """From where the user is, with all words."""
-    assert told(*words) == [[str(tmp_path / "elsewhere"), "index", *words]]
+    assert told(*words) == [[str(tmp_path / "elsewhere"), *words]]
+
+
+def test_without_an_environment_it_says_what_to_type(told, tmp_path):
+    """The one that it made is used, and need not be active."""
+    (tmp_path / "environment").rename(tmp_path / ".venv")
+    (tmp_path / ".venv" / "ready[all]").touch()
+    command = tmp_path / ".venv" / "bin" / "tempme"
+    command.write_text(f'{command.read_text()}echo "Next: $TEMPME_PROGRAM search"\n')
+    environment = {name: value for name, value in os.environ.items() if name != "VIRTUAL_ENV"}
+    for words, told in (
+        (["index"], "It finds: bash run.sh search a red circle moves right then up --index"),
+        (["index", "videos"], "Next: bash run.sh search"),
+    ):
+        done = subprocess.run(
+            ["bash", "run.sh", *words],
+            capture_output=True, text=True, env=environment, cwd=tmp_path,
+        )  # fmt: skip
+        assert done.returncode == 0 and told in done.stdout, done
 
 
 @pytest.mark.slow
@@ -72,7 +99,7 @@ def test_the_samples_can_be_searched(tmp_path):
     done = run_sh("index", folder=tmp_path, **environment)
     assert done.returncode == 0, done.stderr
     assert "96 videos indexed (3 min, 96 windows)" in done.stdout
-    query = re.search('Now search: tempme search "(.*)" --index', done.stdout)[1]
+    query = re.search("It finds: tempme search (.*) --index", done.stdout)[1]
     [command] = re.findall("Next: (.*)", done.stdout)
     words = [*shlex.split(command.replace("what is to be seen", query))[1:], "--json"]
     python = [sys.executable, "-m", "tempme_jax.cli", *words]

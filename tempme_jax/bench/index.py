@@ -23,8 +23,8 @@ from tempme_jax.search.indexing.plan import VideoFolder, Work
 from tempme_jax.search.indexing.reading import FailedVideo, Piece, Source, read_windows
 from tempme_jax.search.indexing.report import IndexReport
 from tempme_jax.search.indexing.unfinished import UnfinishedVideos
-from tempme_jax.search.indexing.windows import Sampling
 from tempme_jax.search.store.store import Store
+from tempme_jax.video.windows import Sampling
 from tempme_jax.video.writing import write_video
 
 # Size in pixels, frames per second and length in seconds of the videos that are made.

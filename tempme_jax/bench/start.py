@@ -19,13 +19,13 @@ from tempme_jax.building import create
 from tempme_jax.loading import load
 from tempme_jax.networks.architecture import ARCHITECTURES
 from tempme_jax.search.header import describe_source, make_header
-from tempme_jax.search.indexing.windows import Sampling
 from tempme_jax.search.query.unrelated import read_texts
 from tempme_jax.search.serve.local import has_socket
 from tempme_jax.search.store.rows import FileRow, WindowRow, make_window_id
 from tempme_jax.search.store.sidefile import write_side_file
 from tempme_jax.search.store.store import Store
 from tempme_jax.text.warning import TextCutWarning
+from tempme_jax.video.windows import Sampling
 
 # Videos of the index that is searched, and windows of each.
 VIDEOS, OF_A_VIDEO = 100, 10

@@ -23,7 +23,7 @@ from tempme_jax.commands.bench_shared import (
     print_figures,
     report_progress,
 )
-from tempme_jax.commands.group import CONFIG, OVERRIDES, PASSED_ON, Group
+from tempme_jax.commands.group import CONFIG, OVERRIDES, PASSED_ON, PLUGIN, Group
 
 
 @click.group(cls=Group, context_settings={"show_default": True})
@@ -83,6 +83,7 @@ def bench_data(config, steps, as_json, settings):
 @click.option(
     "--out", type=click.Path(dir_okay=False), help="Also write the rows to this JSON file."
 )
+@PLUGIN
 def bench_runs(workdirs, batch, rounds, out):
     """Measure how many videos per second trained models encode.
 

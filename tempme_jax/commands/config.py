@@ -2,11 +2,12 @@
 
 import click
 
-from tempme_jax.commands.group import CONFIG, OVERRIDES, PASSED_ON
+from tempme_jax.commands.group import CONFIG, OVERRIDES, PASSED_ON, PLUGIN
 
 
 @click.command("config", context_settings=PASSED_ON)
 @CONFIG
+@PLUGIN
 @OVERRIDES
 def show_config(config, settings):
     """Print every setting that CONFIG resolves to.

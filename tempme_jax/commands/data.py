@@ -4,7 +4,7 @@ import sys
 
 import click
 
-from tempme_jax.commands.group import CONFIG, OVERRIDES, PASSED_ON, Group
+from tempme_jax.commands.group import CONFIG, OVERRIDES, PASSED_ON, PLUGIN, Group
 
 
 @click.group(cls=Group)
@@ -24,6 +24,7 @@ def data():
     "--workers", type=click.IntRange(1), help="Number of processes. Default: one per core."
 )
 @click.option("--quick", is_flag=True, help="Only look for the files; decode none.")
+@PLUGIN
 def data_doctor(name, root, variant, workers, quick):
     """Check the files of data set NAME.
 
@@ -54,6 +55,7 @@ def data_download(name, root):
 
 @data.command("prepare", context_settings=PASSED_ON)
 @CONFIG
+@PLUGIN
 @OVERRIDES
 def data_prepare(config, settings):
     """Decode the videos of a data set once, and store their frames.

@@ -4,7 +4,7 @@ import os
 
 import click
 
-from tempme_jax.commands.group import OVERRIDES, PASSED_ON
+from tempme_jax.commands.group import OVERRIDES, PASSED_ON, PLUGIN
 
 
 @click.command(context_settings=PASSED_ON)
@@ -20,6 +20,7 @@ from tempme_jax.commands.group import OVERRIDES, PASSED_ON
     help="Also write the results to this file, as JSON that tempme results can print.",
 )
 @click.option("--overwrite", is_flag=True, help="Replace the file if it exists.")
+@PLUGIN
 @OVERRIDES
 def evaluate(model, config, output, overwrite, settings):
     """Measure MODEL on any data set; print the table.
@@ -30,14 +31,11 @@ def evaluate(model, config, output, overwrite, settings):
     measured without training, with the config's frames and words; --config=configs/lsmdc.py:tome
     merges their tokens. Nothing is written to a workdir.
     """
-    from tempme_jax.training.flags import SETTING, parse_flags
+    from tempme_jax.training.flags import parse_flags
     from tempme_jax.training.result_tables import print_found_options, print_results
     from tempme_jax.training.results import write_results
     from tempme_jax.training.standalone import evaluate_model, list_given
 
-    for word in settings:
-        if not SETTING.match(word):
-            raise click.UsageError(f"unknown word: {word}; settings are --config.NAME=VALUE")
     if output and os.path.exists(output) and not overwrite:
         raise ValueError(f"{output} exists; give another name, or --overwrite")
     if output and not os.path.isdir(os.path.dirname(output) or "."):

@@ -5,6 +5,8 @@ import pathlib
 
 import click
 
+from tempme_jax.commands.group import PLUGIN
+
 # The formats by how the names of their files end.
 FORMATS = {".safetensors": "safetensors", ".onnx": "onnx", ".stablehlo": "stablehlo"}
 
@@ -30,6 +32,7 @@ FORMATS = {".safetensors": "safetensors", ".onnx": "onnx", ".stablehlo": "stable
     help="With safetensors: write a plain CLIP; LoRA is folded into its weights.",
 )
 @click.option("--overwrite", is_flag=True, help="Replace files that exist.")
+@PLUGIN
 def export(model, target, file_format, int8, method, frames, backbone, overwrite):
     """Write a model to files that hold all that is needed to use it.
 

@@ -11,6 +11,7 @@ import sys
 
 import click
 
+from tempme_jax.commands.group import PLUGIN
 from tempme_jax.commands.search import INT8, RUNTIME, report_in_one_line
 from tempme_jax.words import pluralize
 
@@ -108,6 +109,7 @@ def parse_shard(text):
 )
 @click.option("--rebuild", is_flag=True, help="Replace the index, for example for another model.")
 @click.option("--forget", is_flag=True, help="Remove FOLDER from the index; deletes no video.")
+@PLUGIN
 @click.option("--quiet", is_flag=True, help="Show no progress.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 def index(
@@ -118,24 +120,30 @@ def index(
 
     Every video is cut into overlapping windows, and each window is embedded. Run the command again
     to index what is new or has changed, or to resume after an interruption. Vectors from different
-    models cannot be compared, so an index accepts only the model it was built with. Files that
+    models cannot be compared, so an index accepts only the model it was built with. A FOLDER in one
+    that is indexed belongs to that index, which is then brought up to date. Files that
     cannot be read are listed in failed.jsonl in the index. What is left out later is taken out of
     the index.
     """
     from tempme_jax.screen import show_work
-    from tempme_jax.search import paths
     from tempme_jax.search.indexing.walk import require_folder
+    from tempme_jax.search.paths import locate_index
 
     if full_hash and not verify:
         raise click.UsageError("--full-hash belongs to --verify; give both")
     if not (forget or options["ray"]):
         require_folder(folder)  # before the imports that take seconds
-    os.nice(nice)
+    if nice:
+        os.nice(nice)
     if options["ray"]:  # an actor may share the accelerator, so neither takes all of its memory
         os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+    whole = folder if place else find_indexed_folder(folder)
+    if whole != folder:
+        explain_whole(folder, whole, refused=rebuild or forget or bool(options["exclude"]))
+        folder = whole
     with show_work("Starting", quiet=quiet), report_in_one_line():
         videos = open_index(
-            place or paths.locate_index(folder), model=model, method=method, num_frames=frames,
+            place or locate_index(folder), model=model, method=method, num_frames=frames,
             fps=fps, overlap=overlap, anew=rebuild, runtime=runtime, int8=int8,
         )  # fmt: skip
     if forget:
@@ -154,6 +162,34 @@ def index(
         click.echo(json.dumps(report.convert_to_json(), indent=1))
         sys.exit(INTERRUPTED if report.stopped == "Interrupted" else 0)
     print_report(report, videos.uri, options["shard"], is_new=is_new and not quiet)
+
+
+def find_indexed_folder(folder):
+    """Return the folder above, in whose index a folder is; or the folder itself."""
+    from tempme_jax.search.paths import find_place
+
+    place = find_place(folder)
+    if place.folder is None:
+        return folder
+    from tempme_jax.search.index import VideoIndex
+
+    folders = [pathlib.Path(each) for each in VideoIndex(place.uri).stats().folders]
+    above = pathlib.Path(place.uri).parent
+    return str(above) if above in folders else folder
+
+
+def explain_whole(folder, whole, *, refused):
+    """Say that a folder is in the index of the one above; or that an option is not for a part."""
+    from tempme_jax.search.paths import locate_index
+
+    name, above = click.format_filename(folder), click.format_filename(whole)
+    if refused:
+        own = shlex.quote(str(locate_index(folder)))
+        raise click.UsageError(
+            f"{name} is a part of {above}, which has an index; give --rebuild, --forget and "
+            f"--exclude with {above}, or give {name} an index of its own: --index {own}"
+        )
+    click.echo(f"{name} is a part of {above}, whose index is brought up to date", err=True)
 
 
 def open_index(place, **options):
@@ -191,14 +227,17 @@ def print_report(report, uri, shard, *, is_new):
     """Print the report of a run, and what to do next; exit with a code if it was interrupted."""
     from tempme_jax.search.indexing.outcome import locate_failures_file
     from tempme_jax.search.paths import is_remote
+    from tempme_jax.search.store.locking import DEFAULT_NAME
 
     click.echo(report.summary)
     if report.failures and not is_remote(uri):
         file = click.format_filename(locate_failures_file(uri, shard))
         click.echo(f"All of them are listed in {file}")
     if is_new and not report.stopped:
-        click.echo(f'Next: tempme search "what is to be seen" --index {shlex.quote(uri)}')
-        click.echo(f"  or: tempme serve --open --index {shlex.quote(uri)}")
+        tempme = os.environ.get("TEMPME_PROGRAM", "tempme")  # as run.sh is called
+        place = shlex.quote(uri.removesuffix(f"/{DEFAULT_NAME}"))
+        click.echo(f'Next: {tempme} search "what is to be seen" --index {place}')
+        click.echo(f"  or: {tempme} serve {place} --open")
     if report.stopped == "Interrupted":
         sys.exit(INTERRUPTED)
 

@@ -4,14 +4,17 @@ import contextlib
 import functools
 import gc
 import json
+import os
 import sys
 import warnings
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 import click
+from click.core import ParameterSource
 
 from tempme_jax.commands.group import USER_ERRORS
+from tempme_jax.commands.saving import add_output_options, check_output, save_results
 from tempme_jax.words import pluralize
 
 if TYPE_CHECKING:
@@ -20,7 +23,8 @@ if TYPE_CHECKING:
 INDEX = click.option(
     "--index",
     "place",
-    help="Path of the index, or of the folder of its videos, or s3:// or gs://. Default: here.",
+    help="Path of the index, or of the folder of its videos, or s3:// or gs://. Default: that of "
+    "the current folder or of one above it.",
 )
 
 RUNTIME = click.option(
@@ -65,10 +69,19 @@ def report_in_one_line() -> Iterator[None]:
 
 
 @click.command()
-@click.argument("text", required=False)
+@click.argument("words", metavar="[TEXT]...", nargs=-1)
 @INDEX
 @click.option("-k", type=click.IntRange(1), default=10, show_default=True, help="Moments to show.")
-@click.option("--in", "folder", type=click.Path(), help="Search only videos in this folder.")
+@click.option(
+    "--per-video",
+    type=click.IntRange(0),
+    default=2,
+    show_default=True,
+    help="Most moments of one video; 0 for any number.",
+)
+@click.option(
+    "--in", "folder", type=click.Path(), help="Search only videos in this folder, or one video."
+)
 @click.option(
     "--image", type=click.Path(dir_okay=False), help="Search with a picture instead of a text."
 )
@@ -88,48 +101,79 @@ def report_in_one_line() -> Iterator[None]:
 @click.option("--model", help="New place of the weights, if they have moved.")
 @RUNTIME
 @INT8
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@add_output_options
 def search(
-    text, place, k, folder, image, clip, start, end, rerank, model, runtime, int8, as_json
+    words, place, k, per_video, folder, image, clip, start, end, rerank, model, runtime, int8,
+    **given,
 ):  # fmt: skip
     """Find the moments that TEXT describes.
 
-    The index of the current folder (.tempme) is searched unless --index names another. The
-    percentile ranks the score of a moment against 256 unrelated sentences searched in the same
-    index; below 95 the search says: no confident match. Without TEXT, a terminal asks for one after
-    another. Where `tempme serve` of the same index runs on this machine, it is asked.
+    TEXT is one or more words, with or without quotes. The index of the current folder (.tempme), or
+    of a folder above it, is searched unless --index names another; in a folder below the indexed
+    one, only its videos. Each moment is called a strong, possible or weak match, by how many of 256
+    unrelated sentences score lower in the same index; if no match is strong, at most three weak
+    ones are shown unless -k is given. Without TEXT, a terminal asks for one after another. Where
+    `tempme serve` of the same index runs on this machine, it is asked.
     """
+    text = join_words(words)
     queries = check_queries(text, image, clip, rerank)
+    output = check_output(**given)
+    chosen = click.get_current_context().get_parameter_source("k")
+    view = {"everything": chosen is not ParameterSource.DEFAULT, "per_video": per_video or None}
+    place, within = find_place(place)
+    if within is not None and folder is None:
+        folder = within
+        click.echo(f"In {click.format_filename(folder)}, of the index {place}", err=True)
+
+    filters = {"folder": folder, "per_video": per_video or None}
 
     @functools.cache  # a search that a server answers needs none of it
     def open_index():
         from tempme_jax.search.index import VideoIndex
 
-        return VideoIndex(place or ".", model=model, runtime=runtime, int8=int8)
+        return VideoIndex(place, model=model, runtime=runtime, int8=int8)
 
     @collect_later()
     def search_text(text):
         if not (model or runtime or int8 or rerank):
-            answer = ask_server(place or ".", text, k, folder)
+            answer = ask_server(place, text, k, folder, view["per_video"])
             if answer is not None:
                 return answer
         with report_in_one_line():
             videos = open_index()
-            results = videos.search(text, k, folder=folder, rerank=rerank)
+            results = videos.search(text, k, rerank=rerank, **filters)
         return Answer(results, videos.stats().outdated)
 
     if not queries:
-        answer_prompt(lambda text: print_answer(search_text(text), "text", as_json=as_json))
+        answer_prompt(lambda text: show_answer(search_text(text), view, output, open_index))
     elif text is not None:
-        print_answer(search_text(text), "text", as_json=as_json)
+        show_answer(search_text(text), view, output, open_index)
     else:
         with report_in_one_line():
             videos = open_index()
             if image is not None:
-                results = videos.search_image(image, k, folder=folder)
+                results = videos.search_image(image, k, **filters)
             else:
-                results = videos.search_clip(clip, start, end, k, folder=folder)
-        print_answer(Answer(results, videos.stats().outdated), "video", as_json=as_json)
+                results = videos.search_clip(clip, start, end, k, **filters)
+        answer = Answer(results, videos.stats().outdated)
+        show_answer(answer, view, output, open_index)
+
+
+def join_words(words):
+    """Return the text of some words; None if there are none."""
+    *others, last = words or ("",)
+    if others and os.sep in last and os.path.isdir(os.path.expanduser(last)):
+        raise click.UsageError(f"{last} is a folder; to search in it, write --index {last}")
+    return " ".join(words) if words else None
+
+
+def find_place(given, folder=None):
+    """Return the index that is meant by --index and a folder, and the part of it."""
+    from tempme_jax.search import paths
+
+    if given and folder:
+        raise click.UsageError("give FOLDER or --index, not both")
+    return paths.find_place(given or folder)
 
 
 def check_queries(text, image, clip, rerank):
@@ -158,15 +202,15 @@ class Answer(NamedTuple):
     answered_by: str = "search"
 
 
-def ask_server(place, text, k, folder):
+def ask_server(uri, text, k, folder, per_video):
     """Return the answer of the server of an index; None if there is none."""
     from tempme_jax.search import paths
     from tempme_jax.search.query.results import convert_from_json
     from tempme_jax.search.serve import local
 
-    if paths.is_remote(place):
+    if paths.is_remote(uri):
         return None
-    answer = local.ask(paths.find_index(place, is_index=local.has_socket), text, k, folder)
+    answer = local.ask(uri, text, k, folder, per_video)
     if answer is None:
         return None
     if answer["warning"]:
@@ -174,18 +218,50 @@ def ask_server(place, text, k, folder):
     return Answer(convert_from_json(answer["results"]), answer["outdated"], "serve")
 
 
-def print_answer(answer, kind, *, as_json):
-    """Print what was found, as a table or as JSON; `kind` is that of the query."""
-    from tempme_jax.search.query import printing, results
+def show_answer(answer, view, output, open_index):
+    """Print what was found, and save it if that is asked for.
 
-    if as_json:
-        converted = results.convert_to_json(answer.results) | {"answered_by": answer.answered_by}
-        click.echo(json.dumps(converted, indent=1))
-    else:
-        printing.print_results(answer.results, kind)
+    `view` holds arguments of `print_results`. `open_index` opens the index; it is called only to
+    save something.
+    """
+    saved, failed = None, 0
+    if output.format != "json":
+        print_answer(answer, view, output.format)
+    if output.saves and (answer.results.moments or answer.results.said):
+        saved, failed = save_results(open_index(), answer.results, output)
+    if output.format == "json":
+        print_json(answer, saved)
     if answer.outdated:
         note = "were read by an older version; run `tempme index FOLDER` to look at them again"
         click.echo(f"Note: {pluralize(answer.outdated, 'file')} {note}", err=True)
+    if failed:
+        raise click.ClickException(f"{pluralize(failed, 'moment')} could not be saved, see above")
+
+
+def print_answer(answer, view, name):
+    """Print what was found as a table, or in another format for other programs."""
+    from tempme_jax.search.query import printing
+
+    if name == "table":
+        printing.print_results(answer.results, **view)
+        return
+    from tempme_jax.search.saving.lists import FORMATS
+
+    # Names of files that are no text keep their bytes.
+    text = FORMATS[name](answer.results).encode("utf-8", "surrogateescape")
+    click.echo(text, nl=False)
+    for note in filter(None, (answer.results.message, answer.results.notice)):
+        click.echo(f"Note: {note}", err=True)
+
+
+def print_json(answer, saved):
+    """Print what was found as JSON, and what was saved of it."""
+    from tempme_jax.search.query import results
+
+    converted = results.convert_to_json(answer.results) | {"answered_by": answer.answered_by}
+    if saved is not None:
+        converted["saved"] = saved
+    click.echo(json.dumps(converted, indent=1))
 
 
 def answer_prompt(answer):
@@ -213,6 +289,7 @@ def is_terminal():
 
 
 @click.command()
+@click.argument("folder", required=False, type=click.Path())
 @INDEX
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option(
@@ -232,16 +309,21 @@ def is_terminal():
 @RUNTIME
 @INT8
 @click.option("--open", "browse", is_flag=True, help="Open the page in a browser.")
-def serve(place, host, port, token, allow_host, model, runtime, int8, browse):
+def serve(folder, place, host, port, token, allow_host, model, runtime, int8, browse):
     """Search in a web page.
 
-    Only this machine can open the page, unless --host names another address, which needs a --token.
-    The server connects to no other server, and writes nothing but a socket in the folder of the
-    index, at which it also answers `tempme search` of the same user.
+    FOLDER is a folder of videos that is indexed; without it, the index is that of the current
+    folder or of one above it. Only this machine can open the page, unless --host names another
+    address, which needs a --token. The server connects to no other server, and writes nothing but
+    previews and clips in the user's cache, and a socket in the folder of the index, at which it
+    also answers `tempme search` of the same user.
     """
     from tempme_jax.search.index import VideoIndex
     from tempme_jax.search.serve import server
 
+    uri, within = find_place(place, folder)
+    if within is not None:
+        click.echo(f"{within} lies in an indexed folder, whose videos are all served", err=True)
     with report_in_one_line():
-        videos = VideoIndex(place or ".", model=model, runtime=runtime, int8=int8)
+        videos = VideoIndex(uri, model=model, runtime=runtime, int8=int8)
     server.serve(videos, host=host, port=port, token=token, allow_host=allow_host, browse=browse)

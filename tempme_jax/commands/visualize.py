@@ -2,6 +2,8 @@
 
 import click
 
+from tempme_jax.commands.group import PLUGIN
+
 
 @click.command()
 @click.argument("video", type=click.Path(exists=True, dir_okay=False))
@@ -23,6 +25,7 @@ import click
     help="A .png, .mp4 or .html file; may be given several times. Default: NAME.merged.png here.",
 )
 @click.option("--overwrite", is_flag=True, help="Replace files that exist.")
+@PLUGIN
 def visualize(video, weights, methods, frames, files, overwrite):
     """Show which patches of VIDEO are merged.
 

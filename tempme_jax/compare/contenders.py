@@ -10,6 +10,7 @@ from typing import Any
 from tempme_jax.compare.rows import PaperRow
 from tempme_jax.compare.runs import Contender
 from tempme_jax.methods import METHODS
+from tempme_jax.plugins import load_installed
 from tempme_jax.training.flags import find_config_file, make_importable
 
 DEFAULT = "lora,tome,tempme"
@@ -76,6 +77,8 @@ def choose_contenders(
     if table is None:
         if data:
             raise ValueError(f"--data={data} is for tables; {config} is a data set itself")
+        if methods == "all":
+            load_installed()
         names = list(METHODS) if methods == "all" else (methods or DEFAULT).split(",")
         names = [name.strip() for name in names]
         return config, [Contender(n, ",".join(filter(None, (n, recipe)))) for n in names], stem

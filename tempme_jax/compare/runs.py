@@ -64,6 +64,7 @@ class PlannedRun:
         flags: all its flags but --workdir.
         folder: its workdir.
         config: its settings.
+        log: a service that also gets its curves and results.
     """
 
     contender: Contender
@@ -71,11 +72,15 @@ class PlannedRun:
     flags: list[str]
     folder: pathlib.Path
     config: Config
+    log: str | None = None
 
     @property
     def command(self) -> list[str]:
         """Arguments of the Python interpreter."""
-        return ["-m", "tempme_jax.main", *self.flags, f"--workdir={self.folder}"]
+        plugins = [f"--plugin={source}" for source in self.config.plugins]
+        more = [f"--log={self.log}"] if self.log else []
+        command = ["-m", "tempme_jax.main", *self.flags, *plugins, *more]
+        return [*command, f"--workdir={self.folder}"]
 
     def read_outcome(self) -> tuple[dict[str, Any] | None, str]:
         """Return the results in its folder, or None and why they are not those of this run.
@@ -114,6 +119,7 @@ def run(
     overrides: Sequence[str] = (),
     speeds: bool = True,
     jobs: int = 1,
+    log: str | None = None,
     launch: Launch | None = None,
 ) -> int:
     """Train and evaluate each contender with each seed; print one table and save it.
@@ -129,6 +135,7 @@ def run(
         overrides: more flags of every run, such as --config.train.steps=100.
         speeds: also measure how fast the trained models encode videos.
         jobs: most runs at the same time; fewer while memory is short, see `Jobs`.
+        log: a service that also gets curves and results, one of `tracking.SERVICES`.
         launch: function that runs a command; None for `launch_process`.
 
     Returns:
@@ -137,7 +144,8 @@ def run(
     Raises:
         ValueError, OSError: before any run, if a method, a seed, the file or a flag is wrong.
     """
-    results, failed, planned = [], [], plan_runs(config_file, contenders, seeds, overrides, workdir)
+    results, failed = [], []
+    planned = plan_runs(config_file, contenders, seeds, overrides, workdir, log)
     finished = finish_runs(planned, jobs, launch)
     for one, (label, found, problem, lines) in zip(planned, finished, strict=True):
         if found:
@@ -197,6 +205,7 @@ def plan_runs(
     seeds: int | Sequence[int],
     overrides: Sequence[str],
     workdir: str | os.PathLike,
+    log: str | None = None,
 ) -> list[PlannedRun]:
     """Return the runs: all contenders with the first seed, then with the next.
 
@@ -217,7 +226,7 @@ def plan_runs(
         # A name may hold characters that a file name should not.
         name = "".join(c if c.isalnum() or c in "+-_.," else "_" for c in contender.name)
         folder = pathlib.Path(workdir) / name / f"seed_{seed}"
-        planned.append(PlannedRun(contender, seed, flags, folder, parse_flags(flags)))
+        planned.append(PlannedRun(contender, seed, flags, folder, parse_flags(flags), log))
     return planned
 
 
@@ -272,7 +281,10 @@ def measure_speeds(
     file = pathlib.Path(workdir) / SPEEDS
     folders = {result["name"]: result["folder"] for result in results}
     print("Measuring how fast they encode videos, in turns:", flush=True)
-    command = [sys.executable, "-m", "tempme_jax.cli", "bench", "runs", *folders.values()]
+    sources = [one for result in results for one in result["config"].get("plugins", [])]
+    plugins = [f"--plugin={source}" for source in dict.fromkeys(sources)]
+    command = [sys.executable, "-m", "tempme_jax.cli", "bench", "runs"]
+    command += [*folders.values(), *plugins]
     code, _ = (launch or launch_process)([*command, f"--out={file}"])
     if code or not file.is_file():
         print(f"speeds: FAILED, exit code {code}", flush=True)

@@ -4,13 +4,13 @@ import collections
 import functools
 import hashlib
 import pathlib
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, ClassVar
 
 from tempme_jax.checks import suggest
-from tempme_jax.datasets.annotations import make_error
+from tempme_jax.datasets.annotations import Annotation, make_error
 from tempme_jax.datasets.base import Video
-from tempme_jax.datasets.readers import read_captions
+from tempme_jax.datasets.readers import read_captions, read_lines
 from tempme_jax.datasets.video_files import VideoFiles, cut_suffix
 
 
@@ -59,6 +59,28 @@ class AnnotatedSet:
             AnnotationError: an annotation file is missing or malformed.
         """
         raise NotImplementedError
+
+    def select_listed(
+        self, split: str, captions: Mapping[str, list[str]], source: pathlib.Path
+    ) -> dict[str, list[str]]:
+        """Return the captions of the videos that the set's own file lists, a name in each line.
+
+        Args:
+            split: the split, whose file is named in `OWN`.
+            captions: captions of all videos.
+            source: the file that they were read from, for errors.
+
+        Raises:
+            AnnotationError: the file is missing, or names a video twice or one without captions.
+        """
+        listed, videos = self.find_annotations(self.OWN[split]), {}
+        for place, line in read_lines(listed):
+            entry = Annotation(listed, place, {"the name": line})
+            name = entry.get_unique("the name", videos)
+            if not captions.get(name):
+                raise entry.make_error(f"{name!r} has no caption in {source.name}")
+            videos[name] = captions[name]
+        return videos
 
     def list_other_names(self, name: str) -> list[str]:
         """Return further names, without a suffix, that the file of a video may have."""

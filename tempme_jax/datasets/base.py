@@ -113,6 +113,10 @@ class VideoSet(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     PUBLIC_URLS: ClassVar[dict[str, str]] = {}
     HOMEPAGE: ClassVar[str] = ""
 
+    def __init_subclass__(cls, skip_registration: bool = True, **kwargs: Any):
+        # In TFDS's register a name stays taken when the plugin that defined it has failed.
+        super().__init_subclass__(skip_registration=skip_registration, **kwargs)
+
     def __init__(
         self,
         *,

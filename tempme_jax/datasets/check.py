@@ -10,7 +10,7 @@ import rich.markup
 
 from tempme_jax import screen
 from tempme_jax.checks import require_one_of
-from tempme_jax.datasets import DATASETS
+from tempme_jax.datasets import find_data_set
 from tempme_jax.datasets.base import AnnotationError, Storage, Video
 from tempme_jax.datasets.prepare import VideoText
 from tempme_jax.video.frames import VideoError
@@ -104,7 +104,7 @@ def check_data_set(
     Raises:
         ValueError: there is no such data set or variant; the message lists those there are.
     """
-    builder_class = DATASETS[require_one_of(name, DATASETS, "data set")]
+    builder_class = find_data_set(name)
     variant = require_one_of(
         variant or builder_class.VARIANTS[0], builder_class.VARIANTS, "variant"
     )

@@ -3,9 +3,8 @@
 import collections
 
 from tempme_jax.datasets.annotated import AnnotatedSet
-from tempme_jax.datasets.annotations import Annotation
 from tempme_jax.datasets.prepare import VideoText
-from tempme_jax.datasets.readers import read_json_list, read_lines
+from tempme_jax.datasets.readers import read_json_list
 
 FILES = {"train": "train", "validation": "val", "test": "test"}
 
@@ -34,11 +33,4 @@ class Didemo(AnnotatedSet, VideoText):
         descriptions = collections.defaultdict(list)
         for entry in read_json_list(file, ["video", "description"]):
             descriptions[entry.get_text("video")].append(entry.get_text("description"))
-        listed, videos = self.find_annotations(self.OWN[split]), {}
-        for place, line in read_lines(listed):
-            entry = Annotation(listed, place, {"the name": line})
-            name = entry.get_unique("the name", videos)
-            if name not in descriptions:
-                raise entry.make_error(f"{name!r} has no description in {file.name}")
-            videos[name] = descriptions[name]
-        return videos
+        return self.select_listed(split, descriptions, file)

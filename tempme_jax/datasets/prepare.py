@@ -225,7 +225,7 @@ def _show_progress(
         yield advance
 
 
-class VideoText(VideoSet, skip_registration=True):
+class VideoText(VideoSet):
     """The base class of every data set; see `VideoSet`."""
 
     def download_and_prepare(self, **options: Any) -> None:

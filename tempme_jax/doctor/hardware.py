@@ -1,9 +1,10 @@
-"""Checks of devices, CPUs and memory; libraries are imported late, as they may be broken."""
+"""Checks of the system, devices and memory; libraries are imported late: they may be broken."""
 
 import collections
 import contextlib
 import importlib.util
 import os
+import platform
 import re
 import shutil
 import subprocess
@@ -11,6 +12,22 @@ from collections.abc import Iterator
 
 from tempme_jax.doctor.finding import GIB, Finding, State
 from tempme_jax.doctor.software import make_install_command
+
+# Modules of Python that only Unix has: limits of processes, locks of files, terminals.
+UNIX_MODULES = ("resource", "fcntl", "termios")
+
+
+def check_system() -> Iterator[Finding]:
+    """Say what works on a system without Python's modules for Unix, such as Windows."""
+    if lost := [name for name in UNIX_MODULES if importlib.util.find_spec(name) is None]:
+        system = platform.system()
+        text = (
+            f"on {system} itself, models and `tempme search`, `serve`, `stats`, `visualize`, "
+            "`convert`, `export` and `download` work; `tempme index`, `data` and `compare` and "
+            "training do not, and need Linux or macOS"
+        )
+        cure = "wsl --install, and in WSL: bash run.sh setup" if system == "Windows" else ""
+        yield Finding("system", State.PROBLEM, text, cure, {"missing": lost})
 
 
 def check_devices() -> Iterator[Finding]:

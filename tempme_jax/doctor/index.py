@@ -13,14 +13,14 @@ def check_index(place: str | None = None) -> Iterator[Finding]:
     """Look for files of an index that are to be looked at again; change nothing.
 
     Args:
-        place: path or address of the index, or its folder of videos; None for the current folder,
-            of which nothing is said if it has no index.
+        place: path or address of the index, or its folder of videos; None for the index of the
+            current folder or of one above it, and nothing is said if there is none.
     """
     from tempme_jax.search import paths
     from tempme_jax.search.stats import compute_stats, is_outdated
     from tempme_jax.search.store.store import Store
 
-    uri = paths.find_index(place or ".", is_index=Store.exists)
+    uri = paths.find_place(place).uri
     if not Store.exists(uri):
         if place is not None:
             text = f"there is no index at {printable_name(os.fsencode(uri))}"

@@ -15,6 +15,7 @@ WIDTH, HEIGHT = 100, 30
 Probe = Callable[[], Iterable[Finding]]
 # The checks, by topic.
 PROBES: dict[str, Probe] = {
+    "system": hardware.check_system,
     "libraries": software.check_libraries,
     "decoders": software.check_decoders,
     "devices": hardware.check_devices,

@@ -19,8 +19,15 @@ LINES = 3
 NAMED = 3
 # Purposes of the extras; extras of one purpose are alternatives.
 PURPOSES = {
+    "train": "training, `tempme data` and `compare`",
+    "search": "`tempme index`, `search` and `serve`",
+    "mcp": "`tempme mcp`",
+    "onnx": "ONNX Runtime",
+    "bench": "`tempme bench search --against faiss`",
+    "wandb": "`--log wandb`",
     "ray": "`tempme index --ray`",
     "torch": "the tests against PyTorch",
+    "mteb": "`tempme_jax.mteb`",
     "test": "the tests",
     "cuda12": "NVIDIA GPUs",
     "cuda13": "NVIDIA GPUs",
@@ -71,6 +78,8 @@ def check_extras() -> Iterator[Finding]:
 
     by_purpose = collections.defaultdict(dict)
     for extra in metadata.list_extras():
+        if extra == "all":  # only holds others
+            continue
         faulty = [library for library in metadata.list_required(extra) if library.fault]
         by_purpose[PURPOSES.get(extra, extra)][extra] = faulty
     here = [purpose for purpose, faulty in by_purpose.items() if not all(faulty.values())]

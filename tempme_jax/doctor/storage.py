@@ -1,9 +1,9 @@
 """Checks of caches, weights, disks, and limits of the system that may be too small."""
 
 import contextlib
+import importlib.util
 import os
 import pathlib
-import resource
 import shutil
 import sys
 from collections.abc import Iterator
@@ -57,6 +57,7 @@ def check_weights() -> Iterator[Finding]:
     except errors.CacheNotFound:
         repositories = ()
     sizes = {one.repo_id: one.size_on_disk for one in repositories if is_clip_repository(one)}
+    sizes |= {name: measure_folder(place)[1] for name, place in hub.list_kept().items()}
     values = {"folder": str(folder), "clip": sizes, "offline": constants.HF_HUB_OFFLINE}
     built_in = ", ".join(name for name in hub.BUILT_IN if name not in lost) or "none"
     names = [f"{name} ({size / GIB:.1f} GiB)" for name, size in sorted(sizes.items())]
@@ -103,22 +104,35 @@ def check_disk() -> Iterator[Finding]:
 
 def check_limits() -> Iterator[Finding]:
     """Check limits of the system; yield only those that are too low."""
-    encoding = sys.getfilesystemencoding()
-    if encoding.replace("-", "").lower() != "utf8":
-        text = f"file names are read as {encoding}; files with other letters cannot be opened"
-        values = {"encoding": encoding}
-        yield Finding("names", State.PROBLEM, text, "export PYTHONUTF8=1", values)
-    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if files != resource.RLIM_INFINITY and files < LEAST_FILES:
-        text = f"only {files} files may be open at a time; {LEAST_FILES} are needed"
-        cure = f"ulimit -n {LEAST_FILES}"
-        yield Finding("files", State.PROBLEM, text, cure, {"open": files})
+    yield from check_names()
+    if importlib.util.find_spec("resource"):  # which Windows has not
+        yield from check_open_files()
     shared = pathlib.Path("/dev/shm")
     if shared.is_dir() and shutil.disk_usage(shared).total <= SMALL_SHARED:
         size = shutil.disk_usage(shared).total
         text = f"/dev/shm has {size / 2**20:.0f} MiB, too little to read data in worker processes"
         cure = "docker run --shm-size=2g, or --config.data.workers=0"
         yield Finding("shared", State.PROBLEM, text, cure, {"bytes": size})
+
+
+def check_names() -> Iterator[Finding]:
+    """Yield a finding if names of files with other letters cannot be opened."""
+    encoding = sys.getfilesystemencoding()
+    if encoding.replace("-", "").lower() != "utf8":
+        text = f"file names are read as {encoding}; files with other letters cannot be opened"
+        values = {"encoding": encoding}
+        yield Finding("names", State.PROBLEM, text, "export PYTHONUTF8=1", values)
+
+
+def check_open_files() -> Iterator[Finding]:
+    """Yield a finding if too few files may be open at a time."""
+    import resource
+
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if files != resource.RLIM_INFINITY and files < LEAST_FILES:
+        text = f"only {files} files may be open at a time; {LEAST_FILES} are needed"
+        cure = f"ulimit -n {LEAST_FILES}"
+        yield Finding("files", State.PROBLEM, text, cure, {"open": files})
 
 
 def measure_folder(folder: pathlib.Path) -> tuple[int, int]:

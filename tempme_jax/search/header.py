@@ -12,10 +12,11 @@ from tempme_jax.loading import load
 from tempme_jax.search.errors import VideoIndexError
 from tempme_jax.search.runtimes import RuntimeFields, describe_runtime
 from tempme_jax.version import __version__
+from tempme_jax.weights.unreachable import OutOfReachError
 
 if TYPE_CHECKING:  # these take long to import, and a search may do without them
     from tempme_jax.model import Model
-    from tempme_jax.search.indexing.windows import Sampling
+    from tempme_jax.video.windows import Sampling
 
 
 class IndexedModel(TypedDict):
@@ -92,6 +93,10 @@ def open_model(header: Mapping[str, Any], uri: str) -> "Model":
         )
     try:
         model = load(**header["source"])
+    except OutOfReachError as error:
+        raise VideoIndexError(
+            f"the index {uri} needs its model, but {error.problem}.\n\n{error.steps}"
+        ) from error
     except (ValueError, OSError) as error:
         raise VideoIndexError(
             f"the model of the index {uri}, {header['source']['source']}, cannot be opened: "

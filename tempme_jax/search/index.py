@@ -5,16 +5,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tempme_jax.extras import require_packages
 from tempme_jax.search import opening, paths
+from tempme_jax.search.arguments import check_exclude, check_model, check_path
 from tempme_jax.search.queries import IndexQueries
 from tempme_jax.search.state import IndexState
+from tempme_jax.words import pluralize
 
 # A search does without these, so they are imported where they are used.
 if TYPE_CHECKING:
     from tempme_jax.model import Model
     from tempme_jax.search.indexing.report import IndexReport
     from tempme_jax.search.indexing.verify import Verification
-    from tempme_jax.search.indexing.windows import Sampling
+    from tempme_jax.video.windows import Sampling
 
 
 class VideoIndex(IndexQueries):
@@ -64,8 +67,14 @@ class VideoIndex(IndexQueries):
 
         Raises:
             VideoIndexError: the index cannot be read, or has another method or other windows.
-            ValueError: there is no such runtime, or it has no int8.
+            ValueError: there is no such runtime, or it has no int8; or a number is out of range.
+            TypeError: an argument is of another type.
+            ModuleNotFoundError: the extra [search] is not installed.
         """
+        check_path("path", path)
+        if model is not None:
+            check_model(model)
+        require_packages(["lancedb"])
         self.uri = paths.find_index(path, is_index=opening.is_index)
         self._request = opening.IndexRequest(
             model=model, method=method, num_frames=num_frames,
@@ -75,10 +84,19 @@ class VideoIndex(IndexQueries):
         if self.exists:
             self._request.check(self.header, self.uri)
 
+    def __repr__(self) -> str:
+        """Say where the index lies, and what it holds."""
+        if not self.exists:
+            return f"VideoIndex({self.uri!r}, no index yet)"
+        header = self.header
+        model = header["source"].get("source") or "a model that was passed"
+        count = pluralize(self._state.reader.count_windows(), "window")
+        return f"VideoIndex({self.uri!r}, {count}, method {header['model']['method']!r} of {model})"
+
     @property
     def sampling(self) -> "Sampling":
         """The way in which videos are cut into windows."""
-        from tempme_jax.search.indexing.windows import Sampling
+        from tempme_jax.video.windows import Sampling
 
         return Sampling(**self.header["sampling"])
 
@@ -116,15 +134,17 @@ class VideoIndex(IndexQueries):
         Raises:
             VideoIndexError: the folder is missing or has no video, the model is not the one of
                 the index, or the index cannot be written.
+            ValueError, TypeError: an option has a wrong value or type.
         """
         from tempme_jax.search import creating
         from tempme_jax.search.indexing import run
         from tempme_jax.search.indexing.progress import IndexProgress
         from tempme_jax.search.indexing.survey import VideoFolder
 
+        check_path("folder", folder)
         options = run.IndexOptions(
             workers=workers, retry_failed=retry_failed, shard=shard, budget=budget, ray=ray,
-            exclude=tuple(exclude),
+            exclude=check_exclude(exclude),
         )  # fmt: skip
         progress = IndexProgress(quiet=quiet)
         if existed := self.exists:
@@ -178,7 +198,7 @@ class VideoIndex(IndexQueries):
         Raises:
             VideoIndexError: the folder is not in the index.
         """
-        from tempme_jax.search.indexing.run import remove_folder
+        from tempme_jax.search.indexing.forget import remove_folder
 
         count = remove_folder(self.store, Path(folder))
         self._state.finish_writing()

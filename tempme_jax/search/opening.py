@@ -33,8 +33,8 @@ from tempme_jax.text_encoder import TextEncoder
 # A search does without these, and to import them takes longer than everything else in it.
 if TYPE_CHECKING:
     from tempme_jax.model import Model
-    from tempme_jax.search.indexing.windows import Sampling
     from tempme_jax.search.store.store import Store
+    from tempme_jax.video.windows import Sampling
 
 # Attempts to read an index that other processes write to.
 READ_AGAIN = 5
@@ -162,13 +162,13 @@ class IndexRequest:
             refuse_other_method(header, self.method, uri)
         given = {name: value for name, value in asked.items() if value is not None}
         if given:
-            from tempme_jax.search.indexing.windows import Sampling
+            from tempme_jax.video.windows import Sampling
 
             refuse_other_sampling(header, Sampling(**header["sampling"] | given), uri)
 
     def make_sampling(self, model: "Model") -> "Sampling":
         """Return the sampling for a new index."""
-        from tempme_jax.search.indexing.windows import Sampling
+        from tempme_jax.video.windows import Sampling
 
         asked = {"fps": self.fps, "overlap": self.overlap}
         given = {name: value for name, value in asked.items() if value is not None}

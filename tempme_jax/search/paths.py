@@ -1,11 +1,14 @@
 """Paths: where an index lies, and how it names the folders of its videos."""
 
 import os
+import shlex
 import stat
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import NamedTuple
 
 from tempme_jax.search.errors import VideoIndexError
+from tempme_jax.search.store.checksums import list_versions
 from tempme_jax.search.store.locking import DEFAULT_NAME, is_begun
 
 # The name by which an index refers to the folder that it lies in, so both can be moved together.
@@ -34,6 +37,62 @@ def find_index(path: str | os.PathLike, *, is_index: Callable[[str], bool]) -> s
         return str(folder)
     of_videos = folder.is_dir() and any(folder.iterdir()) and not is_index(str(folder))
     return locate_index(folder) if of_videos else str(folder)
+
+
+class Place(NamedTuple):
+    """The index that a user means, and the part of it.
+
+    Attributes:
+        uri: address of the index.
+        folder: a folder in the one that is indexed, if the index was found above it; else None.
+    """
+
+    uri: str
+    folder: Path | None = None
+
+
+def find_place(path: str | os.PathLike | None) -> Place:
+    """Return the index of a path, or of a folder above it, as Git finds a repository.
+
+    Args:
+        path: path of an index, of a folder of videos or of a folder in one; None for the current
+            folder.
+
+    Raises:
+        VideoIndexError: if the only index is one of another user in a folder above, which may
+            have put it there to be taken by mistake.
+    """
+    uri = find_index(path or ".", is_index=holds_index)
+    folder = Path(path or ".").expanduser()
+    if is_remote(uri) or holds_index(uri) or not folder.is_dir():
+        return Place(uri)
+    others = []
+    for above in folder.resolve().parents:
+        index = locate_index(above)
+        if not holds_index(index):
+            continue
+        if is_own(index):
+            return Place(index, folder.resolve())
+        others.append(index)
+    if others:
+        raise VideoIndexError(
+            f"there is no index in {uri}, and {others[0]} belongs to another user; if you trust "
+            f"it, name it: --index {shlex.quote(others[0])}"
+        )
+    return Place(uri)
+
+
+def holds_index(uri: str) -> bool:
+    """Return whether there is an index in a folder, without opening it."""
+    try:
+        return bool(list_versions(Path(uri), "header"))
+    except OSError:  # whoever opens it says what is wrong
+        return False
+
+
+def is_own(path: str) -> bool:
+    """Return whether a folder belongs to this user, where the system tells it."""
+    return not hasattr(os, "getuid") or os.stat(path).st_uid == os.getuid()
 
 
 def locate_index(folder: str | os.PathLike) -> str:

@@ -2,26 +2,34 @@
 
 import functools
 import os
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
 from tempme_jax.search import opening, paths
+from tempme_jax.search.arguments import check_count, check_path, check_text, read_queries
+from tempme_jax.search.query.filters import check_options
 from tempme_jax.search.query.results import Results
+from tempme_jax.search.query.said import add_said
 from tempme_jax.search.state import IndexState
+from tempme_jax.search.videos import IndexVideos
 
 # A search by a text does without these, and to import them takes longer than everything else in it.
 # So they are imported where they are used.
 if TYPE_CHECKING:
     from tempme_jax.model import Model
+    from tempme_jax.search.query.mixing import MixedQuery
+    from tempme_jax.search.query.same import OwnPart
     from tempme_jax.search.query.searcher import Searcher
     from tempme_jax.search.stats import IndexStats
+    from tempme_jax.search.store.rows import FileRow
     from tempme_jax.search.store.store import Store
     from tempme_jax.text_encoder import TextEncoder
 
 
-class IndexQueries:
+class IndexQueries(IndexVideos):
     """An open index that can be searched.
 
     Attributes:
@@ -78,43 +86,58 @@ class IndexQueries:
         encoder = encoder or self._request.make_text_encoder(self.model, header)
         return encoder or self.model
 
+    @overload
+    def search(self, text: str, k: int = 10, *, rerank: int = 0, **filters: Any) -> Results: ...
+
+    @overload
     def search(
-        self,
-        text: str,
-        k: int = 10,
-        *,
-        folder: str | os.PathLike | None = None,
-        min_seconds: float | None = None,
-        max_seconds: float | None = None,
-        rerank: int = 0,
-    ) -> Results:
+        self, text: Sequence[str], k: int = 10, *, rerank: int = 0, **filters: Any
+    ) -> list[Results]: ...
+
+    def search(
+        self, text: str | Sequence[str], k: int = 10, *, rerank: int = 0, **filters: Any
+    ) -> Results | list[Results]:
         """Find the moments that a sentence describes, best first.
 
+        Those whose subtitles hold its words stand in `Results.said`.
+
         Args:
-            text: the sentence.
+            text: the sentence; or a list of some, each of which gets Results of its own.
             k: return at most this many moments, at least 1.
-            folder: search only videos in this folder.
-            min_seconds, max_seconds: search only videos of at least and at most this length.
             rerank: order so many of the best moments anew by the model's matching head, which
                 looks at the text and the video together. Their videos are decoded for it.
+            **filters: search only videos that are such: `folder` (in it), `name` (a part of their
+                path, or a pattern with * or ?), `min_seconds` and `max_seconds` (their length),
+                `after` and `before` (the day of their last change, such as "2026-01-31"). And
+                `per_video`: return at most so many moments of one video, unless only one is
+                searched, as by its path as `folder`; `lines=True`: fill `Results.lines`, too.
 
         Raises:
             ValueError: the text is empty, or `k` is below 1.
+            TypeError: an argument is of another type, or there is no such filter.
             VideoIndexError: there is no index, its model cannot be opened, or has no matching head.
         """
-        if not text.strip():
-            raise ValueError("the text is empty; describe what is to be seen, in a sentence")
+        texts = read_queries(text)
+        check_options("search", k, filters)
+        check_count("rerank", rerank, least=0)
         searcher = self._get_searcher()
-        vector = self._text_encoder.embed_text(text)[0]
-        filters: dict = {"folder": folder, "min_seconds": min_seconds, "max_seconds": max_seconds}
-        find = functools.partial(searcher.search, vector, kind="text", query=text, **filters)
-        if not rerank:
-            return find(k=k)
-        from tempme_jax.search.query.rerank import rerank_moments
+        vectors = self._text_encoder.embed_text(texts) if texts else ()
+        pairs = zip(texts, vectors, strict=True)
+        found = [self._search_text(searcher, *pair, k, rerank, **filters) for pair in pairs]
+        return found[0] if isinstance(text, str) else found
 
-        return rerank_moments(
-            find(k=max(k, rerank)), k, rerank, self.whole_model, self.uri, searcher
-        )
+    def _search_text(
+        self, searcher: "Searcher", text: str, vector: np.ndarray, k: int, rerank: int, **filters
+    ) -> Results:
+        find = functools.partial(searcher.search, vector, kind="text", query=text, **filters)
+        if rerank:
+            from tempme_jax.search.query.rerank import rerank_moments
+
+            found = find(k=max(k, rerank))
+            results = rerank_moments(found, k, rerank, self.whole_model, self.uri, searcher)
+        else:
+            results = find(k=k)
+        return add_said(results, self.uri, searcher, text, k, **filters)
 
     def search_image(self, image: str | os.PathLike, k: int = 10, **filters) -> Results:
         """Find the moments that look like a picture.
@@ -127,9 +150,13 @@ class IndexQueries:
             VideoError: the picture cannot be read.
         """
         from tempme_jax.search.query.frames import read_still
+        from tempme_jax.search.query.same import find_own_part
 
-        self._get_searcher()
+        check_path("image", image)
+        check_options("search_image", k, filters)
+        searcher = self._get_searcher()
         video = read_still(self.model, image)
+        filters = {"own": find_own_part(searcher, image), "kind": "picture", **filters}
         return self._search_frames(video, f"the picture {Path(image).name}", k, filters)
 
     def search_clip(
@@ -153,9 +180,13 @@ class IndexQueries:
             ValueError: `end` is not after `start`.
         """
         from tempme_jax.search.query.frames import read_part
+        from tempme_jax.search.query.same import find_own_part
 
-        self._get_searcher()
+        check_path("video", video)
+        check_options("search_clip", k, filters)
+        searcher = self._get_searcher()
         part = read_part(self.model, video, start, end)
+        filters = {"own": find_own_part(searcher, video, start, end), "kind": "clip", **filters}
         return self._search_frames(part, f"a part of {Path(video).name}", k, filters)
 
     def similar(self, window: str, k: int = 10, **filters) -> Results:
@@ -168,7 +199,46 @@ class IndexQueries:
         Raises:
             KeyError: the id is not known.
         """
+        check_text("window", window)
+        check_options("similar", k, filters)
         return self._state.get_searcher().search_similar(window, k=k, **filters)
+
+    def search_mixed(self, query: "MixedQuery", k: int = 10, **options: Any) -> Results:
+        """Find the moments that match a text and a picture together, or without some words.
+
+        Args:
+            query: the parts of the query, of `tempme_jax.search.query.mixing`.
+            k, **options: as for `search`, but `rerank`.
+
+        Raises:
+            VideoIndexError: as for `search`.
+        """
+        from tempme_jax.search.query.mixing import search_mixed
+
+        searcher = self._get_searcher()
+        return search_mixed(
+            searcher, query, lambda t: self._text_encoder.embed_text(t), k=k, **options
+        )
+
+    def find_own_part(self, file: str | os.PathLike) -> "OwnPart | None":
+        """Return which video of the index has the bytes of a file; None if none has."""
+        from tempme_jax.search.query.same import find_own_part
+
+        return find_own_part(self._get_searcher(), file)
+
+    def find_vector(self, window: str) -> np.ndarray | None:
+        """Return the unit vector of a window, float32 [d]; None if the id is not known."""
+        return self._get_searcher().find_vector(window)
+
+    def find_row(self, file_id: str) -> "FileRow | None":
+        """Return what is stored about a video; None if the id is not known."""
+        return self._state.get_searcher().files.get(file_id)
+
+    def failures(self) -> list[tuple[bytes, str, str]]:
+        """List the path, stage and reason of each file that could not be indexed."""
+        from tempme_jax.search.stats import list_failures
+
+        return list_failures(self._state.reader)
 
     def thumbnail(self, window: str) -> bytes | None:
         """Return the thumbnail of a window as a JPEG file; None if the id is not known."""
@@ -194,11 +264,11 @@ class IndexQueries:
         rows = self._state.get_searcher().files.values()
         return paths.list_folders(self.uri, [(row.root, row.path) for row in rows])
 
-    def stats(self) -> "IndexStats":
-        """Count the videos, windows and hours of the index."""
+    def stats(self, within: Path | None = None) -> "IndexStats":
+        """Count the videos, windows and hours of the index, or of a folder in it."""
         from tempme_jax.search.stats import compute_stats
 
-        return compute_stats(self._state.reader)
+        return compute_stats(self._state.reader, within)
 
     def refresh(self) -> None:
         """See what other processes have stored since, even if they rebuilt the index."""
@@ -223,4 +293,4 @@ class IndexQueries:
 
     def _search_frames(self, frames: np.ndarray, query: str, k: int, filters: dict) -> Results:
         vector = self.model.embed_video(frames)[0]
-        return self._state.get_searcher().search(vector, kind="video", query=query, k=k, **filters)
+        return self._state.get_searcher().search(vector, query=query, k=k, **filters)

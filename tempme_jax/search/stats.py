@@ -1,11 +1,17 @@
 """Statistics of an index."""
 
 import dataclasses
+import datetime
+import os
 from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tempme_jax.search.errors import VideoIndexError
 from tempme_jax.search.paths import decode_root
+from tempme_jax.search.store.locking import find_local_folder
 from tempme_jax.search.store.rows import PASSED_OVER, FileRow
+from tempme_jax.search.store.subtitle_file import open_subtitles
 from tempme_jax.video.reading import READING_VERSION
 
 if TYPE_CHECKING:
@@ -31,6 +37,8 @@ class IndexStats:
         overlap: share of a window that the next one repeats.
         outdated: number of files that an earlier version of this package read. The next run of
             `tempme index` looks at them again, and embeds anew those that it reads otherwise.
+
+    `last_run`, `subtitles` and `size` are looked up when they are asked for.
     """
 
     address: str
@@ -46,10 +54,62 @@ class IndexStats:
     overlap: float
     outdated: int = 0
 
+    @property
+    def last_run(self) -> str | None:
+        """When `tempme index` ended last, such as 2026-11-28T10:15:00+00:00; None if unknown."""
+        folder = find_local_folder(self.address)
+        # Every run that ends writes the list of what failed; before, there are the tables.
+        for pattern in ("failed*.jsonl", "files.lance/_versions/*"):
+            times = [file.stat().st_mtime for file in folder.glob(pattern)] if folder else []
+            if times:
+                ended = datetime.datetime.fromtimestamp(max(times), datetime.UTC)
+                return ended.isoformat(timespec="seconds")
+        return None
+
+    @property
+    def subtitles(self) -> int | None:
+        """Number of files and tracks of subtitles that are searched; None if they are damaged."""
+        try:
+            with open_subtitles(self.address) as subtitles:
+                return subtitles.count_tracks() if subtitles else 0
+        except VideoIndexError:
+            return None
+
+    @property
+    def size(self) -> int | None:
+        """Bytes of the index on the disk; None if it lies elsewhere."""
+        folder = find_local_folder(self.address)
+        files = folder.rglob("*") if folder else ()
+        return sum(file.lstat().st_size for file in files) if folder else None
+
 
 def count_outdated(rows: Iterable[FileRow]) -> int:
     """Count the files that an earlier version read."""
     return sum(map(is_outdated, rows))
+
+
+def select_rows(store: "Store | SideFile", within: Path | None) -> list[FileRow]:
+    """Return the rows of the files of an index that are in a folder; of all if it is None."""
+    rows = store.read_files()
+    return [row for row in rows if is_within(make_path(store.uri, row), within)]
+
+
+def is_within(path: bytes, folder: Path | None) -> bool:
+    """Return whether the path of a file of an index is in a folder; None holds all."""
+    return folder is None or path.startswith(os.path.join(os.fsencode(folder.resolve()), b""))
+
+
+def make_path(uri: str, row: FileRow) -> bytes:
+    """Return the path of a file of an index."""
+    return os.path.join(os.fsencode(decode_root(uri, row.root)), row.path)
+
+
+def list_failures(
+    store: "Store | SideFile", within: Path | None = None
+) -> list[tuple[bytes, str, str]]:
+    """List the path, stage and reason of each file of an index that could not be indexed."""
+    failed = [row for row in select_rows(store, within) if row.reason and row.stage != PASSED_OVER]
+    return sorted((make_path(store.uri, row), row.stage, row.reason) for row in failed)
 
 
 def is_outdated(row: FileRow) -> bool:
@@ -57,9 +117,9 @@ def is_outdated(row: FileRow) -> bool:
     return row.reading < READING_VERSION
 
 
-def compute_stats(store: "Store | SideFile") -> IndexStats:
-    """Count the contents of an index."""
-    rows = store.read_files()
+def compute_stats(store: "Store | SideFile", within: Path | None = None) -> IndexStats:
+    """Count the contents of an index, or of the part of it that is in a folder."""
+    rows = select_rows(store, within)
     good = [row for row in rows if not row.reason]
     contents = {row.content: row for row in good}.values()
     return IndexStats(

@@ -7,7 +7,7 @@ import dataclasses
 import json
 from typing import Any, Literal, TypeVar
 
-from tempme_jax.training.metrics import Ties
+from tempme_jax.training.metrics import Rivals, Ties
 
 T = TypeVar("T")
 
@@ -165,6 +165,9 @@ class EvaluateSettings:
             "uniform" in random order, which shows what a model knows without their order. "umt":
             the middles of UMT's spans; a short video repeats its last frame.
         ties: how equal similarities rank, see `tempme_jax.training.metrics`.
+        rivals: where videos have several captions, what those of a video are ranked among: all
+            "captions" of other videos, or, as CLIP4Clip does, the best one of each of these
+            "videos".
         select_on: the best checkpoint has the largest R-Sum on "validation" or on "test" (as
             published; its numbers are then not those of unseen data); "last": the last one is
             taken.
@@ -182,6 +185,7 @@ class EvaluateSettings:
     batch_size: int = let_change(32)
     frame_sampling: Literal["uniform", "repeat", "shuffled", "umt"] = "repeat"
     ties: Ties = "average"
+    rivals: Rivals = "captions"
     select_on: Literal["validation", "test", "last"] = "validation"
     select_by: Literal["R-Sum", "r_mean"] = "R-Sum"
     rerank: int = 0
@@ -211,6 +215,7 @@ class Config:
     Attributes:
         data, model, train, evaluate, mesh: the parts, see their classes.
         seed: seed of the order of the data, the augmentation and the initial learned weights.
+        plugins: the plugins that the method and the data set come from, as the user gave them.
         profile: number of steps in the profiler trace, from the tenth on; 0 = no trace.
     """
 
@@ -220,11 +225,15 @@ class Config:
     evaluate: EvaluateSettings = EvaluateSettings()
     mesh: MeshSettings = MeshSettings()
     seed: int = 42
+    plugins: tuple[str, ...] = let_change(())
     profile: int = let_change(0)
 
     def to_json(self) -> dict[str, Any]:
         """Return values that JSON can hold, equal for equal settings."""
-        return json.loads(json.dumps(dataclasses.asdict(self)))
+        values = json.loads(json.dumps(dataclasses.asdict(self)))
+        if not self.plugins:  # as in the settings of earlier versions
+            del values["plugins"]
+        return values
 
 
 # The parts of a config by their names, such as "train": TrainSettings.

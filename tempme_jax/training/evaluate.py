@@ -66,6 +66,7 @@ def evaluate_split(
         measure_retrieval,
         video_of_text=queries.video,
         ties=settings.ties,
+        rivals=settings.rivals,
         intervals=Bootstrap(draws=settings.draws, seed=config.seed) if intervals else None,
         dual_softmax=settings.dual_softmax,
         bank=similarities,

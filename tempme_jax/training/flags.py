@@ -19,12 +19,14 @@ import absl.flags
 import ml_collections
 from ml_collections import config_dict, config_flags
 
-from tempme_jax.building import DTYPES
-from tempme_jax.checks import require_one_of, require_whole, suggest
+from tempme_jax.checks import require_one_of, suggest
 from tempme_jax.fields import check_type
-from tempme_jax.methods import replace_options, split_method
+from tempme_jax.methods import find_plugins, split_method
 from tempme_jax.networks.architecture import Architecture
-from tempme_jax.training.config import PARTS, Config, TrainSettings
+from tempme_jax.plugins import find_source
+from tempme_jax.training.allowed import check_config
+from tempme_jax.training.config import PARTS, Config
+from tempme_jax.training.hints import require_setting, suggest_flag
 
 # A flag that gives a single setting.
 SETTING = re.compile(r"--?(?:no)?config\.([^=]+)")
@@ -45,7 +47,7 @@ def parse_flags(flags: list[str]) -> Config:
     flags = find_files(flags)
     check_names(flags)
     try:
-        return build_config(read_config_file(flags))
+        return note_plugins(build_config(read_config_file(flags)))
     except (absl.flags.Error, AttributeError, KeyError, TypeError, OSError) as error:
         problem = str(error).strip()
         if "Traceback" in problem:  # of the config file: its last line is the error
@@ -87,23 +89,35 @@ def find_files(flags: list[str]) -> list[str]:
 
 
 def check_names(flags: list[str]) -> None:
-    """Check that the settings named by flags exist, which only the config file can tell.
+    """Check that all flags are of the config, and that the settings they name exist.
 
     Raises:
-        ValueError: if one does not exist; it names similar ones.
+        ValueError: if one is not; it names similar ones of any level.
     """
     make_importable(flags)
-    try:
-        config = read_config_file([flag for flag in flags if not SETTING.match(flag)])
-    except (absl.flags.Error, AttributeError, KeyError, TypeError, OSError):
-        return  # whoever needs the file reports this
-    if not isinstance(config, ml_collections.ConfigDict):
-        return
+    config = read_plain_config(flags)
     for flag in flags:
-        place, setting = config, SETTING.match(flag)
-        for name in setting[1].split(".") if setting else ():
-            inside = place if isinstance(place, ml_collections.ConfigDict) else {}
-            place = inside[require_one_of(name, inside, f"setting ({flag})")]
+        if setting := SETTING.match(flag):
+            if config is not None:
+                require_setting(setting[1], flag, config)
+        elif not FILE.fullmatch(flag):
+            hint = suggest_flag(flag, config or make_defaults())
+            raise ValueError(f"unknown word: {flag}{hint}; settings are --config.NAME=VALUE")
+
+
+def read_plain_config(flags: list[str]) -> ml_collections.ConfigDict | None:
+    """Return what the config file gives without further flags; None if it cannot be read."""
+    try:
+        config = read_config_file([flag for flag in flags if FILE.fullmatch(flag)])
+    except (absl.flags.Error, AttributeError, KeyError, TypeError, OSError):
+        return None  # whoever needs the file reports this
+    return config if isinstance(config, ml_collections.ConfigDict) else None
+
+
+def note_plugins(config: Config) -> Config:
+    """Return the settings with the plugins that the method and the data set come from."""
+    found = [*find_plugins(config.model.method), find_source("data set", config.data.name)]
+    return dataclasses.replace(config, plugins=tuple(dict.fromkeys(filter(None, found))))
 
 
 def read_config_file(flags: list[str]) -> Any:
@@ -138,8 +152,9 @@ def make_defaults(method: str = "tempme") -> ml_collections.ConfigDict:
         ValueError: if the method is unknown.
     """
     initial = Config()
+    plain = dict[str, Any](seed=initial.seed, profile=initial.profile)
     parts = {name: make_overridable(getattr(initial, name)) for name in PARTS}
-    config = ml_collections.ConfigDict(make_overridable(initial) | parts, type_safe=False)
+    config: Any = ml_collections.ConfigDict(plain | parts, type_safe=False)
     config.model.method = method
     for half in split_method(method):
         config.model.options.update(make_overridable(half))
@@ -170,7 +185,7 @@ def build_config(given: ml_collections.ConfigDict | dict[str, Any]) -> Config:
     plain = {field.name: field.type for field in dataclasses.fields(Config)}
     for name, value in given.items():
         require_one_of(name, plain, "setting")
-        check_type(name, value, plain[name])
+        given[name] = check_type(name, value, plain[name])
     sizes = parts["model"].architecture.items()
     sizes = {size: value for size, value in sizes if value is not None}
     parts["model"] = dataclasses.replace(parts["model"], architecture=sizes)
@@ -189,78 +204,22 @@ def build_part(name: str, kind: type, given: dict[str, Any]) -> Any:
     return kind(**values)
 
 
-def check_config(config: Config) -> None:
-    """Raise a ValueError for settings that are not allowed, alone or together."""
-    data, model, evaluate = config.data, config.model, config.evaluate
-    options = {name: value for name, value in model.options.items() if value is not None}
-    replace_options(model.method, *split_method(model.method), options)
-    sizes = {field.name for field in dataclasses.fields(Architecture)}
-    for name in model.architecture:
-        require_one_of(name, sizes, "size of a model")
-    require_one_of(model.dtype, DTYPES, "model.dtype")
-    check_training(config.train)
-    for name in ("size", "least", "most"):
-        require_whole(f"data.{name}", getattr(data, name), least=1)
-    for name in ("batch_size", "candidates"):
-        require_whole(f"evaluate.{name}", getattr(evaluate, name), least=1)
-    require_whole("evaluate.rerank", evaluate.rerank, least=0)
-    weightings = [name for name in ("dual_softmax", "qb_norm", "rerank") if getattr(evaluate, name)]
-    if len(weightings) > 1:
-        both = " and ".join(f"evaluate.{name}" for name in weightings[:2])
-        raise ValueError(f"{both} are both on; choose one")
-    if not model.weights and not model.architecture:
-        raise ValueError(
-            "config.model.weights is empty: name pretrained weights, such as "
-            "'openai/clip-vit-base-patch32', or give sizes in config.model.architecture"
-        )
-
-
-def check_training(train: TrainSettings) -> None:
-    """Raise a ValueError for settings of training that are not allowed."""
-    require_whole("train.batch_size", train.batch_size, least=2)
-    counts = ("steps", "gradient_cache", "log_every", "evaluate_every", "checkpoint_every")
-    for name in (*counts, "negative_group"):
-        require_whole(f"train.{name}", getattr(train, name), least=0)
-    if train.negative_group == 1:
-        raise ValueError("train.negative_group=1 has no other pair to draw from; give 2 or more")
-    for name in ("drop_path", "dropout"):
-        if not 0 <= (share := getattr(train, name)) < 1:
-            raise ValueError(f"train.{name}={share} must be a share, 0 to below 1")
-    if not 0 <= train.least_rate <= 1:
-        raise ValueError(f"train.least_rate={train.least_rate} must be a share of the peak, 0 to 1")
-    if not 0 <= train.vtc_weight < math.inf:
-        raise ValueError(f"train.vtc_weight={train.vtc_weight} must be a number, 0 or more")
-    require_whole("train.epochs", train.epochs, least=0 if train.steps else 1)
-    if not 0 <= train.warmup < 1:
-        raise ValueError(f"train.warmup={train.warmup} must be a share of the steps, 0 to below 1")
-    if not 0 <= train.final_rate <= 1:
-        raise ValueError(f"train.final_rate={train.final_rate} must be a share of the peak, 0 to 1")
-    if train.final_rate and train.schedule == "constant":
-        given = f"train.final_rate={train.final_rate} is where a cosine ends"
-        raise ValueError(f"{given}; set it to 0, or choose train.schedule='cosine'")
-    if not 0 <= train.temperature < math.inf:
-        given = f"train.temperature={train.temperature}"
-        raise ValueError(f"{given} must be a positive number, or 0 for CLIP's own")
-    if train.gradient_cache and train.batch_size % train.gradient_cache:
-        raise ValueError(
-            f"train.batch_size={train.batch_size} cannot be cut into parts of "
-            f"train.gradient_cache={train.gradient_cache}; choose one that divides it"
-        )
-
-
 def format_config(config: Config) -> str:
     """Return Python that makes a config with the same settings, with a line for each.
 
     It can be pasted into a config file: `config` is what its `get_config` returns.
     """
     lines = [
+        *(["from tempme_jax import load_plugin"] if config.plugins else []),
         "from tempme_jax.training.flags import make_defaults",
         "",
+        *(f"load_plugin({source!r})" for source in config.plugins),
         f"config = make_defaults({config.model.method!r})",
     ]
     for name, value in vars(config).items():
-        if name not in PARTS:
+        if name not in PARTS and name != "plugins":
             lines.append(f"config.{name} = {value!r}")
+        if name not in PARTS:
             continue
         lines += ["", *list_assignments(f"config.{name}", vars(value))]
         if name == "model" and None in value.options.values():

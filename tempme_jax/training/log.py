@@ -12,6 +12,7 @@ import tensorboardX
 from tempme_jax.fields import FieldError, parse_fields
 from tempme_jax.files import write_text
 from tempme_jax.screen import Ticker, make_progress_bar
+from tempme_jax.training.tracking import Tracker
 from tempme_jax.words import format_clock
 
 METRICS = "metrics.jsonl"
@@ -37,10 +38,19 @@ class Log:
         step: steps made before; lines of later steps, left by an earlier attempt, are dropped.
         steps: steps of the whole training.
         writes: whether this process writes; among many only the first does.
+        tracker: takes the numbers, too.
     """
 
-    def __init__(self, folder: pathlib.Path, *, step: int, steps: int, writes: bool = True):
-        self.writes = writes
+    def __init__(
+        self,
+        folder: pathlib.Path,
+        *,
+        step: int,
+        steps: int,
+        writes: bool = True,
+        tracker: Tracker | None = None,
+    ):
+        self.writes, self.tracker = writes, tracker or Tracker()
         file = pathlib.Path(os.devnull)
         if writes:
             file = folder / METRICS
@@ -60,9 +70,10 @@ class Log:
         """Write one line, and a point of every curve."""
         self.lines.write(json.dumps({"step": step, "kind": kind} | values) + "\n")
         self.lines.flush()
-        for name, value in values.items():
-            if isinstance(value, int | float):
-                self.curves.add_scalar(f"{kind}/{name}", value, step)
+        numbers = {name: one for name, one in values.items() if isinstance(one, int | float)}
+        for name, value in numbers.items():
+            self.curves.add_scalar(f"{kind}/{name}", value, step)
+        self.tracker.write(step, kind, numbers)
 
     def show_progress(self, step: int, values: dict[str, float]) -> None:
         """Show loss, speed and, from the second time on, the time left."""

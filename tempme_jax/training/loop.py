@@ -23,6 +23,7 @@ from tempme_jax.training.log import Log
 from tempme_jax.training.objectives.base import Batch
 from tempme_jax.training.sharding import place_batch
 from tempme_jax.training.step import TrainState
+from tempme_jax.training.tracking import Tracker
 
 # A profiler trace begins with this step of an attempt: by then everything is compiled.
 PROFILE_FROM = 10
@@ -46,6 +47,7 @@ class Plan:
         evaluate: measures a state on the split that selects, and names the measure that is largest
             for the best one; None to keep no best checkpoint.
         reports: whether this process writes the log.
+        tracker: takes what the log holds, too.
     """
 
     config: Config
@@ -56,6 +58,7 @@ class Plan:
     rate: optax.Schedule
     evaluate: Callable[[TrainState], tuple[dict[str, Any], str]] | None
     reports: bool = True
+    tracker: Tracker | None = None
 
 
 def train(plan: Plan, state: TrainState) -> tuple[TrainState, Progress, bool]:
@@ -77,9 +80,13 @@ def train(plan: Plan, state: TrainState) -> tuple[TrainState, Progress, bool]:
         contextlib.closing(Checkpoints(plan.folder, "best")) as best,
     ):
         state, progress = restore_newest(last, best, state) or (state, Progress())
-        log = Log(plan.folder, step=progress.step, steps=steps, writes=plan.reports)
+        log = Log(
+            plan.folder, step=progress.step, steps=steps, writes=plan.reports, tracker=plan.tracker
+        )
         with contextlib.closing(log):
-            if progress.step:
+            if progress.step == steps:
+                log.say(f"already finished: all {steps} steps were made; it is measured again")
+            elif progress.step:
                 log.say(f"resuming after step {progress.step} of {steps}")
             return make_steps(plan, state, Meter(plan, log, progress, last, best))
 

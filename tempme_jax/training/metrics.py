@@ -2,7 +2,9 @@
 
 Rows of a similarity matrix are texts, columns are videos. A text looks for its one video. A video
 looks for its captions, of which the best counts, so its other captions are not rivals: they neither
-push it down nor tie with it. Videos without a caption are candidates, but not queries.
+push it down nor tie with it. Its rivals are all captions of other videos, or, as in the code of
+CLIP4Clip for MSVD, only the best one of each other video; that makes a difference where videos have
+several. Videos without a caption are candidates, but not queries.
 
 A query's rank is 1 + the number of larger scores + a part of the equal scores, by the tie rule:
 
@@ -31,6 +33,7 @@ from tempme_jax.training.similarity import (
 )
 
 Ties = Literal["average", "optimistic", "pessimistic", "clip4clip"]
+Rivals = Literal["captions", "videos"]
 RECALLS = (1, 5, 10)
 MEASURES = ("R@1", "R@5", "R@10", "R-Sum", "MdR", "MnR")
 
@@ -62,6 +65,7 @@ def measure_retrieval(
     dual_softmax: bool = False,
     bank: QueryBank | None = None,
     for_videos: Any = None,
+    rivals: Rivals = "captions",
 ) -> dict[str, Any]:
     """Measure retrieval in both directions, in the form of `results.json`.
 
@@ -78,11 +82,14 @@ def measure_retrieval(
         bank: the queries for `apply_qb_norm`; `similarity` must be cosine x 100.
         for_videos: the similarities by which videos rank texts, if they are others; likewise float
             [texts, videos].
+        rivals: what a video's caption is ranked among: all "captions" of other videos, or the best
+            caption of each of these "videos".
 
     Returns:
-        "protocol": "ties", "dual_softmax", "qb_norm", and "notes" on scores that depend on more
-        than one query and the videos; "text_to_video" and "video_to_text": R@1, R@5, R@10 and
-        R-Sum in percent, MdR and MnR (median and mean rank), and "intervals": [low, high] of each.
+        "protocol": "ties", "dual_softmax", "qb_norm", "rivals", and "notes" on scores that depend
+        on more than one query and the videos; "text_to_video" and "video_to_text": R@1, R@5, R@10
+        and R-Sum in percent, MdR and MnR (median and mean rank), and "intervals": [low, high] of
+        each.
 
     Raises:
         ValueError: if a similarity is NaN, or shapes or indices do not fit.
@@ -90,11 +97,13 @@ def measure_retrieval(
     scores = check_scores(similarity, ("text", "video"))
     owner = check_owners(video_of_text, scores.shape)
     protocol = check_protocol(ties, dual_softmax, bank)
+    protocol["rivals"] = require_one_of(rivals, get_args(Rivals), "rivals of a video's captions")
     to_video = count_rivals_of_texts(reweight(scores, dual_softmax, bank and bank.texts), owner)
     of_videos = scores if for_videos is None else check_scores(for_videos, ("text", "video"))
-    to_text = count_rivals_of_videos(
-        reweight(of_videos.T, dual_softmax, bank and bank.videos).T, owner
-    )
+    of_videos = reweight(of_videos.T, dual_softmax, bank and bank.videos).T
+    if rivals == "videos":
+        of_videos, owner = take_best_captions(of_videos, owner)
+    to_text = count_rivals_of_videos(of_videos, owner)
     return {
         "protocol": protocol,
         "text_to_video": measure_ranks(*compute_ranks(*to_video, ties), intervals),
@@ -121,6 +130,18 @@ def count_rivals_of_texts(scores: np.ndarray, owner: np.ndarray) -> tuple[np.nda
         larger[rows] = np.count_nonzero(scores[rows] > own[rows, None], axis=1)
         equal[rows] = np.count_nonzero(scores[rows] == own[rows, None], axis=1) - 1
     return larger, equal
+
+
+def take_best_captions(scores: np.ndarray, owner: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the best scores of the captions of each video, and its number.
+
+    Returns:
+        float [videos with a caption, videos], and int [videos with a caption].
+    """
+    order = np.argsort(owner, kind="stable")
+    captioned, starts = np.unique(owner[order], return_index=True)
+    is_ordered = bool((np.diff(owner) >= 0).all())
+    return np.maximum.reduceat(scores if is_ordered else scores[order], starts), captioned
 
 
 def count_rivals_of_videos(scores: np.ndarray, owner: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -2,12 +2,17 @@
 
 import dataclasses
 import os
+from typing import Any
 
+from tempme_jax import methods
 from tempme_jax.building import create, open_weights
+from tempme_jax.fields import check_type
 from tempme_jax.model import Drawn, Model
 from tempme_jax.parameters import join, split
+from tempme_jax.plugins import PluginError, load_recorded
 from tempme_jax.training.checksums import Progress
 from tempme_jax.training.config import Config, ModelSettings
+from tempme_jax.training.facts import read_facts
 from tempme_jax.training.flags import build_config
 from tempme_jax.training.workdir import CONFIG, WorkdirError, is_workdir, read_config
 from tempme_jax.weights.layouts import WeightsError
@@ -42,13 +47,13 @@ def build_model(settings: ModelSettings, seed: int) -> Model:
     return dataclasses.replace(model, network=model.network.copy(remat=settings.remat))
 
 
-def load_trained(workdir: str | os.PathLike, *, dtype: str = "float32") -> Model:
+def load_trained(workdir: str | os.PathLike, *, dtype: Any = "float32") -> Model:
     """Open the model that was trained in a workdir; errors are those of `open_trained`."""
     return open_trained(workdir, dtype=dtype)[0]
 
 
 def open_trained(
-    workdir: str | os.PathLike, *, dtype: str = "float32"
+    workdir: str | os.PathLike, *, dtype: Any = "float32"
 ) -> tuple[Model, Config, Progress]:
     """Return the model trained in a workdir (its best checkpoint), its settings and progress.
 
@@ -66,7 +71,8 @@ def open_trained(
     restored = restore_selected(workdir, trainable)
     if restored is None:
         raise WeightsError(f"{workdir} holds no checkpoint yet; train with it first")
-    model = dataclasses.replace(model, params=join(restored[0], frozen), drawn=Drawn())
+    params, trained = join(restored[0], frozen), read_facts(workdir, restored[1].step)
+    model = dataclasses.replace(model, params=params, drawn=Drawn(), trained=trained)
     return model, config, restored[1]
 
 
@@ -75,9 +81,14 @@ def read_settings(workdir: str | os.PathLike) -> Config:
 
     Raises:
         WorkdirError: if they cannot be read.
+        PluginError: if the method is of a plugin that the user did not give, or that fails.
     """
     given = read_config(workdir)
     try:
+        if not methods.is_known(given["model"]["method"]):
+            load_recorded(check_type("plugins", given.get("plugins", []), list[str]), workdir)
         return build_config(given)
+    except PluginError:
+        raise
     except ValueError as error:
         raise WorkdirError(f"{os.fspath(workdir)}/{CONFIG} cannot be used: {error}") from error

@@ -9,7 +9,7 @@ import os
 import pathlib
 
 from tempme_jax.checks import require_one_of
-from tempme_jax.datasets import DATASETS
+from tempme_jax.datasets import DATASETS, find_data_set
 from tempme_jax.datasets.base import Storage
 from tempme_jax.datasets.prepare import VideoText
 from tempme_jax.datasets.records import read_source
@@ -35,7 +35,7 @@ def name_data(data: DataSettings) -> str:
 
     The videos of `folder` are another set in every root, so its name always has the root.
     """
-    kind = DATASETS[require_one_of(data.name, DATASETS, "data set")]
+    kind = find_data_set(data.name)
     root = os.path.realpath(locate_root(data))
     usual = data.name != "folder" and root == os.path.realpath(DATA / data.name)
     if kind.MAKES_ITSELF or usual:
@@ -51,7 +51,7 @@ def make_builder(data: DataSettings) -> VideoText:
     Raises:
         ValueError: if there is no such data set, variant or split.
     """
-    kind = DATASETS[require_one_of(data.name, DATASETS, "data set")]
+    kind = find_data_set(data.name)
     for splits in (data.train, data.validation, data.test):
         for split in splits.split("+"):
             require_one_of(split, kind.SPLITS, f"split of {data.name}")

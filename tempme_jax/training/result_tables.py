@@ -39,8 +39,9 @@ def format_run(result: dict[str, Any]) -> list[str]:
     """Return the cells of a run that are not measures, in the order of `RUN`."""
     costs, seconds = result["costs"], result["training"]["seconds"]
     return [
-        result["method"], str(result["seed"]), f"{costs['trainable'] / 1e6:.3f}",
-        f"{costs['paper']:.4g}", str(costs["tokens"]), f"{seconds:.0f}",
+        result.get("name", result["method"]), str(result["seed"]),
+        f"{costs['trainable'] / 1e6:.3f}", f"{costs['paper']:.4g}", str(costs["tokens"]),
+        f"{seconds:.0f}",
     ]  # fmt: skip
 
 
@@ -134,6 +135,8 @@ def describe_rules(result: dict[str, Any]) -> list[str]:
     found = []
     if "ties" in rules:
         found.append(f"ties: {rules['ties']}")
+    if rules.get("rivals") == "videos":
+        found.append("video to text: of every other video its best caption counts")
     if figures := result.get("answers"):
         found.append(
             f"{figures['questions']} questions (answers {figures['answer_hash']}), "

@@ -38,11 +38,16 @@ from tempme_jax.training.splits import (
 )
 from tempme_jax.training.step import Augmentation, TrainState, leave_unchanged, train_step
 from tempme_jax.training.tasks import Task, check_task, choose_task
+from tempme_jax.training.tracking import Tracker, open_tracker, require_service
 from tempme_jax.training.workdir import check_workdir, open_workdir
 
 
 def run(
-    config: Config, workdir: str | os.PathLike, *, evaluate_only: bool = False
+    config: Config,
+    workdir: str | os.PathLike,
+    *,
+    evaluate_only: bool = False,
+    log: str | None = None,
 ) -> dict[str, Any] | None:
     """Prepare the data, train, evaluate the best checkpoint, and write results.json.
 
@@ -52,6 +57,7 @@ def run(
         config: the settings.
         workdir: the folder of the run.
         evaluate_only: evaluate what was trained so far (or nothing), and do not train.
+        log: a service that also gets curves and results, one of `tracking.SERVICES`.
 
     Returns:
         The content of results.json; None if training was asked to stop before its end.
@@ -65,6 +71,7 @@ def run(
     mesh = make_mesh(config.mesh.data, config.mesh.model)
     check_divides("train.batch_size", config.train.batch_size, mesh)
     check_divides("train.gradient_cache", config.train.gradient_cache, mesh)
+    require_service(log)
     # All that can be checked comes before the preparation, which may take hours.
     check_workdir(pathlib.Path(workdir), config)
     check_annotations(config.data)
@@ -78,12 +85,13 @@ def run(
     trainable, frozen = split(model.network, model.params)
     if is_main_process():
         result_tables.print_parameters(model, trainable)
-    this_run = Run(config, folder, mesh, model, place_params(mesh, frozen, split=True))
-    trainable = place_params(mesh, trainable, split=False)
-    if trainable and not evaluate_only and not this_run.train(trainable):
-        return None
-    selected = restore_selected(folder, trainable) if trainable else None
-    return this_run.evaluate(*(selected or (trainable, Progress())))
+    with open_tracker(log if is_main_process() else None, folder, config) as tracker:
+        this_run = Run(config, folder, mesh, model, place_params(mesh, frozen, split=True), tracker)
+        trainable = place_params(mesh, trainable, split=False)
+        if trainable and not evaluate_only and not this_run.train(trainable):
+            return None
+        selected = restore_selected(folder, trainable) if trainable else None
+        return this_run.evaluate(*(selected or (trainable, Progress())))
 
 
 def is_main_process() -> bool:
@@ -101,6 +109,7 @@ class Run:
         mesh: the mesh of all devices.
         model: the model as training begins with it.
         frozen: the parameters that do not train, on the devices.
+        tracker: takes curves and results, beside the files.
     """
 
     config: Config
@@ -108,6 +117,7 @@ class Run:
     mesh: Mesh
     model: Model
     frozen: dict
+    tracker: Tracker = dataclasses.field(default_factory=Tracker)
 
     @property
     def task(self) -> Task:
@@ -135,7 +145,7 @@ class Run:
         state = TrainState(place(whole, np.int32(0)), trainable, initial)
         plan = Plan(
             self.config, self.folder, self.mesh, source, step, rate, self.make_evaluator(),
-            reports=is_main_process(),
+            reports=is_main_process(), tracker=self.tracker,
         )  # fmt: skip
         return train(plan, state)[2]
 
@@ -175,6 +185,7 @@ class Run:
             measured["remarks"] += describe_overlap(*seen)
         if is_main_process():
             results.write_results(self.folder / results.RESULTS, measured)
+            self.tracker.summarize(measured)
             result_tables.print_results([measured])
             result_tables.print_found_options(measured["found"])
         return measured

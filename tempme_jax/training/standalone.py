@@ -10,9 +10,11 @@ from collections.abc import Collection
 from typing import Any
 
 from tempme_jax.building import open_weights
+from tempme_jax.datasets import DATASETS
 from tempme_jax.datasets.prepared import Prepared
 from tempme_jax.model import Model
 from tempme_jax.parameters import join, list_pretrained_paths, split
+from tempme_jax.plugins import load_recorded
 from tempme_jax.training.checkpoint import read_progress
 from tempme_jax.training.checksums import Progress
 from tempme_jax.training.config import Config, DataSettings, ModelSettings
@@ -144,6 +146,8 @@ def open_workdir_model(source: str, config: Config) -> Opened:
     model, trained, progress = open_trained(source, dtype=config.model.dtype)
     if not split(model.network, model.params)[0]:
         return Opened(model, "")
+    if trained.data.name not in DATASETS:
+        load_recorded(trained.plugins, source)
     on = trained.evaluate.select_on if progress.step == progress.best_step else "last"
     if on != "last" and name_data(trained.data) != name_data(config.data):
         on = f"{on} of {trained.data.name}"

@@ -40,7 +40,7 @@ ADDED: dict[str, dict[str, Any]] = {
         "least_rate": 0.0, "optimizer": "tempme", "decay_vectors": True, "drop_path": 0.0,
         "dropout": 0.0, "vtc_weight": 0.125, "negative_group": 32,
     },
-    "evaluate": {"select_by": "R-Sum", "rerank": 0},
+    "evaluate": {"select_by": "R-Sum", "rerank": 0, "rivals": "captions"},
 }  # fmt: skip
 
 

@@ -192,14 +192,19 @@ class Decoder:
                     kept[time] = self._keep(time, reader.player.show(found[1]))
             if leaves_open:
                 stack.pop_all()
-                while _left_open:
-                    _left_open.popitem()[1].close()
+                close_left_open()
                 _left_open[key] = reader
         return kept
 
 
 # The reader that the next request is likely to go on with; at most one.
 _left_open: dict[tuple, FrameReader] = {}
+
+
+def close_left_open() -> None:
+    """Close the reader that was left open, if one was."""
+    while _left_open:
+        _left_open.popitem()[1].close()
 
 
 def _identify(path: str) -> tuple:

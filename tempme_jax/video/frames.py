@@ -21,7 +21,7 @@ from tempme_jax.video.pixels import (
     make_square,
     stack_frames,
 )
-from tempme_jax.video.positions import find_middles
+from tempme_jax.video.positions import check_part, find_middles
 from tempme_jax.video.timeline import scan
 
 __all__ = ["VideoError", "read_at", "read_frames", "read_timestamps", "select_keyframes"]
@@ -33,8 +33,10 @@ def read_frames(
     *,
     image_size: int | None = None,
     resize: str = "crop",
+    start: float = 0.0,
+    end: float | None = None,
 ) -> np.ndarray:
-    """Read `num_frames` frames spread evenly over the whole video.
+    """Read `num_frames` frames spread evenly over a video, or over a part of it.
 
     The video, from its start to the end of its last frame, is cut into `num_frames` equal spans of
     time, and the frame on screen at the middle of each span is read. If the video has fewer
@@ -49,24 +51,43 @@ def read_frames(
         image_size: side of the square that each frame becomes, in pixels; None for whole frames, in
             the display size that the file declares.
         resize: how a frame becomes a square: "crop" or "squash", see `pixels.make_square`.
+        start, end: where the part begins and ends, in seconds; None for the end of the video.
 
     Returns:
         uint8 array [num_frames, height, width, 3], RGB.
 
     Raises:
         VideoError: the file is missing, not a regular file, or not a video, has no decodable
-            frame, or has frames of more than MAX_PIXELS pixels or too large for the memory.
-        ValueError: `num_frames` or `image_size` is below 1.
+            frame, ends before `start`, or has frames of more than MAX_PIXELS pixels or too large
+            for the memory.
+        ValueError: `num_frames` or `image_size` is below 1, or `end` is not after `start`.
     """
     if num_frames < 1 or (image_size is not None and image_size < 1):
         raise ValueError(f"num_frames={num_frames} and image_size={image_size} must be at least 1")
+    check_part(start, end)
     path = os.fsdecode(path)
     with convert_errors(path):
         index = scan(path)
-        times = index.find_shown(find_middles(Fraction(0), index.length, num_frames))
+        times = index.find_shown(spread_over_part(path, index.length, num_frames, start, end))
         decoder = Decoder(path, index.clock, image_size, _make_fit(path, image_size, resize))
         frames = decoder.decode(sorted(set(times)), index.keyframes)
         return stack_frames([frames[time] for time in times])
+
+
+def spread_over_part(
+    path: str, length: Fraction, count: int, start: float, end: float | None
+) -> list[Fraction]:
+    """Return the times of `count` frames, spread evenly over a part of a video of `length` seconds.
+
+    Raises:
+        VideoError: the video ends before `start`.
+    """
+    first = Fraction(start)
+    last = length if end is None else min(Fraction(end), length)
+    if first >= last:
+        reason = f"{float(length):.1f} s long; nothing is left from {start:g} s on"
+        raise VideoError(path, reason)
+    return find_middles(first, last, count)
 
 
 def read_at(

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import BinaryIO, NamedTuple
 
 from tempme_jax.video.errors import VideoError
-from tempme_jax.video.opening import find_held, open_regular_file
+from tempme_jax.video.opening import open_descriptor
 from tempme_jax.video.protection import find_codecs, find_damage, find_encryption
 from tempme_jax.video.suffixes import AMBIGUOUS_SUFFIXES
 
@@ -190,11 +190,8 @@ def open_bytes(path: str) -> Iterator[BinaryIO]:
     Raises:
         VideoError: it cannot be opened or read.
     """
-    held = find_held(path)
-    descriptor = os.dup(held.descriptor) if held else open_regular_file(path)
-    with open(descriptor, "rb") as file:
+    with open(open_descriptor(path), "rb") as file:
         try:
-            file.seek(0)
             yield file
         except OSError as error:
             raise VideoError(path, f"cannot be read ({error.strerror})") from error

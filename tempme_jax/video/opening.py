@@ -9,10 +9,12 @@ hashed, scanned and decoded is the same file. At the end it must not have change
 import contextlib
 import errno
 import os
+import shutil
 import stat
+import tempfile
 from collections.abc import Iterator
 from contextvars import ContextVar
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 from tempme_jax.video.errors import VideoError
 
@@ -127,10 +129,47 @@ def hold_file(
         os.close(descriptor)
 
 
+@contextlib.contextmanager
+def hold_content(name: str, content: bytes | BinaryIO) -> Iterator[None]:
+    """Hold bytes, or what is left to read of an open file, as the file of a given name.
+
+    They are copied to a temporary file, which has no name and is gone after the block.
+
+    Raises:
+        OSError: the open file cannot be read, or there is no room for the copy.
+        TypeError: the open file gives text.
+    """
+    with tempfile.TemporaryFile() as copy:
+        if isinstance(content, bytes):
+            copy.write(content)
+        else:
+            shutil.copyfileobj(content, copy)
+        copy.flush()
+        token = _held.set(HeldFile(name, copy.fileno()))
+        try:
+            yield
+        finally:
+            _held.reset(token)
+
+
 def find_held(path: str) -> HeldFile | None:
     """Return the file that is held under a path, if it is."""
     held = _held.get()
     return held if held and held.path == path else None
+
+
+def open_descriptor(path: str) -> int:
+    """Return a new descriptor of the file that is held under a path, or of a regular file.
+
+    Raises:
+        VideoError: as of `open_regular_file`.
+    """
+    held = find_held(path)
+    if held is None:
+        return open_regular_file(path)
+    descriptor = os.dup(held.descriptor)
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    return descriptor
 
 
 def open_regular_file(path: str, root: str | None = None) -> int:

@@ -1,5 +1,6 @@
 """Positions of evenly spread frames: the middles of equal spans of time."""
 
+import math
 from fractions import Fraction
 
 
@@ -21,3 +22,19 @@ def pick_evenly(stored: int, count: int) -> list[int]:
     if stored <= count:
         return list(range(stored))
     return [int(middle) for middle in find_middles(Fraction(0), Fraction(stored), count)]
+
+
+def check_part(start: float, end: float | None) -> None:
+    """Raise a ValueError unless `start` and `end` are a part of a video, in seconds.
+
+    >>> check_part(3, 2)
+    Traceback (most recent call last):
+    ValueError: start=3 s and end=2 s are not a part of a video; it starts at 0 s or later, and \
+ends after its start
+    """
+    last = math.inf if end is None else end
+    if not 0 <= start < last or not (end is None or math.isfinite(end)):
+        raise ValueError(
+            f"start={start:g} s and end={last:g} s are not a part of a video; it starts at 0 s or "
+            "later, and ends after its start"
+        )

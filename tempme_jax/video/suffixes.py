@@ -51,3 +51,6 @@ DATASET_SUFFIXES = frozenset(
 )
 # What is cut off the name of a file that annotations list.
 LISTED_SUFFIXES = DATASET_SUFFIXES | set(".qt .f4v .3g2 .ogg .divx .mts .m2ts .vob".split())
+
+# Files of subtitles, and libav's names of their formats.
+SUBTITLE_FORMATS = {".srt": "srt", ".vtt": "webvtt", ".ass": "ass", ".ssa": "ass"}

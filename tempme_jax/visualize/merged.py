@@ -16,9 +16,8 @@ import numpy as np
 from jaxtyping import Bool, Int, UInt8
 
 from tempme_jax import inputs
-from tempme_jax.checks import require_one_of
 from tempme_jax.loading import load
-from tempme_jax.methods import METHODS
+from tempme_jax.methods import split_method
 from tempme_jax.model import Model
 from tempme_jax.networks.network import Network
 from tempme_jax.networks.tokens import Tokens
@@ -175,8 +174,8 @@ def trace_methods(
             the weights.
         FileNotFoundError, WeightsError, VideoError: as `load` and `trace` do.
     """
-    for name in (name for method in methods or () for name in method.split("+")):
-        require_one_of(name, METHODS, "method")
+    for method in methods or ():
+        split_method(method)  # raises unless there is such a method
     if is_workdir(weights) and (methods or num_frames):
         raise ValueError(
             f"{weights} is the workdir of a training, which sets the method and the frames; give "

@@ -7,6 +7,10 @@ class WeightsError(ValueError):
     """Weights that do not fit the model; the message lists those missing, extra or misshapen."""
 
 
+class OnlyAdapterError(WeightsError):
+    """A file holds what a method learned, and not the backbone."""
+
+
 def raise_problems(problems: dict[str, Iterable[str]]) -> None:
     """Raise a WeightsError that lists the names under each problem, if there are any."""
     lists = [

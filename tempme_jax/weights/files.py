@@ -19,7 +19,7 @@ from tempme_jax.text import wordpiece
 from tempme_jax.text.bpe import VOCAB_SIZE
 from tempme_jax.weights.configs import read_configs
 from tempme_jax.weights.errors import WeightsError
-from tempme_jax.weights.hub import locate
+from tempme_jax.weights.hub import is_of_openai, locate
 from tempme_jax.weights.layouts import find_family, fit_backbone, read_layout, write_layout
 from tempme_jax.weights.saved import METADATA, SavedArchitecture, SavedModel, read_safetensors
 from tempme_jax.weights.sizes import infer_architecture
@@ -44,7 +44,8 @@ class Weights:
         settings: the settings of a model that tempme_jax saved, empty for other files: "method",
             "options" (all, settled), "given" (the options that the user gave; not in files of
             version 0.1), "folded" (whether what was learned is added to the pretrained weights),
-            "num_frames", "max_words", "drawn".
+            "num_frames", "max_words", "drawn"; "base" (name of the weights that training began
+            with) and "trained" (see `TrainingFacts`), which older files lack.
     """
 
     params: dict[Path, np.ndarray]
@@ -71,7 +72,8 @@ def load_weights(
     file, configs = locate(str(source))
     arrays, ours = read_safetensors(file)
     read = interpret(file, arrays, ours, configs, activation)
-    if not read.evidence and read.layout != "published":  # which is fine-tuned from OpenAI's
+    # The published code's arrays are fine-tuned from OpenAI's.
+    if not (read.evidence or read.layout == "published" or is_of_openai(str(source))):
         log.warning('%s: %s; activation="gelu" replaces it', file, ASSUMED)
     backbone = backbone or read.arch.backbone
     try:
@@ -223,14 +225,24 @@ def save_weights(
         WeightsError: if the layout has no place for some of the parameters.
         ValueError: if the layout is unknown, or the name of the file ends otherwise.
     """
+    about = {"architecture": dataclasses.asdict(arch), "settings": settings or {}}
+    write_safetensors(file, write_layout(layout, params), {METADATA: json.dumps(about)})
+
+
+def write_safetensors(
+    file: str | os.PathLike, arrays: dict[str, np.ndarray], metadata: dict[str, str]
+) -> None:
+    """Write arrays by their names to a safetensors file, whole or not at all.
+
+    Raises:
+        ValueError: if the name of the file ends otherwise.
+    """
     file = pathlib.Path(file)
     if file.suffix != ".safetensors":
         raise ValueError(f"weights go to a file that ends in .safetensors, not to {str(file)!r}")
-    arrays = write_layout(layout, params)
-    about = {"architecture": dataclasses.asdict(arch), "settings": settings or {}}
     file.parent.mkdir(parents=True, exist_ok=True)
     with write_whole(file) as unfinished:
         unfinished.touch()
         mode = unfinished.stat().st_mode
-        safetensors.numpy.save_file(arrays, unfinished, metadata={METADATA: json.dumps(about)})
+        safetensors.numpy.save_file(arrays, unfinished, metadata=metadata)
         unfinished.chmod(mode)  # safetensors makes it its owner's alone

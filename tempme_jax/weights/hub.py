@@ -1,22 +1,30 @@
-"""Find files of weights on disk or on the Hugging Face hub."""
+"""Find files of weights on disk or on the Hugging Face Hub."""
 
 import logging
 import pathlib
-import re
-from collections.abc import Sequence
 from importlib import resources
 
-import huggingface_hub
 from huggingface_hub import errors
+from huggingface_hub.utils import validate_repo_id
 
 from tempme_jax.checks import suggest
+from tempme_jax.compile_cache import find_home_folder
 from tempme_jax.networks.architecture import ARCHITECTURES
 from tempme_jax.weights.configs import (
     CONFIG_NAMES,
     PREPROCESSOR,
     PROCESSOR,
 )
+from tempme_jax.weights.repository import (
+    HubUnreachableError,
+    fetch,
+    fetch_first,
+    find_cached,
+    find_cached_weights,
+    is_absent,
+)
 from tempme_jax.weights.saved import SHARDS, list_shards
+from tempme_jax.weights.unreachable import TWINS, OutOfReachError
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +46,14 @@ BUILT_IN = {
 }
 # Looked for in this order: model.safetensors in open_clip's repositories holds timm's arrays, which
 # are only half of CLIP.
-FILE_NAMES = ("open_clip_model.safetensors", "model.safetensors", f"model{SHARDS}")
+# The last one holds an adapter alone, see `adapter_files`.
+ADAPTER_NAME = "tempme_adapter.safetensors"
+FILE_NAMES = (
+    "open_clip_model.safetensors",
+    "model.safetensors",
+    f"model{SHARDS}",
+    ADAPTER_NAME,
+)
 FILE_SUFFIXES = (".safetensors", ".pt", ".pth", ".bin", ".json")
 WITHOUT_WEIGHTS = "tempme_jax.create() makes a model with random weights"
 # Errors for a repository that is not there, or whose name is not allowed.
@@ -46,10 +61,11 @@ REFUSALS = (errors.RepositoryNotFoundError, errors.HFValidationError)
 
 
 def locate(source: str) -> tuple[pathlib.Path, list[pathlib.Path]]:
-    """Return the weights file and the config files beside it, on disk or from the hub.
+    """Return the weights file and the config files beside it, on disk or from the Hub.
 
     Raises:
-        FileNotFoundError: if there is no such file, folder or repository; it says what to do.
+        FileNotFoundError: if there is no such file, folder or repository; it says what to do. An
+            OutOfReachError if the Hub would have to be asked and cannot be.
     """
     if source in BUILT_IN:
         return pathlib.Path(str(BUILT_IN[source])), []
@@ -80,7 +96,7 @@ def locate(source: str) -> tuple[pathlib.Path, list[pathlib.Path]]:
             f"repository, such as {BACKBONES[0]}, or a file that `tempme convert` made; "
             f"{WITHOUT_WEIGHTS}"
         )
-    if re.fullmatch(r"[\w.-]+/[\w.-]+", source) and path.suffix not in FILE_SUFFIXES:
+    if is_repository(source):
         return download(source)
     raise FileNotFoundError(
         f"{source!r} is not a file, a folder or the name of a Hugging Face repository"
@@ -89,33 +105,103 @@ def locate(source: str) -> tuple[pathlib.Path, list[pathlib.Path]]:
     )
 
 
+def is_repository(source: str) -> bool:
+    """Return whether a source has the form of a repository's name."""
+    if pathlib.Path(source).suffix in FILE_SUFFIXES or source.count("/") != 1:
+        return False
+    try:
+        validate_repo_id(source)
+    except errors.HFValidationError:
+        return False
+    return True
+
+
 def find_configs(file: pathlib.Path) -> list[pathlib.Path]:
     """Return the config files beside a weights file."""
     return [file.with_name(name) for name in CONFIG_NAMES if file.with_name(name).exists()]
 
 
+def find_kept_folder(repository: str) -> pathlib.Path | None:
+    """Return where `tempme download --from`, or a person, puts the weights of a repository.
+
+    It is None if the user has no home folder.
+    """
+    try:
+        return find_home_folder() / "weights" / repository
+    except RuntimeError:
+        return None
+
+
+def find_kept(repository: str) -> pathlib.Path | None:
+    """Return the weights file that was put in the folder of a repository; None without one."""
+    folder = find_kept_folder(repository)
+    files = [folder / name for name in FILE_NAMES] if folder else []
+    return next((file for file in files if file.is_file()), None)
+
+
+def list_kept() -> dict[str, pathlib.Path]:
+    """Return the folders of all repositories whose weights were put on this machine by hand."""
+    home = find_kept_folder("")
+    places = sorted(home.glob("*/*")) if home else []
+    named = {f"{place.parent.name}/{place.name}": place for place in places if place.is_dir()}
+    return {name: place for name, place in named.items() if find_kept(name)}
+
+
+def list_names(repository: str) -> tuple[str, ...]:
+    """Return a repository's name and those of others with the same arrays."""
+    rows = ((name, twin) for name, (twin, _) in TWINS.items())
+    same = next((row for row in rows if repository in row), ())
+    return (repository, *(name for name in same if name != repository))
+
+
+def is_of_openai(source: str) -> bool:
+    """Return whether a source is the name of a repository with OpenAI's weights."""
+    return len(list_names(source)) > 1
+
+
 def download(repository: str) -> tuple[pathlib.Path, list[pathlib.Path]]:
-    """Return the weights file and the config files of a repository, in the local cache."""
+    """Return the weights file and the config files of a repository, in the local cache.
+
+    The cache is asked for all names that the model has before the Hub is.
+    """
+    names = list_names(repository)
+    for name in names:
+        if file := find_kept(name):
+            return file, find_configs(file)
+    for name in names:
+        if file := find_cached_weights(name, FILE_NAMES):
+            return complete(name, file)
+    return ask_hub(repository)
+
+
+def ask_hub(repository: str) -> tuple[pathlib.Path, list[pathlib.Path]]:
+    """Download the weights file and the config files of a repository."""
     hint = "" if repository in BACKBONES else suggest(repository, BACKBONES)
     try:
-        names = [name for name in FILE_NAMES if not is_absent(repository, name)]
-        file = find_first(repository, names or FILE_NAMES)  # it may have one by now
+        for name in list_names(repository):
+            likely = [each for each in FILE_NAMES if not is_absent(name, each)]
+            if file := fetch_first(name, likely or FILE_NAMES):  # it may have one by now
+                return complete(name, file)
+    except HubUnreachableError as error:
+        place = find_kept_folder(repository)
+        raise OutOfReachError(repository, str(error), place, hint) from error
     except REFUSALS as error:
         raise FileNotFoundError(
             f"there is no file or folder {repository!r}, and no Hugging Face repository of that "
             f"name that you may read{hint}; {WITHOUT_WEIGHTS}"
         ) from error
-    if file is None:
-        raise FileNotFoundError(
-            f"there is no file or folder {repository!r}, and {' or '.join(FILE_NAMES)} of the "
-            f"Hugging Face repository of that name{hint} is not in the local cache and cannot be "
-            "downloaded. Without a network, copy the file and load its path; if the repository "
-            "holds only a .bin or .pt file, download and convert it with `tempme convert`; "
-            f"{WITHOUT_WEIGHTS}"
-        )
+    raise FileNotFoundError(
+        f"there is no file or folder {repository!r}, and the Hugging Face repository of that name"
+        f"{hint} has none of {', '.join(FILE_NAMES)}; if it holds a .bin file, "
+        f"`tempme download {repository}` fetches and converts it; {WITHOUT_WEIGHTS}"
+    )
+
+
+def complete(repository: str, file: pathlib.Path) -> tuple[pathlib.Path, list[pathlib.Path]]:
+    """Return a weights file of a repository and its config files, once its shards are there."""
     if file.name.endswith(SHARDS):
         download_shards(repository, file)
-    return file, download_configs(repository)
+    return file, download_configs(repository, file)
 
 
 def download_shards(repository: str, index: pathlib.Path) -> None:
@@ -125,71 +211,50 @@ def download_shards(repository: str, index: pathlib.Path) -> None:
         FileNotFoundError: if one is not there, or cannot be downloaded.
     """
     for shard in list_shards(index):
-        if find_first(repository, [shard]) is None:
+        if index.with_name(shard).is_file():
+            continue
+        try:
+            fetch(repository, shard)
+        except (HubUnreachableError, errors.EntryNotFoundError) as error:
             raise FileNotFoundError(
                 f"{index.name} of the Hugging Face repository {repository!r} names the file "
                 f"{shard}, which is not there, or cannot be downloaded without a network"
-            )
+            ) from error
 
 
-def download_configs(repository: str) -> list[pathlib.Path]:
-    """Return the config files of a repository, in the local cache."""
-    found, missing = find_all(repository, CONFIG_NAMES)
-    if any(file.name == PREPROCESSOR for file in found):
+def download_configs(repository: str, file: pathlib.Path) -> list[pathlib.Path]:
+    """Return the config files of a repository: those beside a weights file, and the others.
+
+    Those of OpenAI's weights are CLIP's, so the Hub is not asked for them.
+    """
+    found = find_configs(file)
+    beside = {config.name for config in found}
+    names = [name for name in CONFIG_NAMES if name not in beside]
+    if is_of_openai(repository):
+        return found + list(filter(None, (find_cached(repository, name) for name in names)))
+    others, missing = find_all(repository, names)
+    found += others
+    if any(config.name == PREPROCESSOR for config in found):
         missing = [name for name in missing if name != PROCESSOR]
     if missing:
         log.warning(
-            "%s of %s cannot be looked up without a network; what is not there is taken as CLIP's",
+            "%s of %s cannot be looked up now, as without a network; what is not there is taken as "
+            "CLIP's",
             ", ".join(missing), repository,
         )  # fmt: skip
     return found
 
 
-def find_all(repository: str, names: Sequence[str]) -> tuple[list[pathlib.Path], list[str]]:
-    """Return the files that are there, and the names that the hub cannot be asked about.
-
-    Once the hub is out of reach, it is not asked again.
-    """
-    found, missing, reach = [], [], True
+def find_all(repository: str, names: list[str]) -> tuple[list[pathlib.Path], list[str]]:
+    """Return the files that are there, and the names that the Hub does not tell about now."""
+    found, missing = [], []
     for name in names:
         if is_absent(repository, name):
             continue
-        cached = huggingface_hub.try_to_load_from_cache(repository, name)
         try:
-            if isinstance(cached, str):
-                found.append(pathlib.Path(cached))
-            elif reach:
-                found.append(pathlib.Path(huggingface_hub.hf_hub_download(repository, name)))
-            else:
-                missing.append(name)
-        except errors.LocalEntryNotFoundError:
-            reach = False
+            found.append(find_cached(repository, name) or fetch(repository, name))
+        except errors.EntryNotFoundError:
+            continue
+        except (HubUnreachableError, *REFUSALS):  # it may have been there before
             missing.append(name)
-        except errors.EntryNotFoundError:
-            continue
     return found, missing
-
-
-def is_absent(repository: str, name: str) -> bool:
-    """Return whether the cache knows that the repository has no such file."""
-    cached = huggingface_hub.try_to_load_from_cache(repository, name)
-    return cached is not None and not isinstance(cached, str)
-
-
-def find_first(repository: str, names: Sequence[str]) -> pathlib.Path | None:
-    """Return the first of the files that is there; None if none is, or the hub is out of reach."""
-    within_reach = True
-    for name in names:
-        # The cache first: without a network, the hub is tried for half a minute.
-        cached = huggingface_hub.try_to_load_from_cache(repository, name)
-        if isinstance(cached, str):
-            return pathlib.Path(cached)
-        if not within_reach:
-            continue
-        try:
-            return pathlib.Path(huggingface_hub.hf_hub_download(repository, name))
-        except errors.LocalEntryNotFoundError:
-            within_reach = False
-        except errors.EntryNotFoundError:
-            continue
-    return None

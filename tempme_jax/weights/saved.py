@@ -10,10 +10,12 @@ import numpy as np
 import safetensors
 
 from tempme_jax.fields import FieldError, parse_fields
-from tempme_jax.weights.errors import WeightsError, raise_problems
+from tempme_jax.weights.errors import OnlyAdapterError, WeightsError, raise_problems
 
 # The key in a safetensors file's metadata where tempme_jax describes the model.
 METADATA = "tempme_jax"
+# The key of the description of a file that holds an adapter alone, see `adapter_files`.
+ADAPTER = "tempme_jax_adapter"
 # How the name of an index of shards ends.
 SHARDS = ".safetensors.index.json"
 
@@ -50,6 +52,29 @@ class SavedSettings(TypedDict, total=False):
     num_frames: int
     max_words: int
     drawn: SavedDrawn
+    # Where the method comes from, if not from the package. They are never run because of this.
+    plugins: list[str]
+    base: str
+    trained: "TrainingFacts | None"
+
+
+class TrainingFacts(TypedDict):
+    """What a training says of the model that it made: the data, the protocol and the scores.
+
+    Attributes:
+        dataset: name of the data set.
+        measured: on what it was measured, and by which protocol, in words.
+        scores: the measures, in percent or ranks, by direction, such as "text_to_video", or of
+            "answers".
+        seed: seed of the training.
+        step: the step of the checkpoint.
+    """
+
+    dataset: str
+    measured: str
+    scores: dict[str, dict[str, float]]
+    seed: int
+    step: int
 
 
 class SavedModel(TypedDict, total=False):
@@ -71,12 +96,17 @@ WITH_METHOD = ("method", "options", "num_frames", "max_words")
 
 def read_saved(text: str) -> SavedModel:
     """Read the description of a model, of JSON; raise a FieldError if it is damaged."""
-    saved = parse_fields(text, SavedModel, "its metadata")
-    settings = saved.get("settings", {})
-    missing = [name for name in WITH_METHOD if name not in settings]
-    if settings and missing:
-        raise FieldError(f"its metadata: the field settings.{missing[0]} is missing")
+    saved: SavedModel = parse_fields(text, SavedModel, "its metadata")
+    if settings := saved.get("settings"):
+        require_method(settings)
     return saved
+
+
+def require_method(settings: SavedSettings) -> None:
+    """Raise a FieldError unless settings are those of a method."""
+    missing = [name for name in WITH_METHOD if name not in settings]
+    if missing:
+        raise FieldError(f"its metadata: the field settings.{missing[0]} is missing")
 
 
 def read_safetensors(file: pathlib.Path) -> tuple[dict[str, np.ndarray], SavedModel]:
@@ -94,6 +124,11 @@ def read_safetensors(file: pathlib.Path) -> tuple[dict[str, np.ndarray], SavedMo
     try:
         with safetensors.safe_open(file, "numpy") as opened:
             metadata = opened.metadata() or {}
+            if ADAPTER in metadata:
+                raise OnlyAdapterError(
+                    f"{file} holds an adapter alone, without its base model; open both with "
+                    f"tempme_jax.load(BASE, adapter={str(file)!r})"
+                )
             ours = read_saved(metadata.get(METADATA, "{}"))
             return {name: opened.get_tensor(name) for name in opened.keys()}, ours
     # AttributeError and TypeError: NumPy has no such dtype, as for numbers of 8 bits.

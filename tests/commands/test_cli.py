@@ -81,6 +81,8 @@ def test_version():
         (("bench", "cost"), "there is no command 'cost' (did you mean 'costs'?)"),
         (("bench", "costs", "--jsn"), "No such option '--jsn'. Did you mean '--json'?"),
         (("bench", "encode", "--round", "1"), "--rounds"),
+        (("compare", "x.py", "--method", "lora"), "option: --method (did you mean '--methods'?)"),
+        (("evaluate", "x", "--outptu=x", "--config=y"), "(did you mean '--output'?)"),
         (("bench", "encode", "--rounds", "0"), "'--rounds': 0 is not in the range x>=1"),
     ],
 )

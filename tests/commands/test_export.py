@@ -32,6 +32,15 @@ def test_mistakes_are_said_before_a_model_is_opened(arguments, message, tmp_path
     assert message in result.output
 
 
+def test_what_has_no_place_in_a_plain_clip_is_said(tmp_path):
+    words = ["export", "tiny-tempme", str(tmp_path / "plain.safetensors"), "--backbone"]
+    result = CliRunner().invoke(main, words)
+    assert result.exit_code == 1 and not list(tmp_path.iterdir())
+    assert "method 'tempme' learned what has no place in a plain clip model: " in result.output
+    assert "video/block_3/join_clips/clip_position" in result.output
+    assert "Write the whole model, without backbone" in result.output
+
+
 def test_the_report_warns_of_int8_that_changes_much(tmp_path, capsys):
     file = tmp_path / "a.video.onnx"
     file.write_bytes(bytes(1_500_000))

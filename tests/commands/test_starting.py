@@ -63,7 +63,7 @@ def test_a_terminal_asks_for_one_text_after_another(folder, monkeypatch):
     monkeypatch.setattr(search, "is_terminal", lambda: True)
     runner = click.testing.CliRunner()
     result = runner.invoke(main, ["search", "-k", "1"], input="a red circle\na cat\n\nrest\n")
-    assert result.exit_code == 0 and result.stdout.count("No confident match") == 2
+    assert result.exit_code == 0 and result.stdout.count("Weak match: ") == 2
     assert result.stderr.count("Search: ") == 3
     result = runner.invoke(main, ["search", "--json"], input="a red circle")
     assert result.exit_code == 0
@@ -76,7 +76,7 @@ def test_a_terminal_asks_for_one_text_after_another(folder, monkeypatch):
 def test_a_server_is_asked_if_it_would_answer_the_same(folder, monkeypatch):
     """With other weights, or to judge, the command searches itself."""
 
-    def ask(uri, text, k, folder):
+    def ask(uri, text, k, folder, per_video):
         return {"results": convert_to_json(results), "warning": "cut", "outdated": 2}
 
     results = VideoIndex(".", model=toy_index.make_model()).search("a red circle")

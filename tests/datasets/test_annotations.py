@@ -270,7 +270,7 @@ BAD_FILES = [
     ("activitynet", "annotations/val_1.json", {"v": {}}, "'v': there is no field 'sentences'"),
     ("activitynet", "annotations/val_1.json", {"v": {"sentences": [1]}}, "'v': sentences must be"),
     ("activitynet", "annotations/val_1.json", {"v": {"sentences": [" "]}}, "paragraph is empty"),
-    ("didemo", "annotations/test_list.txt", "a.mov\na.mov\n", "line 1: 'a.mov' has no descript"),
+    ("didemo", "annotations/test_list.txt", "a.mov\na.mov\n", "line 1: 'a.mov' has no caption"),
     ("didemo", "annotations/test_list.txt", "1@N_1.mov\n" * 2, "line 2: the name '1@N_1.mov' is t"),
     ("didemo", "annotations/test_data.json", [{"video": "a"}], r"item\[0\]: there is no field 'd"),
     (

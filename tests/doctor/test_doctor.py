@@ -18,6 +18,7 @@ from tempme_jax.cli import main
 from tempme_jax.doctor import hardware, index, metadata, report, software, storage
 from tempme_jax.doctor.finding import Finding, State
 from tempme_jax.search import stats
+from tempme_jax.weights import hub
 
 NEEDS = (
     "good-one>=1",
@@ -246,6 +247,23 @@ def test_clip_in_the_cache(tmp_path, monkeypatch):
     (found,) = storage.check_weights()
     assert (found.state, found.values["clip"]) == (State.OK, {"openai/clip-one": 1000})
     assert "openai/clip-one" in found.text
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "own"))
+    place = hub.find_kept_folder("openai/clip-two")
+    place.mkdir(parents=True)
+    (place / "model.safetensors").write_bytes(bytes(500))
+    (found,) = storage.check_weights()
+    assert found.values["clip"] == {"openai/clip-one": 1000, "openai/clip-two": 500}
+
+
+def test_a_system_without_what_unix_has(monkeypatch):
+    """It says what works there all the same."""
+    assert not list(hardware.check_system())
+    monkeypatch.setattr(hardware.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(hardware.platform, "system", lambda: "Windows")
+    (found,) = hardware.check_system()
+    assert found.state == State.PROBLEM and found.cure.startswith("wsl --install")
+    assert "on Windows itself, models and `tempme search`, `serve`" in found.text
+    assert found.values == {"missing": ["resource", "fcntl", "termios"]}
 
 
 def test_limits_only_where_they_are_a_problem(monkeypatch):

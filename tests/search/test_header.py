@@ -23,7 +23,7 @@ from tempme_jax.search.header import (
     refuse_other_model,
     refuse_other_sampling,
 )
-from tempme_jax.search.indexing.windows import Sampling
+from tempme_jax.video.windows import Sampling
 
 SAMPLING = Sampling(frames=toy_index.FRAMES)
 

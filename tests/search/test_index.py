@@ -25,6 +25,9 @@ from tempme_jax.search.index import VideoIndex
 from tempme_jax.search.indexing import run
 from tempme_jax.search.indexing.run import IndexOptions
 from tempme_jax.search.query import frames
+from tempme_jax.search.serve import searching
+from tempme_jax.search.serve.parameters import SearchParameters
+from tempme_jax.search.serve.service import Service
 from tempme_jax.search.store import locking
 from tempme_jax.search.store.store import Store
 from tempme_jax.weights import hub
@@ -374,7 +377,7 @@ def test_settings_that_do_not_fit_an_index_are_refused(folder, tmp_path):
 def test_options_are_checked():
     with pytest.raises(ValueError, match="shard 2/2 must be one of 0/2 to 1/2"):
         IndexOptions(shard=(2, 2))
-    with pytest.raises(ValueError, match="workers=0 must be at least 1"):
+    with pytest.raises(ValueError, match="workers=0 must be a whole number of 1 or more"):
         IndexOptions(workers=0)
     assert IndexOptions(workers=3).processes == 3
 
@@ -475,6 +478,12 @@ def test_what_is_like_a_video_a_part_of_it_or_a_picture(folder, tmp_path):
     assert (best.file, round(best.score, 4)) == (folder / "a.mp4", 1)
     part = index.search_clip(folder / "d.mp4", 4, 8).moments[0]
     assert (part.at, round(part.score, 4)) == (4, 1)
+    windows = [row for row in index.store.scan() if row.content == rows["d.mp4"].content]
+    windows.sort(key=lambda row: row.start)
+    alone = MODEL().embed_windows(folder / "d.mp4")  # which cuts windows as the index does
+    np.testing.assert_allclose(alone.starts, [row.start for row in windows], atol=1e-6)
+    np.testing.assert_allclose(alone.ends, [row.end for row in windows], atol=1e-6)
+    np.testing.assert_allclose(alone.vectors, [row.vector for row in windows], atol=1e-6)
     picture = tmp_path / "picture.jpg"
     picture.write_bytes(index.thumbnail(part.window))
     assert len(index.search_image(picture, k=2).moments) == 2
@@ -542,3 +551,35 @@ def test_a_folder_is_taken_out(folder, tmp_path):
     assert index.verify(repair=False).leftovers == 0
     with pytest.raises(VideoIndexError, match=f"other is not in the index .*which holds {folder}"):
         index.forget(other)
+
+
+def find(service, **asked):
+    """What the server answers, and the names of the videos."""
+    answer = searching.search(service, SearchParameters(**asked))
+    return answer, [moment.name for moment in answer.moments]
+
+
+def test_a_server_sees_what_another_process_has_just_stored(folder):
+    add(folder)
+    service = Service(VideoIndex(folder, model=MODEL()))
+    assert set(find(service, q="x")[1]) == {"a.mp4", "b.mp4", "c.mp4", "d.mp4"}
+    write_films(folder, {"e.mp4": "4"})
+    add(folder)
+    assert "e.mp4" in find(service, q="x")[1]
+    (folder / "e.mp4").unlink()
+    gone = {one.name for one in find(service, q="x")[0].moments if one.gone}
+    assert gone == {"e.mp4"}
+
+
+def test_a_server_takes_all_that_may_be_asked(folder):
+    add(folder)
+    service = Service(VideoIndex(folder, model=MODEL()))
+    answer, names = find(service, q="x", name="d.mp4")
+    long = answer.moments[0]
+    assert set(names) == {"d.mp4"} and len(answer.lines) == 1
+    assert len(find(service, q="x", file=long.file_id)[1]) >= len(names)
+    others = find(service, q="x", like=long.window, without="y, z", weight=0.2)
+    assert others[0].kind == "mixed" and others[1] and "d.mp4" not in others[1]
+    own = find(service, like=long.window, file=long.file_id)[0]
+    assert own.kind == "similar" and own.verdict == "same"
+    assert find(service, q="x", after="2999-01-01")[0].message.startswith("nothing to search")

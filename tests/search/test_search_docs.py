@@ -10,12 +10,12 @@ from repository import ROOT
 import tempme_jax
 from tempme_jax.cli import main
 from tempme_jax.datasets import moving_shapes
-from tempme_jax.search.indexing.windows import Sampling, cut_into_windows
 from tempme_jax.search.query import unrelated
-from tempme_jax.search.query.printing import EXPLANATIONS
-from tempme_jax.search.query.scoring import MIN_SCORES
-from tempme_jax.search.query.searcher import CONFIDENT
+from tempme_jax.search.query.results import PER_VIDEO
+from tempme_jax.search.query.scoring import MIN_SCORES, STRETCH
+from tempme_jax.search.query.verdicts import LEAST_POSSIBLE, LEAST_STRONG, SAME_COSINE
 from tempme_jax.search.store import sidewriter, store
+from tempme_jax.video.windows import Sampling, cut_into_windows
 
 PAGE = (ROOT / "docs" / "search.md").read_text(encoding="utf-8")
 
@@ -66,10 +66,12 @@ def test_numbers():
     texts = unrelated.read_texts()
     flowing = " ".join(PAGE.split())
     assert f"against {len(texts)} unrelated sentences" in flowing
-    assert f"below {CONFIDENT:.0f} the search says *no confident match*" in flowing
-    assert EXPLANATIONS["text"].split(";")[0].replace(" (cosine)", "") in flowing
+    assert f"| strong | it scores higher than {LEAST_STRONG:.0f} % of" in PAGE
+    assert f"| possible | it scores higher than {LEAST_POSSIBLE:.0f} % of" in PAGE
+    assert f"a cosine above {SAME_COSINE}" in PAGE and f"at most {STRETCH} times as far" in flowing
+    assert PER_VIDEO == 2 and "At most two moments of one video are listed" in PAGE
     assert all(quoted in texts for quoted in re.findall(r'\("(.*?)", "(.*?)"\)', flowing)[0])
-    assert f"From {CONFIDENT:.0f} on" in PAGE and f"fewer than {MIN_SCORES} to compare" in PAGE
+    assert f"fewer than {MIN_SCORES} to compare" in PAGE
     assert f"Up to {sidewriter.EXACT_WINDOWS:,} windows" in PAGE
     assert f"up to {store.EXACT_LIMIT:,} windows" in PAGE
     windows = cut_into_windows(3600, Sampling(frames=12))

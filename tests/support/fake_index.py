@@ -1,8 +1,11 @@
 """An index of a few generated videos for the tests of the search service, without a model."""
 
 import contextlib
+import dataclasses
+import datetime
 import io
 import math
+import os
 import threading
 import time
 import types
@@ -13,10 +16,14 @@ import uvicorn
 from PIL import Image, ImageDraw
 
 from tempme_jax.search.errors import VideoIndexError
-from tempme_jax.search.query.searcher import Moment, Results
+from tempme_jax.search.query.filters import Filters, fold_name, make_name_test
+from tempme_jax.search.query.names import find_word, split_words
+from tempme_jax.search.query.results import Moment, NameMatch, Results, ScoreLine
+from tempme_jax.search.saving.sources import find_source
 from tempme_jax.search.serve.server import listen, make_server_config
 from tempme_jax.search.stats import IndexStats
 from tempme_jax.search.store.lance import make_condition
+from tempme_jax.search.store.rows import FileRow
 from tempme_jax.text.bpe import Tokenizer
 
 RATE, SIZE = 6, (320, 180)
@@ -34,6 +41,19 @@ VIDEOS = (
 )  # fmt: skip
 
 
+# Verdicts of the moments of an answer that is not weak.
+VERDICTS = ("strong", "strong", "possible", "possible", "weak", "weak")
+# Where the moments of a video begin that is searched alone, the best first.
+STARTS = (2.0, 0.0, 4.0)
+WHEN = "2026-11-28T10:15:00+00:00"
+
+
+class FakeStats(IndexStats):
+    """Numbers of an index that is not on the disk."""
+
+    last_run, size = WHEN, None
+
+
 class FakeIndex:
     """What the service uses of a VideoIndex; some queries have their own answers."""
 
@@ -41,69 +61,159 @@ class FakeIndex:
         self.root, self.uri = root, str(root / ".tempme")  # which is not there
         self.exists = True
         self.store = types.SimpleNamespace(version=1)
-        self.model = types.SimpleNamespace(tokenizer=Tokenizer(max_words=32))
+        self.header = {"model": {"architecture": {}}}
+        self.model = types.SimpleNamespace(
+            tokenizer=Tokenizer(max_words=32),
+            num_frames=2,
+            arch=types.SimpleNamespace(image_size=32, resize="crop"),
+            embed_video=lambda frames: np.full((1, 4), 0.5, np.float32),
+        )
         self.ids = {f"{number:024x}": row for number, row in enumerate(VIDEOS)}
         self.paths = {id: root / row[0] / row[1] for id, row in self.ids.items()}
-        self.asked, self.refreshed = [], 0
+        self.asked, self.options, self.refreshed = [], {}, 0
         # A search for "slow", and a picture of what was merged, wait for it.
         self.go_on = threading.Event()
         self.go_on.set()
-        for path, row in zip(self.paths.values(), VIDEOS, strict=True):
+        self.rows = {}
+        for place, (id, row) in enumerate(self.ids.items()):
+            path = self.paths[id]
             path.parent.mkdir(parents=True, exist_ok=True)
             write_video(path, *row[3:])
+            changed = datetime.datetime(2024, 1 + place, 12, 12)
+            os.utime(path, (changed.timestamp(),) * 2)
+            self.rows[id] = FileRow(
+                id, "..", os.fsencode(path.relative_to(root)), path.stat().st_size,
+                path.stat().st_mtime_ns, content=id, seconds=row[2], windows=7,
+            )  # fmt: skip
 
     @property
     def version(self):
         return self.store.version
 
-    def search(self, text, k=10, *, folder=None, min_seconds=None, max_seconds=None):
-        self.asked.append((text, k, folder, min_seconds, max_seconds))
+    def search(self, text, k=10, *, rerank=0, **options):
+        limits = (options.get(name) for name in ("folder", "min_seconds", "max_seconds"))
+        self.asked.append((text, k, *limits))
         if text == "broken":
             raise RuntimeError("a secret of the machine")
         if text == "damaged":
             raise VideoIndexError("the index is damaged; repair it with tempme index --verify")
         if text == "slow":
             assert self.go_on.wait(20)
-        low, high = min_seconds or 0, math.inf if max_seconds is None else max_seconds
-        chosen = [
-            id
-            for id, row in self.ids.items()
-            if low <= row[2] <= high
-            and (folder is None or self.paths[id].is_relative_to(folder))
-            and text != "nothing at all"
-        ]
         weak = text == "gibberish"
-        message = "no confident match: 38 % of unrelated texts match better" if weak else ""
-        moments = self.moments(chosen, 62.0 if weak else 99.67)[:k]
-        confident = bool(moments) and not weak
-        return Results(
-            query=text, moments=moments, confident=confident, searched=40, message=message
-        )
+        ids = [] if text == "nothing at all" else self.ids
+        message = "nothing fits well: 38 % of unrelated texts fit better" if weak else ""
+        return self.answer(text, ids, 38.0 if weak else 99.67, k, message=message, **options)
 
-    def similar(self, window, k=10):
+    def search_mixed(self, query, k=10, **options):
+        self.asked.append((query.text, k, query.without, query.weight))
+        both = query.text and query.picture is not None
+        kind = "mixed" if both else "text" if query.text else query.kind
+        return self.answer(query.text, self.ids, 99.67, k, kind=kind, **options)
+
+    def similar(self, window, k=10, **options):
         make_condition("id", [window])  # refuses what is no id, as the database's
         content = window.split("-")[0]
         if content not in self.ids:
             raise KeyError(window)
         others = [id for id in reversed(self.ids) if id != content]
-        moments = self.moments(others, math.nan)[:k]
-        return Results(query="", moments=moments, confident=True, searched=40, message="")
+        return self.answer("", others, math.nan, k, kind="similar", **options)
 
-    def moments(self, ids, best):
+    def answer(self, query, ids, best, k, *, message="", kind="text", lines=False, **options):
+        self.options = {"lines": lines, **options}
+        left_out = options.pop("exclude_content", None)
+        options.pop("per_video", None)
+        filters = Filters(**options)
+        ids = [id for id in ids if id != left_out and self.passes(id, filters)]
+        moments = self.moments(ids, best)
+        if len(ids) == 1 and str(self.paths[ids[0]]) == str(filters.folder):
+            moments = self.moments(ids * len(STARTS), best, STARTS)
+        moments = moments[:k]
+        weak = bool(moments) and moments[0].verdict == "weak"
+        said = self.said(ids[0]) if query == "beach" and ids else ()
+        return Results(
+            query=query, said=said, moments=moments, confident=bool(moments) and not weak,
+            searched=40, message=message, kind=kind, names=self.names(query),
+            levels=(0.17, 0.22, 0.26),
+            lines=tuple(self.line(id) for id in ids) if lines else (),
+        )  # fmt: skip
+
+    def passes(self, id, filters):
+        path, row = self.paths[id], self.rows[id]
+        low, high = filters.min_seconds or 0, filters.max_seconds
+        first, last = filters.changed
+        name = fold_name(str(path.relative_to(self.root)))
+        return (
+            low <= row.seconds <= (math.inf if high is None else high)
+            and (filters.folder is None or path.is_relative_to(filters.folder))
+            and (not filters.name or make_name_test(filters.name).search(name))
+            and first <= row.mtime_ns / 1e9 < last
+        )
+
+    def moments(self, ids, best, starts=None):
         return tuple(
             Moment(
                 file=self.paths[id],
-                start=2.0,
-                end=5.5,
-                at=3.0,
+                start=starts[place] if starts else 2.0,
+                end=starts[place] + 2 if starts else 5.5,
+                at=starts[place] if starts else 3.0,
                 score=0.31 - place / 100,
                 percentile=best - 3.3 * place,
-                window=f"{id}-00001",
+                window=f"{id}-{place if starts else 1:05d}",
                 file_id=id,
                 copies=(self.root / "copy.mp4",) if place == 2 else (),
+                verdict="weak" if best < 50 else VERDICTS[place],
             )
             for place, id in enumerate(ids)
         )
+
+    def said(self, id):
+        (moment,) = self.moments([id], math.nan)
+        return (
+            dataclasses.replace(
+                moment, score=math.nan, found_in="said", text="to the <beach>", subtitles="a.srt"
+            ),
+        )
+
+    def line(self, id):
+        seconds = self.rows[id].seconds
+        scores = tuple(0.2 + 0.08 * math.sin(1.3 * place) for place in range(int(min(seconds, 90))))
+        return ScoreLine(file_id=id, seconds=seconds, scores=(None, *scores[1:]))
+
+    def names(self, query):
+        words = split_words(query)
+        found = [
+            (path, is_folder, id)
+            for id, file in self.paths.items()
+            for path, is_folder in ((file, False), (file.parent, True))
+            if words and all(find_word(word, path.name) >= 0 for word in words)
+        ]
+        folders = [path for path, is_folder, _ in found if is_folder]
+        return tuple(
+            NameMatch(
+                path=path, is_folder=is_folder, count=max(1, folders.count(path)), file_id=id,
+                window=f"{id}-00000", seconds=self.rows[id].seconds,
+            )
+            for path, is_folder, id in {path: (path, *rest) for path, *rest in found}.values()
+        )  # fmt: skip
+
+    def find_row(self, file_id):
+        return self.rows.get(file_id)
+
+    def find_path(self, file_id):
+        return self.paths.get(file_id)
+
+    def find_vector(self, window):
+        known = window.split("-")[0] in self.ids
+        return np.full(4, 0.5, np.float32) if known else None
+
+    def find_own_part(self, file):
+        return None
+
+    def locate(self, file_id):
+        return find_source(str(self.root / ".tempme"), [self.rows[file_id]])
+
+    def failures(self):
+        return [(os.fsencode(self.root / "<b>broken.mp4"), "open", "the file is cut short")]
 
     def thumbnail(self, window):
         make_condition("id", [window])
@@ -137,7 +247,7 @@ class FakeIndex:
         return [str(self.root), *sorted({str(path.parent) for path in self.paths.values()})]
 
     def stats(self):
-        return IndexStats(
+        return FakeStats(
             address="", folders=(str(self.root),), videos=len(VIDEOS), failed=1, windows=40,
             hours=1.2, model="a model", method="tempme", frames=12, fps=1.0, overlap=0.5,
         )  # fmt: skip

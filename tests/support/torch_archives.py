@@ -59,6 +59,18 @@ def write(path, data, storage=SIX, compressed=None, **records):
     return path
 
 
+def write_arrays(path, arrays):
+    """Write arrays, by name, as torch.save writes a checkpoint."""
+    kinds = {"float32": "FloatStorage", "float16": "HalfStorage", "int64": "LongStorage"}
+    described, records = {}, {}
+    for key, (name, array) in enumerate(arrays.items()):
+        stride = tuple(step // array.itemsize for step in array.strides)
+        kind = kinds[str(array.dtype)]
+        described[name] = tensor(array.shape, stride, 0, str(key), kind, array.size)
+        records[f"data/{key}"] = array.tobytes()
+    return write(path, {"state_dict": described, "epoch": 3}, **records)
+
+
 class Evil(namedtuple("Evil", "function argument")):
     def __reduce__(self):
         return self.function, (self.argument,)

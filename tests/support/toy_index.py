@@ -10,9 +10,10 @@ from video_files import write_grey_video
 
 import tempme_jax
 from tempme_jax.search.index import VideoIndex
-from tempme_jax.search.indexing import probe, reading
+from tempme_jax.search.indexing import probe, reading, subtitles
 from tempme_jax.video import fingerprint, workers
 from tempme_jax.video.container import VideoError
+from tempme_jax.video.subtitles import read_subtitles
 
 SIDE, FRAMES = 16, 4
 SIZES = dict(
@@ -95,7 +96,8 @@ def list_windows(index):
 def decode_here(monkeypatch):
     """Decode in this process, which saves starting others.
 
-    Returns a list that collects what is done: pairs of a function's name and a file's name.
+    Returns a list that collects what is done: pairs of a function's name and a file's name. That
+    files are looked into for subtitles is left out.
     """
     done = []
 
@@ -104,13 +106,14 @@ def decode_here(monkeypatch):
             name = decode.__name__
             if decode is reading.work_on:
                 name = "scan_file" if isinstance(request, probe.Source) else "read_chunk"
-            done.append((name, os.path.basename(request.file)))
+            if decode is not read_subtitles:
+                done.append((name, os.path.basename(request.file)))
             try:
                 yield request, decode(request)
             except VideoError as error:
                 yield request, error
 
-    for module in (workers, probe, reading):
+    for module in (workers, probe, reading, subtitles):
         monkeypatch.setattr(module, "decode_all", decode_all)
     return done
 

@@ -203,6 +203,8 @@ def test_load_opens_the_best_with_the_vectors_of_its_evaluation(home, workdir, m
     for direction in ("text_to_video", "video_to_text"):
         assert measured[direction]["R-Sum"] == found[direction]["R-Sum"]
         assert measured[direction]["MnR"] == found[direction]["MnR"]
+        assert model.trained["scores"][direction]["MnR"] == found[direction]["MnR"]
+    assert model.trained["measured"].startswith("folder") and str(home) not in str(model.trained)
 
 
 def test_a_workdir_is_loaded_as_it_was_trained(workdir, tmp_path):
@@ -222,6 +224,7 @@ def test_export_writes_one_file_that_embeds_alike(workdir, model, tmp_path):
     np.testing.assert_array_equal(
         exported.embed_text("video 30 of many"), model.embed_text("video 30 of many")
     )
+    assert exported.trained == model.trained
 
 
 def test_a_workdir_of_which_nothing_trains_needs_no_checkpoint(workdir, tmp_path):

@@ -29,6 +29,8 @@ SETS = {
     "activitynet": (64, 64),
     "didemo": (64, 64),
     "lsmdc": (12, 32),
+    "msvd": (12, 32),
+    "vatex": (12, 32),
     "folder": (12, 32),
     "moving_shapes": (8, 12),
 }
@@ -305,9 +307,27 @@ def test_mistakes_on_the_command_line(flag, message):
 def test_a_mistake_in_a_name_is_found_before_all_else():
     with pytest.raises(ValueError, match="did you mean 'learning_rate'"):
         check_names([f"--config={HOME / 'msrvtt.py'}", "--config.train.lerning_rate=1"])
-    check_names([f"--config={HOME / 'msrvtt.py'}", "--config.train.learning_rate=1", "--x"])
-    check_names(["--workdir=/tmp/x"])
+    check_names([f"--config={HOME / 'msrvtt.py'}", "--config.train.learning_rate=1"])
     check_names(["--config=/nowhere.py", "--config.a=1"])  # of which nothing is known
+
+
+@pytest.mark.parametrize(
+    ("flag", "message"),
+    [
+        ("--config.model.rank=4", "'rank' .did you mean 'model.options.rank'.*; there are: activ"),
+        ("--config.rnk=4", "'rnk' .did you mean 'model.options.rank' or 'evaluate.rerank'"),
+        ("--config.optim.learning_rate=1", "'optim' .did you mean 'train.learning_rate'"),
+        ("--config.model.width=8", "did you mean 'model.architecture.width'"),
+        ("--config.sed=1", "'sed' .did you mean 'seed'"),
+        ("--rank=4", "unknown word: --rank=4 .did you mean '--config.model.options.rank=4'"),
+        ("--train.steps=4", "--train.steps=4 .did you mean '--config.train.steps=4'"),
+        ("steps", "unknown word: steps .did you mean '--config.train.steps'"),
+        ("--xyzzy", "unknown word: --xyzzy; settings are --config.NAME=VALUE"),
+    ],
+)
+def test_a_setting_is_found_at_any_level(flag, message):
+    with pytest.raises(ValueError, match=message):
+        given("msrvtt.py", flag)
 
 
 @pytest.mark.parametrize(
@@ -408,7 +428,7 @@ def test_choices_are_checked_in_one_place():
                 with pytest.raises(ValueError, match=message):
                     build_config({part: {field.name: "nothing"}})
                 checked += 1
-    assert checked == 11
+    assert checked == 12
 
 
 def test_settings_that_may_change_between_attempts():
@@ -416,7 +436,7 @@ def test_settings_that_may_change_between_attempts():
         "data.root", "data.prepared", "data.workers", "data.decoders", "data.missing",
         "data.max_bad", "train.log_every", "train.checkpoint_every", "evaluate.batch_size",
         "evaluate.candidates", "evaluate.draws", "evaluate.dual_softmax", "evaluate.qb_norm",
-        "mesh.data", "mesh.model", "profile",
+        "mesh.data", "mesh.model", "plugins", "profile",
     }  # fmt: skip
 
 

@@ -60,6 +60,10 @@ def assert_one_line(text, *parts):
     [
         ((), ["--config is missing; name a file such as configs/msrvtt.py:tempme"]),
         (("--confg=x",), ["Unknown command line flag 'confg'. Did you mean: config ?"]),
+        (
+            ("--config=x.py", "--learning_rate=1"),
+            ["flag 'learning_rate' (did you mean '--config.train.learning_rate'?)"],
+        ),
         (("--config=x.py", "--processes=two"), ["--processes=two", "--help lists the flags"]),
         (("configs/msrvtt.py", "--config=x.py"), ["unknown words: configs/msrvtt.py"]),
         (
@@ -138,7 +142,10 @@ def test_what_is_trained_is_only_evaluated_again(home, workdir, capsys):
     before = read_results(workdir)
     run(toy_run.make_config(home), workdir)
     out, err = capsys.readouterr()
-    assert err.splitlines() == ["Opening the model...", "resuming after step 12 of 12"]
+    assert err.splitlines() == [
+        "Opening the model...",
+        "already finished: all 12 steps were made; it is measured again",
+    ]
     assert "folder, test: 8 texts, 8 videos" in out
     after = read_results(workdir)
     before["training"].pop("peak_memory_bytes"), after["training"].pop("peak_memory_bytes")

@@ -249,6 +249,53 @@ def test_certain_ranks_have_no_width():
     assert result["intervals"]["MnR"] == [1, 1]
 
 
+def rank_as_clip4clip(similarity, owner):
+    """Ranks of both directions as of its tensor of [videos, captions, videos], padded with -inf."""
+    videos = similarity.shape[1]
+    most = max(np.bincount(owner))
+    tensor = np.full((videos, most, videos), -np.inf)
+    for video in range(videos):
+        own = similarity[owner == video]
+        tensor[video, : len(own)] = own
+    to_video = [
+        1 + (tensor[video, number] > tensor[video, number, video]).sum()
+        for video in range(videos)
+        for number in range((owner == video).sum())
+    ]
+    best = tensor.max(axis=1).T  # a row for each video, a column for each video's captions
+    to_text = [1 + (best[video] > best[video, video]).sum() for video in range(videos)]
+    return np.array(to_video), np.array(to_text)
+
+
+@pytest.mark.parametrize("shuffle", [False, True])
+def test_of_every_other_video_the_best_caption_counts_as_in_clip4clip(shuffle):
+    rng = np.random.default_rng(12)
+    owner = np.repeat(np.arange(25), rng.integers(1, 9, 25))
+    owner = rng.permutation(owner) if shuffle else owner
+    similarity = rng.normal(size=(len(owner), 25)) + 2 * (owner[:, None] == np.arange(25))
+    to_video, to_text = rank_as_clip4clip(similarity, owner)
+    found = measure_retrieval(similarity, owner, rivals="videos", ties="clip4clip")
+    for ranks, direction in ((to_video, "text_to_video"), (to_text, "video_to_text")):
+        measured = found[direction]
+        assert measured["MnR"] == pytest.approx(ranks.mean())
+        assert [measured[f"R@{k}"] for k in (1, 5, 10)] == [
+            pytest.approx(100 * (ranks <= k).mean()) for k in (1, 5, 10)
+        ]
+    strict = measure_retrieval(similarity, owner)
+    assert strict["text_to_video"] == found["text_to_video"]
+    assert strict["video_to_text"]["MnR"] > found["video_to_text"]["MnR"]
+    assert strict["video_to_text"]["R@1"] == found["video_to_text"]["R@1"]
+
+
+def test_with_one_caption_for_each_video_rivals_are_the_same():
+    similarity = np.random.default_rng(13).integers(0, 9, (30, 30)).astype(float)
+    owner = np.arange(30)[::-1]
+    captions, videos = (
+        measure_retrieval(similarity, owner, rivals=r) for r in ("captions", "videos")
+    )
+    assert captions["video_to_text"] == videos["video_to_text"]
+
+
 def naive_dual_softmax(similarity, inverse_temperature):
     queries, gallery = len(similarity), len(similarity[0])
     result = [[0.0] * gallery for _ in range(queries)]
@@ -309,6 +356,7 @@ def test_dual_softmax_is_per_direction_and_named():
         "ties": "average",
         "dual_softmax": True,
         "qb_norm": False,
+        "rivals": "captions",
         "notes": ["transductive: dual softmax over all test queries"],
     }
 

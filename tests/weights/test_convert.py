@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 import safetensors.numpy
 from random_weights import TOY, assert_same_params, make_random_params
-from torch_archives import Evil, tensor
+from torch_archives import Evil
 from torch_archives import write as write_zip
+from torch_archives import write_arrays as write_torch
 
 from tempme_jax import methods
 from tempme_jax.cli import main
@@ -33,18 +34,6 @@ def params():
 @pytest.fixture(scope="module")
 def learned():
     return make_random_params(Clip(TOY, *methods.build("tempme", TOY, FRAMES)), FRAMES)
-
-
-def write_torch(path, arrays):
-    """A file as torch.save writes it, by hand."""
-    kinds = {"float32": "FloatStorage", "float16": "HalfStorage", "int64": "LongStorage"}
-    described, records = {}, {}
-    for key, (name, array) in enumerate(arrays.items()):
-        stride = tuple(step // array.itemsize for step in array.strides)
-        kind = kinds[str(array.dtype)]
-        described[name] = tensor(array.shape, stride, 0, str(key), kind, array.size)
-        records[f"data/{key}"] = array.tobytes()
-    return write_zip(path, {"state_dict": described, "epoch": 3}, **records)
 
 
 def assert_same_arrays(arrays, expected):

@@ -11,13 +11,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import safetensors.numpy
-from huggingface_hub.errors import RepositoryNotFoundError
+from huggingface_hub.errors import EntryNotFoundError, RepositoryNotFoundError
 from random_weights import TOY, assert_same_params, make_random_params, write_weights
 
+from tempme_jax.compile_cache import find_home_folder
 from tempme_jax.networks.clip import Clip
 from tempme_jax.weights.configs import CONFIG_NAMES
 from tempme_jax.weights.files import load_weights, save_weights
 from tempme_jax.weights.layouts import WeightsError, write_layout
+from tempme_jax.weights.unreachable import OutOfReachError
 
 NARROW_HEADS = dataclasses.replace(TOY, heads=4, text_heads=2, activation="gelu")
 
@@ -200,7 +202,7 @@ def cache(tmp_path, monkeypatch):
 
 
 def test_a_mistyped_backbone_gives_the_nearest_names(cache):
-    message = r"'openai/clip-vit-base-patch23'.*did you mean 'openai/clip-vit-base-patch32' or "
+    message = r"openai/clip-vit-base-patch23 .did you mean 'openai/clip-vit-base-patch32' or "
     with pytest.raises(FileNotFoundError, match=message):
         load_weights("openai/clip-vit-base-patch23")
     with pytest.raises(FileNotFoundError, match="did you mean 'openai/clip-vit-base-patch32'"):
@@ -210,7 +212,7 @@ def test_a_mistyped_backbone_gives_the_nearest_names(cache):
 
 
 @pytest.mark.parametrize("name", ["openai/clip-vit-base-patch23", "someone/secret"])
-def test_a_repository_that_the_hub_does_not_show_is_named(name, cache, monkeypatch):
+def test_a_repository_that_the_hub_does_not_show_is_named(name, cache, within_reach, monkeypatch):
     def refuse(repository, file):
         response = types.SimpleNamespace(headers={}, request=None)
         raise RepositoryNotFoundError("401 Client Error", response=response)
@@ -222,11 +224,13 @@ def test_a_repository_that_the_hub_does_not_show_is_named(name, cache, monkeypat
 
 
 def test_a_backbone_out_of_reach_is_no_mistyped_one(cache):
-    with pytest.raises(FileNotFoundError, match="not in the local cache") as caught:
+    with pytest.raises(OutOfReachError, match="not on this machine, .*HF_HUB_OFFLINE is") as caught:
         load_weights("openai/clip-vit-base-patch32")
-    assert "did you mean" not in str(caught.value)
-    assert "Without a network" in str(caught.value)
-    assert "tempme_jax.create() makes a model with random weights" in str(caught.value)
+    told = str(caught.value)
+    assert "did you mean" not in told and "--model tiny-tempme" in told
+    file = "openai/clip-vit-base-patch32/open_clip_model.safetensors"
+    assert str(find_home_folder() / "weights" / file).removeprefix(os.environ["HOME"]) in told
+    assert "timm/vit_base_patch32_clip_224.openai/resolve/main/open_clip_model.safetensors" in told
 
 
 def test_a_repository_in_the_cache_opens_without_a_network(cache, params):
@@ -260,11 +264,21 @@ def test_the_hub_is_not_asked_for_what_the_cache_knows(remembered, params, monke
     assert_same_params(load_weights("someone/small-clip").params, params)
 
 
-def test_a_repository_that_had_no_weights_is_asked_again(remembered, params, tmp_path, monkeypatch):
+def refuse_file(repository, name):
+    raise EntryNotFoundError("no such file")
+
+
+def test_a_repository_that_had_no_weights_is_asked_again(
+    remembered, params, tmp_path, within_reach, monkeypatch
+):
     (remembered / ".no_exist" / "0" / "model.safetensors").touch()
     file = write_weights(tmp_path / "model.safetensors", params, "huggingface")
-    with pytest.raises(FileNotFoundError, match="'someone/small-clip'.*not in the local cache"):
-        load_weights("someone/small-clip")
+    with monkeypatch.context() as patch:
+        patch.setattr("huggingface_hub.hf_hub_download", refuse_file)
+        with pytest.raises(
+            FileNotFoundError, match="'someone/small-clip'.* has none of .*model.saf"
+        ):
+            load_weights("someone/small-clip")
     monkeypatch.setattr("huggingface_hub.hf_hub_download", lambda repository, name: file)
     assert_same_params(load_weights("someone/small-clip").params, params)
 

@@ -33,7 +33,7 @@ from tempme_jax.search.indexing.embedding import (
 )
 from tempme_jax.search.indexing.plan import Work
 from tempme_jax.search.indexing.reading import FailedVideo, Source, read_windows
-from tempme_jax.search.indexing.windows import Sampling
+from tempme_jax.video.windows import Sampling
 
 # Work is split into SHARES parts per actor, so none waits long for the last one. A part holds at
 # most MOST_SECONDS of video, since a killed actor begins its part again, and at least

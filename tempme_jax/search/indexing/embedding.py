@@ -17,9 +17,9 @@ from tempme_jax.search.indexing.plan import Work
 from tempme_jax.search.indexing.progress import IndexProgress
 from tempme_jax.search.indexing.reading import FailedVideo, Piece, read_windows
 from tempme_jax.search.indexing.unfinished import UnfinishedVideos, Windows
-from tempme_jax.search.indexing.windows import Sampling
 from tempme_jax.two_towers import TwoTowers
 from tempme_jax.vectors import normalize
+from tempme_jax.video.windows import Sampling
 
 # What is done of unfinished videos is kept after so many seconds.
 SECONDS_A_PART = 15.0

@@ -1,6 +1,7 @@
 """What a run has come to: counts for its report, and the files that could not be indexed."""
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 from tempme_jax.search.indexing.plan import Work
@@ -28,10 +29,14 @@ def report_failures(
     survey: Survey,
     place: VideoFolder,
     shard: tuple[int, int] | None,
+    others: Sequence[Failure] = (),
 ) -> None:
-    """Count what could not be indexed or is no video, and write the list of failures."""
+    """Count what could not be indexed or is no video, and write the list of failures.
+
+    `others` are those that are no files of the index.
+    """
     rows = list_failed_rows(store, place, shard)
-    report.failures = list_failures(rows, survey)
+    report.failures = sorted([*list_failures(rows, survey), *others])
     count_others(report, rows, survey)
     if not is_remote(store.uri):
         write_failures(report.failures, locate_failures_file(store.uri, shard))

@@ -17,13 +17,13 @@ from tempme_jax.search.indexing.schedule import (
     ScannedFile,
     Schedule,
 )
-from tempme_jax.search.indexing.windows import Sampling
 from tempme_jax.video import container
 from tempme_jax.video.container import VideoError
 from tempme_jax.video.fingerprint import hash_samples, hash_whole
 from tempme_jax.video.frames import read_timestamps
 from tempme_jax.video.opening import CHANGED, HeldFile, hold_file
 from tempme_jax.video.timeline import scan
+from tempme_jax.video.windows import Sampling
 from tempme_jax.video.workers import decode_all
 
 # A damaged timestamp can make a video last for centuries; so many windows would fill the memory.

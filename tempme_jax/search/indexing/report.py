@@ -19,7 +19,7 @@ MOST_COUNTS = 12
 class Failure(NamedTuple):
     """A file that could not be indexed: its path, the reason, and the stage at which it failed.
 
-    Stages are "walk", "open", "scan", "decode" and "embed".
+    Stages are "walk", "open", "scan", "decode", "embed" and "subtitles".
     """
 
     file: bytes
@@ -53,6 +53,8 @@ class IndexReport:
         left_out: number of files and folders that were left out, by the reason.
         withdrawn: files that were taken out of the index, since they are left out now.
         unused: patterns of `exclude` that left nothing out.
+        subtitles: number of files and tracks of subtitles that were read.
+        subtitles_left: number of files that are still to be looked at for subtitles.
         windows: number of windows that were embedded.
         hours: hours of video that were embedded.
         seconds: duration of the run.
@@ -77,6 +79,8 @@ class IndexReport:
     left_out: Counter[str] = dataclasses.field(default_factory=Counter)
     withdrawn: int = 0
     unused: list[str] = dataclasses.field(default_factory=list)
+    subtitles: int = 0
+    subtitles_left: int = 0
     windows: int = 0
     hours: float = 0.0
     seconds: float = 0.0
@@ -99,6 +103,12 @@ class IndexReport:
         if self.kept:
             files = pluralize(self.kept, "file")
             lines.append(f"{files} could not be read anew: what was found of them before stays")
+        if self.subtitles:
+            texts = pluralize(self.subtitles, "text")
+            lines.append(f"{texts} of subtitles read: a search also finds what is said in them")
+        if self.subtitles_left:
+            files = pluralize(self.subtitles_left, "file")
+            lines.append(f"{files} not yet looked at for subtitles: the next run does it")
         lines += describe_counts(self.passed_over, self.left_out)
         if self.withdrawn:
             files = pluralize(self.withdrawn, "file")

@@ -11,10 +11,11 @@ import dataclasses
 import os
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 from tempme_jax.model import Model
+from tempme_jax.search.arguments import check_count, check_seconds, check_shard
 from tempme_jax.search.errors import VideoIndexError
 from tempme_jax.search.indexing.embedding import Advance, EmbeddedVideo, embed_locally
 from tempme_jax.search.indexing.identify import make_content_id
@@ -23,14 +24,14 @@ from tempme_jax.search.indexing.plan import Planner, Work, make_failure_row
 from tempme_jax.search.indexing.progress import IndexProgress
 from tempme_jax.search.indexing.reading import FailedVideo
 from tempme_jax.search.indexing.report import IndexReport
+from tempme_jax.search.indexing.subtitles import add_subtitles
 from tempme_jax.search.indexing.survey import VideoFolder, survey_folder
 from tempme_jax.search.indexing.unfinished import UnfinishedVideos
-from tempme_jax.search.indexing.windows import Sampling
-from tempme_jax.search.paths import decode_root, encode_root
 from tempme_jax.search.store.locking import lock_index
 from tempme_jax.search.store.rows import FileRow, WindowRow, make_window_id
 from tempme_jax.search.store.store import Store
 from tempme_jax.video.opening import CHANGED, PASSING
+from tempme_jax.video.windows import Sampling
 
 # Embedded videos are stored after so many windows or so many seconds.
 WINDOWS_A_COMMIT, SECONDS_A_COMMIT = 1000, 10.0
@@ -51,11 +52,15 @@ class IndexOptions:
 
     def __post_init__(self):
         """Check the values."""
+        if self.workers is not None:
+            check_count("workers", self.workers)
+        if self.budget is not None:
+            check_seconds("budget", self.budget)
+        if self.shard is not None:
+            check_shard(self.shard)
         if self.shard and not 0 <= self.shard[0] < self.shard[1]:
             number, of = self.shard
             raise ValueError(f"shard {number}/{of} must be one of 0/{of} to {of - 1}/{of}")
-        if self.workers is not None and self.workers < 1:
-            raise ValueError(f"workers={self.workers} must be at least 1")
 
     @property
     def processes(self) -> int:
@@ -122,6 +127,10 @@ def update_index(
         report.unchanged = len(difference.unchanged)
         writer = Writer(store)
         deadline = started + options.budget if options.budget else None
+        add_texts = partial(
+            add_subtitles, report, store.uri, place, survey.content,
+            workers=options.processes, shard=options.shard, progress=progress, deadline=deadline,
+        )  # fmt: skip
         try:
             planner = Planner(
                 store, place, survey,
@@ -129,6 +138,7 @@ def update_index(
             )  # fmt: skip
             work = planner.plan()
             writer.flush()
+            failures = add_texts(survey.rows)  # of earlier runs, which may have had no time left
             count_known(report, work, difference.gone)
             finished = embed_new_videos(work, embed, unfinished, writer, report, deadline, progress)
             if work.unchecked:
@@ -143,7 +153,9 @@ def update_index(
         remove_replaced(store, work)
         store.remove_files([row.id for row in difference.gone + difference.left_out])
         store.tidy()
-        report_failures(report, store, survey, place, options.shard)
+        if not report.stopped and (finished or work.rows or difference.gone or difference.left_out):
+            failures = add_texts(store.read_files(), is_last=True)
+        report_failures(report, store, survey, place, options.shard, failures)
     report.seconds = time.monotonic() - started
     return report
 
@@ -279,21 +291,3 @@ def remove_replaced(store: Store, work: Work) -> None:
     if work.renewed:
         needed = {row.content for row in store.read_files()}
         store.remove_contents({row.content for row in work.renewed.values()} - needed)
-
-
-def remove_folder(store: Store, folder: Path) -> int:
-    """Implement `VideoIndex.forget`."""
-    root = encode_root(store.uri, folder)
-    with lock_index(store.uri):
-        finished = store.finish_forgetting()
-        rows = store.read_files()
-        removed = [row for row in rows if row.root == root]
-        if not removed and not finished:
-            folders = sorted({str(decode_root(store.uri, row.root)) for row in rows})
-            raise VideoIndexError(
-                f"{folder} is not in the index {store.uri}, which holds {', '.join(folders)}"
-            )
-        UnfinishedVideos(store.uri, store.header, root).clear()
-        if removed:
-            store.forget([row.id for row in removed])
-    return len(removed)

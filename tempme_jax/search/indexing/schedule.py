@@ -9,17 +9,17 @@ from typing import NamedTuple
 import numpy as np
 
 from tempme_jax.search.indexing.probe import Source
-from tempme_jax.search.indexing.windows import Sampling, Window, cut_by_frames
 from tempme_jax.video.clock import Clock
 from tempme_jax.video.container import VideoError
-from tempme_jax.video.keyframes import count_decoded, select_keyframes
+from tempme_jax.video.keyframes import select_keyframes
 from tempme_jax.video.timeline import FrameIndex
-
-# 32 windows of 12 frames of 224 pixels take 58 MB, and half of that on the way from a child.
-WINDOWS_PER_PIECE = 32
-# If seeking decodes more than so many times all frames, as with one keyframe for hours, one process
-# decodes all of them in order.
-MOST_DECODED = 2
+from tempme_jax.video.windows import (
+    WINDOWS_PER_PIECE,
+    Sampling,
+    Window,
+    choose_keyframes,
+    cut_by_frames,
+)
 
 
 class Piece(NamedTuple):
@@ -99,7 +99,7 @@ class _ScannedVideo:
         self.index, self.whole = scanned
         self.windows, self.shown = cut_by_frames(self.index, sampling)
         self.pictured = {_pick_middle(of_window) for of_window in self.shown}
-        self.keyframes = self._choose_keyframes()
+        self.keyframes = choose_keyframes(self.index, self.shown, WINDOWS_PER_PIECE)
         # What the last piece that was yielded shares with the next one.
         self.shared: dict[int, tuple[np.ndarray, bytes]] = {}
         self.failed = False
@@ -149,14 +149,6 @@ class _ScannedVideo:
         """Return the timestamp of the first frame of the windows after a piece, if any."""
         following = planned.start + len(planned.windows)
         return self.shown[following][0] if following < len(self.windows) else None
-
-    def _choose_keyframes(self) -> list[int]:
-        """Return the keyframes, or none if seeking to them costs more than to decode all frames."""
-        decoded, keyframes, frames = 0, self.index.keyframes, self.index.times
-        for start in range(0, len(self.windows), WINDOWS_PER_PIECE):
-            ends = self.shown[start][0], self.shown[start : start + WINDOWS_PER_PIECE][-1][-1]
-            decoded += count_decoded(ends, keyframes, frames)
-        return keyframes if decoded <= MOST_DECODED * len(frames) else []
 
 
 @dataclasses.dataclass(kw_only=True, eq=False)

@@ -18,6 +18,7 @@ from tempme_jax.search.store.columns import compute_window_checksum, join_checks
 from tempme_jax.search.store.locking import lock_index
 from tempme_jax.search.store.rows import FileRow
 from tempme_jax.search.store.store import Store
+from tempme_jax.search.store.subtitle_file import check_subtitles
 from tempme_jax.video.container import VideoError
 from tempme_jax.words import pluralize, printable_name
 
@@ -42,6 +43,7 @@ class Verification:
         problems: files whose rows are wrong.
         leftovers: number of windows that no file refers to: of videos that are gone, or of a run
             that ended before it wrote the row of their file. They are harmless.
+        subtitles: number of passages of subtitles that were checked.
         repaired: whether wrong rows were removed from the index.
         folders: folders with files that have to be embedded again.
     """
@@ -52,6 +54,7 @@ class Verification:
     leftovers: int
     repaired: bool
     folders: list[Path]
+    subtitles: int = 0
 
     @property
     def is_clean(self) -> bool:
@@ -62,7 +65,8 @@ class Verification:
     def summary(self) -> str:
         """The result in a few lines."""
         files, windows = pluralize(self.files, "file"), pluralize(self.windows, "window")
-        checked = f"{files} and {windows} checked: "
+        texts = f", {pluralize(self.subtitles, 'passage')} of subtitles" if self.subtitles else ""
+        checked = f"{files} and {windows}{texts} checked: "
         if self.is_clean:
             lines = [checked + "no problems"]
         else:
@@ -105,6 +109,7 @@ def verify_index(
             if hashed:  # of files of an earlier version, which hashed samples only
                 store.commit([], hashed)
             repair_index(store, sorted(wrong), sorted((windows.keys() | damaged.keys()) - needed))
+        subtitles, damage = check_subtitles(store.uri, repair=repair)
     by_id = {row.id: row for row in rows}
     folders = {decode_root(store.uri, by_id[key].root) for key in wrong}
     return Verification(
@@ -113,10 +118,12 @@ def verify_index(
         problems=[
             Problem(printable_name(os.fsencode(folder)), what) for folder, what in absent.values()
         ]
-        + sorted(Problem(printable_name(by_id[key].path), what) for key, what in wrong.items()),
+        + sorted(Problem(printable_name(by_id[key].path), what) for key, what in wrong.items())
+        + ([Problem("subtitles", damage)] if damage else []),
         leftovers=leftovers,
         repaired=repair,
         folders=sorted(folders),
+        subtitles=subtitles,
     )
 
 

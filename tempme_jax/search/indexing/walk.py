@@ -18,6 +18,7 @@ from tempme_jax.search.indexing.exclusion import (
     Exclusion,
     label_own_rule,
 )
+from tempme_jax.search.indexing.sidecars import is_named_as_subtitles, match_names
 from tempme_jax.video.suffixes import VIDEO_SUFFIXES
 from tempme_jax.words import printable_name
 
@@ -76,6 +77,7 @@ class FolderContent(NamedTuple):
             by which they are counted, such as "@eaDir" or "hidden".
         passed_over: number of files with the name of something else, by suffix.
         unused: patterns of `exclude` that left nothing out.
+        subtitles: pairs of a video and a file of subtitles beside it, by names.
     """
 
     found: list[FoundFile]
@@ -83,6 +85,7 @@ class FolderContent(NamedTuple):
     left_out: list[SkippedPath]
     passed_over: Counter[str]
     unused: list[str]
+    subtitles: list[tuple[FoundFile, FoundFile]]
 
     @property
     def is_empty(self) -> bool:
@@ -131,6 +134,7 @@ class _Walker:
         self.skipped: list[SkippedPath] = []
         self._left_out: list[SkippedPath] = []
         self._passed_over: Counter[str] = Counter()
+        self._subtitles: list[tuple[FoundFile, FoundFile]] = []
 
     def enter(self, folder: bytes, *, is_named: bool) -> None:
         """Look at the entries of a folder; an OSError if they cannot be listed."""
@@ -144,9 +148,16 @@ class _Walker:
         found: list[FoundFile] = []
         for entry in entries:
             found += self._look_at(os.path.join(folder, entry.name), entry)
+        texts = [file for file in found if not _is_named_as_video(file.path)]
+        found = [file for file in found if _is_named_as_video(file.path)]
         copies = find_small_copies([file.path for file in found])
         self._left_out += [SkippedPath(path, SMALL_COPY) for path in copies]
-        self._found += [file for file in found if file.path not in copies]
+        found = [file for file in found if file.path not in copies]
+        self._found += found
+        pairs = match_names(found, texts)
+        self._subtitles += pairs
+        alone = {file.path for file in texts} - {file.path for _, file in pairs}
+        self._passed_over.update(map(label_suffix, alone))
 
     def finish(self) -> FolderContent:
         """Return what was found, sorted."""
@@ -156,10 +167,11 @@ class _Walker:
             sorted(self._left_out),
             self._passed_over,
             self._exclusion.list_unused(),
+            sorted(self._subtitles),
         )
 
     def _look_at(self, path: bytes, entry: os.DirEntry[bytes]) -> list[FoundFile]:
-        """Sort an entry into one of the lists; return it if it is a video."""
+        """Sort an entry into one of the lists; return it if it is a video or has subtitles."""
         is_folder = entry.is_dir(follow_symlinks=False)
         if is_folder and entry.name == INDEX_FOLDER:
             return []
@@ -248,7 +260,7 @@ def _classify_entry(
         if entry.is_symlink():
             reason = _explain_link(top, path)
             return SkippedPath(path, reason) if reason else None
-        if not _is_named_as_video(path):
+        if not (_is_named_as_video(path) or is_named_as_subtitles(path)):
             return None
         if not entry.is_file(follow_symlinks=False):
             return SkippedPath(path, IRREGULAR)

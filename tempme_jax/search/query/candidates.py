@@ -5,6 +5,7 @@
 the `Catalogue`.
 """
 
+import bisect
 import collections
 import dataclasses
 from collections.abc import Mapping
@@ -64,6 +65,12 @@ class Candidates(Protocol):
         """Return the best scores of sampled windows among the windows of other contents."""
         ...
 
+    def score_content(
+        self, query: np.ndarray, content: str
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return starts, ends and scores of all windows of a content, each [n]; maybe rounded."""
+        ...
+
     def find_window(self, window: str) -> WindowRow | None:
         """Return the window of an id, perhaps without its thumbnail; None if there is none."""
         ...
@@ -121,6 +128,15 @@ class InMemoryCandidates:
         best = find_best_scores(queries, self.exact.vectors, self.contents, own)
         return best[np.isfinite(best)]
 
+    def score_content(
+        self, query: np.ndarray, content: str
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Score the windows of a content."""
+        place = bisect.bisect_left(self.vectors.names, content)
+        own = slice(*np.searchsorted(self.vectors.contents, [place, place + 1]).tolist())
+        scores = self.exact.vectors[own] @ query
+        return self.vectors.starts[own], self.vectors.ends[own], scores
+
     def find_window(self, window: str) -> WindowRow | None:
         """Look a window up in memory."""
         if not self.rows:
@@ -168,12 +184,25 @@ class DatabaseCandidates:
 
     def measure_windows(self) -> np.ndarray:
         """Take `SAMPLES` windows, evenly over contents and time, and ask for their neighbours."""
-        samples = [window for name in self._sample_ids() if (window := self.find_window(name))]
+        samples = [
+            window for name in sample_ids(self.catalogue) if (window := self.find_window(name))
+        ]
         if not samples:
             return np.zeros(0, np.float32)
         own: list[str | None] = [window.content for window in samples]
         queries = np.stack([window.vector for window in samples])
         return self._find_best_scores(queries, own, NEIGHBOURS)
+
+    def score_content(
+        self, query: np.ndarray, content: str
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Ask for all windows of a content."""
+        number = self.catalogue.number[content]
+        allowed = np.arange(len(self.catalogue.names)) == number
+        hits = self._find_nearest(query, int(self.catalogue.windows[number]), allowed)
+        columns = np.array([(hit.start, hit.end, hit.score) for hit in hits], np.float64)
+        starts, ends, scores = columns.reshape(-1, 3).T
+        return starts, ends, scores
 
     def find_window(self, window: str) -> WindowRow | None:
         """Look a window up in the database."""
@@ -200,16 +229,6 @@ class DatabaseCandidates:
             best += [hit.score for hit in others[:1]]
         return np.array(best, np.float32)
 
-    def _sample_ids(self) -> list[str]:
-        contents = sorted(self.catalogue.number.items())
-        counts = np.array([self.catalogue.windows[number] for _, number in contents])
-        ends = np.cumsum(counts)
-        ids = []
-        for place in space_evenly(int(counts.sum()), SAMPLES):
-            at = int(np.searchsorted(ends, place, "right"))
-            ids.append(make_window_id(contents[at][0], int(place - ends[at] + counts[at])))
-        return ids
-
     def _select_repeated(self, hits: list[Near]) -> np.ndarray:
         """Return which contents have several hits, as bool [contents].
 
@@ -234,6 +253,18 @@ class DatabaseCandidates:
         if len(known) < len(hits):  # some windows have no file; the next run removes them
             return self.store.find_nearest(query, count, self.catalogue.names)
         return known
+
+
+def sample_ids(catalogue: Catalogue) -> list[str]:
+    """Return the ids of `SAMPLES` windows, evenly over contents and time."""
+    contents = sorted(catalogue.number.items())
+    counts = np.array([catalogue.windows[number] for _, number in contents], np.int64)
+    ends = np.cumsum(counts)
+    ids = []
+    for place in space_evenly(int(counts.sum()), SAMPLES):
+        at = int(np.searchsorted(ends, place, "right"))
+        ids.append(make_window_id(contents[at][0], int(place - ends[at] + counts[at])))
+    return ids
 
 
 def space_evenly(count: int, most: int) -> np.ndarray:

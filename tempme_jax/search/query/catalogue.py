@@ -1,12 +1,15 @@
 """The files of an index by path, and the contents that a filtered search may return."""
 
 import bisect
+import functools
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from tempme_jax.search.query.filters import Filters, fold_name, make_name_test
 from tempme_jax.search.store.rows import FileRow
 
 
@@ -37,39 +40,55 @@ class Catalogue:
         self.windows = np.zeros(len(self.names), np.int64)
         self.windows[self.contents] = [row.windows for row in self.rows]
         self._seconds = np.array([row.seconds for row in self.rows], np.float64)
+        self._changed = np.array([row.mtime_ns for row in self.rows], np.float64) / 1e9
 
-    def select(
-        self,
-        *,
-        folder: str | os.PathLike | None = None,
-        min_seconds: float | None = None,
-        max_seconds: float | None = None,
-    ) -> np.ndarray:
-        """Return the first file of each content that passes all filters.
+    def select(self, **filters: Any) -> np.ndarray:
+        """Return the first file of each content that passes all filters, those of `Filters`.
 
-        Filters are those of `VideoIndex.search`. The result, int [contents], holds numbers of
-        files; -1 where no file passes.
+        The result, int [contents], holds numbers of files; -1 where no file passes.
         """
-        passes = np.ones(len(self.rows), bool)
-        if folder is not None:
-            passes[:] = False
-            passes[self._find_below(folder)] = True
-        if min_seconds is not None:
-            passes &= self._seconds >= min_seconds
-        if max_seconds is not None:
-            passes &= self._seconds <= max_seconds
+        return self.find_first(self.find_passing(**filters))
+
+    def find_first(self, passes: np.ndarray) -> np.ndarray:
+        """Return the first file of each content among some files, bool [files]; -1 without one."""
         first = np.full(len(self.names), -1)
         files = np.flatnonzero(passes)[::-1]  # of several files the first is assigned last
         first[self.contents[files]] = files
         return first
 
+    def find_passing(self, **filters: Any) -> np.ndarray:
+        """Return which files pass all filters, those of `Filters`, as bool [files]."""
+        chosen = Filters(**filters)
+        passes = np.ones(len(self.rows), bool)
+        if chosen.folder is not None:
+            passes[:] = False
+            passes[self._find_below(chosen.folder)] = True
+        if chosen.name:
+            test = make_name_test(chosen.name)
+            passes &= np.array([bool(test.search(name)) for name in self._folded], bool)
+        if chosen.min_seconds is not None:
+            passes &= self._seconds >= chosen.min_seconds
+        if chosen.max_seconds is not None:
+            passes &= self._seconds <= chosen.max_seconds
+        if chosen.after is not None or chosen.before is not None:
+            first, last = chosen.changed
+            passes &= (self._changed >= first) & (self._changed < last)
+        return passes
+
+    @functools.cached_property
+    def _folded(self) -> list[str]:
+        return [fold_name(os.fsdecode(row.path)) for row in self.rows]
+
     def _find_below(self, folder: str | os.PathLike) -> slice:
-        """Return the files below a folder; paths are sorted, so they follow each other."""
+        """Return the files below a folder, or of a path; as these are sorted, they are a slice."""
         try:
             real = os.path.realpath(os.path.expanduser(folder))
         except ValueError:  # such as a zero byte: no folder can have this name
             return slice(0, 0)
         above = os.fsencode(real).rstrip(b"/")
+        own = slice(bisect.bisect_left(self._keys, above), bisect.bisect_right(self._keys, above))
+        if own.start < own.stop:
+            return own
         # Paths below it begin with its name and a slash; "0" is the byte after the slash.
         first, last = (bisect.bisect_left(self._keys, above + end) for end in (b"/", b"0"))
         return slice(first, last)

@@ -82,6 +82,19 @@ class CodedCandidates:
                     found.append(np.vecdot(self.vectors.read(chosen), query).max())
         return np.array(found, np.float32)
 
+    def score_content(
+        self, query: np.ndarray, content: str
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Score the windows of a content by their coded vectors."""
+        place = self._find_content(content)
+        assert place is not None  # the catalogue and the side file are of one state
+        first, last = int(self.firsts[place]), int(self.firsts[place + 1])
+        starts, ends = self.side.read_times(np.arange(first, last))
+        scores = self.vectors.score_rows(query, first, last)
+        # All are short of the same number, which one exact score tells.
+        missing = float(self.vectors.read(np.array([first]))[0] @ query) - scores[0]
+        return starts, ends, scores + missing
+
     def find_window(self, window: str) -> WindowRow | None:
         """Look a window up in the side file."""
         name, _, _ = window.rpartition("-")

@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import io
-import math
 import os
 from fractions import Fraction
 from pathlib import Path
@@ -13,13 +12,13 @@ import numpy as np
 from jaxtyping import UInt8
 
 from tempme_jax.search.paths import decode_root, resolve_file
-from tempme_jax.search.query.pictures import read_picture
 from tempme_jax.video import workers
 from tempme_jax.video.container import VideoError, check_regular_file
-from tempme_jax.video.frames import read_at
+from tempme_jax.video.frames import read_at, spread_over_part
 from tempme_jax.video.opening import hold_file
+from tempme_jax.video.pictures import read_picture
 from tempme_jax.video.pixels import make_square
-from tempme_jax.video.positions import find_middles
+from tempme_jax.video.positions import check_part
 
 if TYPE_CHECKING:  # child processes import this file and must not import JAX
     from tempme_jax.model import Model
@@ -59,12 +58,7 @@ class VideoExcerpt:
 
     def __post_init__(self):
         """Check that the part is not empty."""
-        end = math.inf if self.end is None else self.end
-        if not 0 <= self.start < end or not (self.end is None or math.isfinite(end)):
-            raise ValueError(
-                f"start={self.start:g} s and end={end:g} s are not a part of a video; it starts at "
-                "0 s or later, and ends after its start"
-            )
+        check_part(self.start, self.end)
 
     def choose_times(self, length: Fraction) -> list[Fraction]:
         """Return the times of the frames in a video of `length` seconds.
@@ -72,13 +66,7 @@ class VideoExcerpt:
         Raises:
             VideoError: the video ends before the part starts.
         """
-        start = Fraction(self.start)
-        end = length if self.end is None else min(Fraction(self.end), length)
-        if start >= end:
-            raise VideoError(
-                self.file, f"{float(length):.1f} s long; nothing is left from {self.start:g} s on"
-            )
-        return find_middles(start, end, self.count)
+        return spread_over_part(self.file, length, self.count, self.start, self.end)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -1,5 +1,6 @@
 """Merge neighbouring windows that match about as well into one moment. NumPy only."""
 
+import collections
 from typing import NamedTuple
 
 import numpy as np
@@ -49,7 +50,7 @@ def count_candidates(count: int) -> int:
 
 
 def merge_windows(
-    spans: Spans, scores: np.ndarray, count: int, margin: float
+    spans: Spans, scores: np.ndarray, count: int, margin: float, most: int | None = None
 ) -> list[MergedWindows]:
     """Merge windows into the `count` best moments, best first; of equal ones the lower row first.
 
@@ -64,6 +65,7 @@ def merge_windows(
         scores: float [n]; -inf for windows that are left out.
         count: number of moments; fewer are returned if there are no more.
         margin: how much less than its best window a window of a moment may score.
+        most: number of moments of one content; None for any.
 
     >>> spans = Spans(np.zeros(4, int), np.array([0.0, 6, 12, 60]), np.array([12.0, 18, 24, 72]))
     >>> for one in merge_windows(spans, np.array([0.1, 0.30, 0.29, 0.2]), 2, margin=0.02):
@@ -72,6 +74,7 @@ def merge_windows(
     60.0 72.0 0.2
     """
     left, merged = np.array(scores, np.float64), []
+    found: collections.Counter[int] = collections.Counter()
     while len(merged) < count:
         rows = select_top(left, count_candidates(count))
         if not len(rows):
@@ -79,6 +82,10 @@ def merge_windows(
         for row in rows:
             if left[row] > -np.inf:
                 merged.append(take_moment(spans, left, int(row), margin))
+                content = int(spans.contents[row])
+                found[content] += 1
+                if found[content] == most:
+                    left[spans.select_content(content)] = -np.inf
                 if len(merged) == count:
                     break
     return merged

@@ -9,6 +9,8 @@ import numpy as np
 BLOCK = 2**22
 # With fewer unrelated scores than this, "better than 95 of 100" cannot be told.
 MIN_SCORES = 20
+# How far unrelated scores may reach above their median, as a multiple of how far they do below it.
+STRETCH = 1.6
 
 
 class ExactSearch:
@@ -107,13 +109,11 @@ class UnrelatedScores:
     """The best scores in an index of many queries that have nothing to do with it.
 
     They turn a score into a percentile. A few of the queries do describe something in a large
-    index; their scores are those of true matches and lie in the upper half. So only the lower half
-    is used as it is, and its mirror image at the median takes the place of the upper half.
-
-    In simulations with matches for a tenth of the queries, 98 % of true matches came out above the
-    95th percentile, against 52 % without the mirroring. Of queries without a match 3 to 6 % did, at
-    worst 10 %, where the distribution of best scores is skewed. Subtracting each query's mean score
-    over the index does not help, and fails if all windows are alike, as those of one fixed camera.
+    index; their scores are those of true matches and lie in the upper half. So the upper half may
+    reach at most `STRETCH` times as far from the median as the lower half does: what is higher is
+    brought down to that. `benchmarks/verdicts.py` measures what comes of it. Comparing with each
+    query's mean score over the index does not help, and fails if all windows are alike, as those of
+    one fixed camera.
 
     Attributes:
         scores: float64, ascending; one for each query.
@@ -123,9 +123,10 @@ class UnrelatedScores:
         """Take the best score of each query, in any order."""
         best = np.sort(np.asarray(best, np.float64))
         middle = np.median(best) if len(best) else 0.0
-        lower = best[: len(best) // 2]
-        centre = np.full(len(best) % 2, middle)
-        self.scores = np.concatenate([lower, centre, (2 * middle - lower)[::-1]])
+        half = len(best) // 2
+        highest = middle + STRETCH * (middle - best[:half][::-1])
+        self.scores = best.copy()
+        self.scores[len(best) - half :] = np.minimum(best[len(best) - half :], highest)
 
     def __len__(self) -> int:
         return len(self.scores)
@@ -145,9 +146,11 @@ class UnrelatedScores:
         below, upto = (np.searchsorted(self.scores, score, side) for side in ("left", "right"))
         return float(50 * (below + upto) / len(self))
 
-    def compute_share_reaching(self, score: float) -> float:
-        """Return the share of scores that are `score` or more, 0 to 100."""
-        return float(100 - 100 * np.searchsorted(self.scores, score) / len(self))
+    def compute_levels(self, *percentiles: float) -> tuple[float, ...] | None:
+        """Return the least scores that have these percentiles; None if there are too few scores."""
+        if not self.is_enough:
+            return None
+        return tuple(np.percentile(self.scores, percentiles, method="higher").tolist())
 
     @property
     def spread(self) -> float:

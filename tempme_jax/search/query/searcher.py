@@ -1,10 +1,12 @@
 """Find the moments of an index that are most similar to the vector of a query."""
 
+import functools
+import math
 import os
 import threading
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -14,21 +16,42 @@ from tempme_jax.search.query.candidates import (
     DatabaseCandidates,
     InMemoryCandidates,
     ScoredWindows,
+    sample_ids,
 )
 from tempme_jax.search.query.catalogue import Catalogue
 from tempme_jax.search.query.coded_candidates import CodedCandidates
+from tempme_jax.search.query.filters import Filters
+from tempme_jax.search.query.lines import make_line
 from tempme_jax.search.query.moments import MergedWindows, count_candidates, merge_windows
-from tempme_jax.search.query.results import CONFIDENT, Moment, Results
+from tempme_jax.search.query.names import NameSearch
+from tempme_jax.search.query.results import Moment, Results, ScoreLine
+from tempme_jax.search.query.same import OwnPart
 from tempme_jax.search.query.scoring import MIN_SCORES, UnrelatedScores
+from tempme_jax.search.query.verdicts import (
+    CONFIDENT,
+    LEAST_POSSIBLE,
+    LEAST_STRONG,
+    SAME,
+    choose_verdict,
+)
+from tempme_jax.search.query.wording import explain_damage, explain_doubt, explain_empty
 from tempme_jax.search.store.rows import FileRow
 from tempme_jax.search.store.sidefile import SideFile
-from tempme_jax.words import pluralize
 
 if TYPE_CHECKING:  # it imports the database
     from tempme_jax.search.store.store import Store
 
-# Kinds of queries: a sentence, or frames of a picture or a video.
-KINDS = ("text", "video")
+# Kinds of queries, and whether their scores are compared with those of texts or of windows.
+KINDS = {
+    "text": "text",
+    "picture": "video",
+    "clip": "video",
+    "similar": "video",
+    "video": "video",
+}
+# Least percentile of the score at which a line of scores is drawn lowest.
+LOWEST = 5.0
+ALL_MISSING = "the windows of these videos are missing in the index, which is damaged"
 # Limits of how much less than its best window a window of a moment may score. Between them it is
 # one standard deviation of the unrelated scores.
 MARGINS = (0.02, 0.05)
@@ -76,8 +99,14 @@ class Searcher:
             self.damage = explain_damage(missing, "window") if missing > 0 else ""
         self.files = {row.id: row for row in self._catalogue.rows}
         self._texts = np.asarray(store.unrelated[1], np.float32)
+        self._names = NameSearch(self._catalogue)
         self._unrelated: dict[str, UnrelatedScores] = {}
         self._lock = threading.Lock()
+
+    @property
+    def catalogue(self) -> Catalogue:
+        """The files that can be found."""
+        return self._catalogue
 
     def search(
         self,
@@ -86,10 +115,11 @@ class Searcher:
         kind: str = "text",
         query: str = "",
         k: int = 10,
-        folder: str | os.PathLike | None = None,
-        min_seconds: float | None = None,
-        max_seconds: float | None = None,
+        per_video: int | None = None,
+        lines: bool = False,
         exclude_content: str | None = None,
+        own: OwnPart | None = None,
+        **filters: Any,
     ) -> Results:
         """Find the moments that match a query, best first.
 
@@ -97,30 +127,41 @@ class Searcher:
 
         Args:
             vector: unit vector of the query, float32 [d].
-            kind: "text" or "video": the kind of unrelated queries that it is ranked against.
+            kind: the kind of query, of KINDS; "video" is any but a text.
             query: the query in words, for the results.
-            k, folder, min_seconds, max_seconds: as for `VideoIndex.search`.
+            k, per_video, lines: as for `VideoIndex.search`.
             exclude_content: a content to leave out.
+            own: what the query was taken from: moments there are the same, and come first.
+            **filters: which videos are searched, see `Filters`.
 
         Raises:
             ValueError: for a k below 1, an unknown kind, or a vector of another width.
         """
         require_whole("k", k, least=1)
-        require_one_of(kind, KINDS, "kind of query")
-        first = self._catalogue.select(
-            folder=folder, min_seconds=min_seconds, max_seconds=max_seconds
-        )
+        require_one_of(kind, tuple(KINDS), "kind of query")
+        if per_video is not None:
+            require_whole("per_video", per_video, least=1)
+        kind = "clip" if kind == "video" else kind
+        vector = np.asarray(vector, np.float32)
+        passes = self._catalogue.find_passing(**filters)
+        first = self._catalogue.find_first(passes)
         if exclude_content in self._catalogue.number:
             first[self._catalogue.number[exclude_content]] = -1
         searched = int(self._catalogue.windows[first >= 0].sum())
+        moments: list[Moment] = []
         if searched:
-            moments, message = self._match(np.asarray(vector, np.float32), first, k, kind)
+            moments = self._find_moments(vector, first, k, kind, per_video, own)
+            if own is not None:
+                moments = self._put_own_first(moments, vector, first, k, kind, per_video, own)
+            message = self.doubt(moments[0], kind) if moments else ALL_MISSING
         else:
-            moments = []
-            message = explain_empty(folder, min_seconds, max_seconds, exclude_content is not None)
+            message = explain_empty(Filters(**filters), exclude_content is not None)
+        names, more = self._names.find(query, passes) if kind == "text" else ((), 0)
         return Results(
             query=query, moments=tuple(moments), confident=bool(moments) and not message,
             searched=searched, message=message, notice=self.damage,
+            kind=kind, names=names, more_names=more,
+            **(self._make_lines(vector, moments, kind) if lines and moments else {}),
         )  # fmt: skip
 
     def search_similar(self, window: str, *, k: int = 10, **filters) -> Results:
@@ -133,9 +174,26 @@ class Searcher:
         if found is None or found.content not in self._catalogue.number:
             raise KeyError(window)
         return self.search(
-            found.vector, kind="video", query=f"like {window}", k=k,
+            found.vector, kind="similar", query=f"like {window}", k=k,
             exclude_content=found.content, **filters,
         )  # fmt: skip
+
+    def find_vector(self, window: str) -> np.ndarray | None:
+        """Return the unit vector of a window, float32 [d]; None if there is no such window."""
+        found = self._candidates.find_window(window)
+        return None if found is None else np.asarray(found.vector, np.float32)
+
+    def measure_spread(self, vector: np.ndarray) -> float:
+        """Return how much the scores of a query differ over the index; NaN for too few windows."""
+        is_enough = len(self._sample) >= MIN_SCORES
+        return float(np.std(self._sample @ vector)) if is_enough else math.nan
+
+    @functools.cached_property
+    def _sample(self) -> np.ndarray:
+        """The vectors of some windows, evenly over contents and time, float32 [n, d]."""
+        found = [self.find_vector(window) for window in sample_ids(self._catalogue)]
+        vectors = [vector for vector in found if vector is not None]
+        return np.stack(vectors) if vectors else np.zeros((0, self._texts.shape[1]), np.float32)
 
     def find_window(self, window: str) -> WindowFiles | None:
         """Return a window and the files that hold it; None if there is none."""
@@ -148,7 +206,7 @@ class Searcher:
 
     def measure_unrelated(self, kind: str) -> UnrelatedScores:
         """Return the scores of unrelated queries of a kind; the first call computes them."""
-        find = self._candidates
+        find, kind = self._candidates, KINDS[kind]
         with self._lock:
             if kind not in self._unrelated:
                 is_text = kind == "text"
@@ -156,35 +214,51 @@ class Searcher:
                 self._unrelated[kind] = UnrelatedScores(best)
             return self._unrelated[kind]
 
-    def _match(
-        self, vector: np.ndarray, first: np.ndarray, k: int, kind: str
-    ) -> tuple[list[Moment], str]:
-        """Return the best moments, and why none of them is a confident match ("" if one is)."""
-        unrelated = self.measure_unrelated(kind)
-        moments = self._find_moments(vector, first, k, unrelated)
-        if not moments:
-            return [], "the windows of these videos are missing in the index, which is damaged"
-        return moments, self.doubt(moments[0], kind)
-
     def doubt(self, moment: Moment, kind: str = "text") -> str:
-        """Return why a moment is not a confident match; "" if it is one."""
-        if moment.percentile >= CONFIDENT:
+        """Return why a moment, the best one, is not a confident match; "" if it is one."""
+        if moment.verdict in CONFIDENT:
             return ""
-        return explain_doubt(kind, self.measure_unrelated(kind), moment.score)
+        unrelated = self.measure_unrelated(kind)
+        return explain_doubt(moment.verdict, moment.percentile, kind, unrelated, MIN_SCORES)
 
     def _find_moments(
-        self, vector: np.ndarray, first: np.ndarray, k: int, unrelated: UnrelatedScores
-    ) -> list[Moment]:
-        """Ask for more and more windows until they make `k` moments."""
+        self, vector: np.ndarray, first: np.ndarray, k: int, kind: str,
+        most: int | None, own: OwnPart | None,
+    ) -> list[Moment]:  # fmt: skip
+        """Ask for more and more windows until they make `k` moments, at most `most` of a video."""
+        unrelated, allowed = self.measure_unrelated(kind), first >= 0
+        contents = int(np.count_nonzero(allowed))
+        if most is not None and contents > 1:
+            k = min(k, most * contents)
+        else:  # of a single video, all are asked for
+            most = None
         margin, count = min(max(unrelated.spread, MARGINS[0]), MARGINS[1]), count_candidates(k)
         while True:
-            windows = self._candidates.score_windows(vector, first >= 0, count)
-            merged = merge_windows(windows.spans, windows.scores, k, margin)
+            windows = self._candidates.score_windows(vector, allowed, count)
+            merged = merge_windows(windows.spans, windows.scores, k, margin, most)
             if len(merged) == k or windows.complete:
                 break
+            # To read all of a few long videos for a second moment of each takes seconds.
+            covered = {int(windows.spans.contents[one.row]) for one in merged}
+            if most is not None and count > count_candidates(k) and len(covered) == contents:
+                break
             count *= 4
-        moments = [self._make_moment(windows, one, first, unrelated) for one in merged]
+        moments = [self._make_moment(windows, one, first, unrelated, own) for one in merged]
         return sorted(moments, key=lambda one: (-one.score, os.fsencode(one.file), one.start))
+
+    def _put_own_first(
+        self, moments: list[Moment], vector: np.ndarray, first: np.ndarray, k: int, kind: str,
+        most: int | None, own: OwnPart,
+    ) -> list[Moment]:  # fmt: skip
+        """Return moments with those first that the query was taken from, however they score."""
+        number = self._catalogue.number.get(own.content)
+        if number is None or first[number] < 0:
+            return moments
+        only = np.where(np.arange(len(first)) == number, first, -1)
+        found = self._find_moments(vector, only, k, kind, None, own)
+        same = [one for one in found if one.verdict == SAME][:most]
+        left_out = {one.window for one in (found if most is not None else same)}
+        return (same + [one for one in moments if one.window not in left_out])[:k]
 
     def _make_moment(
         self,
@@ -192,57 +266,35 @@ class Searcher:
         merged: MergedWindows,
         first: np.ndarray,
         unrelated: UnrelatedScores,
+        own: OwnPart | None,
     ) -> Moment:
         number, catalogue = int(windows.spans.contents[merged.row]), self._catalogue
-        file = int(first[number])
+        file, percentile = int(first[number]), unrelated.compute_percentile(merged.score)
+        is_same = (
+            own is not None
+            and own.content == catalogue.names[number]
+            and merged.start < own.end
+            and merged.end > own.start
+        )
         return Moment(
             file=catalogue.paths[file],
             start=merged.start,
             end=merged.end,
             at=float(windows.spans.starts[merged.row]),
             score=merged.score,
-            percentile=unrelated.compute_percentile(merged.score),
+            percentile=percentile,
+            verdict=choose_verdict(merged.score, percentile, is_same=is_same),
             window=windows.ids[merged.row],
             file_id=catalogue.rows[file].id,
             copies=tuple(catalogue.paths[i] for i in catalogue.list_files(number) if i != file),
         )
 
-
-def explain_damage(count: int, what: str) -> str:
-    """Return a sentence that says how many videos or windows are missing or damaged."""
-    return (
-        f"{pluralize(count, what)} cannot be found, as the index is damaged; "
-        "`tempme index FOLDER --verify` repairs it"
-    )
-
-
-def explain_empty(
-    folder: str | os.PathLike | None,
-    min_seconds: float | None,
-    max_seconds: float | None,
-    is_one_excluded: bool,
-) -> str:
-    """Return a sentence that says that no video passes the filters."""
-    filters = [
-        f"in {os.fspath(folder)}" if folder is not None else "",
-        f"of {min_seconds:g} s or more" if min_seconds is not None else "",
-        f"of {max_seconds:g} s or less" if max_seconds is not None else "",
-    ]
-    video = "other video" if is_one_excluded else "video"
-    return " ".join(filter(None, [f"nothing to search: the index has no {video}", *filters]))
-
-
-def explain_doubt(kind: str, unrelated: UnrelatedScores, score: float) -> str:
-    """Return a sentence that says why the best moment is not a confident match."""
-    if not unrelated.is_enough:
-        compared = {"text": "unrelated sentences", "video": "windows with other videos"}[kind]
-        return (
-            f"no confident match: a percentile needs at least {MIN_SCORES} {compared} to compare "
-            f"with, and the index has {len(unrelated)}"
-        )
-    share = f"about {unrelated.compute_share_reaching(score):.0f} %"
-    if kind == "text":
-        compared = f"{share} of unrelated sentences score as high in this index"
-    else:
-        compared = f"{share} of windows score as high in other videos of this index"
-    return f"no confident match: {compared}"
+    def _make_lines(self, vector: np.ndarray, moments: list[Moment], kind: str) -> dict[str, Any]:
+        """Return the scores over time of each video with a moment, and the levels to draw them."""
+        lines: list[ScoreLine] = []
+        for file_id in dict.fromkeys(moment.file_id for moment in moments):
+            row = self.files[file_id]
+            windows = self._candidates.score_content(vector, row.content)
+            lines.append(make_line(file_id, row.seconds, *windows))
+        levels = self.measure_unrelated(kind).compute_levels(LOWEST, LEAST_POSSIBLE, LEAST_STRONG)
+        return {"lines": tuple(lines), "levels": levels}

@@ -2,7 +2,8 @@
 
 * There are at most `MOST_CONNECTIONS`. For another one, some that wait for a request are closed: of
   the address with the most of them, the oldest.
-* A request has to arrive within `REQUEST_SECONDS`, before anybody asks for its token.
+* A request has to arrive within `REQUEST_SECONDS`, before anybody asks for its token. A file
+  that somebody with the token posts may take longer, as long as it goes on to arrive.
 * After a refusal because too many wait, nothing is read from the connection for as long as the
   visitor was told to wait; answering thousands of these would keep others waiting, too.
 * A visitor who reads nothing of an answer for `STALL_SECONDS` is disconnected. Browsers ask again
@@ -16,12 +17,14 @@ from typing import Any
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from tempme_jax.search.serve.guard import REFUSED
+from tempme_jax.search.serve.guard import ACCEPTED, REFUSED
 from tempme_jax.search.serve.queues import RETRY_AFTER
 
 # Each needs a file descriptor, of which many systems give a process 1,024.
 MOST_CONNECTIONS, CLOSED_AT_ONCE = 600, 20
 REQUEST_SECONDS, STALL_SECONDS = 10.0, 60.0
+# So many bytes of a posted file have to arrive in that time, and all of it within these seconds.
+LEAST_POSTED, POSTED_SECONDS = 2**16, 900.0
 # A connection is closed if the next request does not come within this time.
 IDLE_SECONDS = 5
 BUSY = (
@@ -37,6 +40,8 @@ class LimitedProtocol(H11Protocol):
         """Take the arguments of uvicorn's protocol."""
         super().__init__(*given, **named)
         self.since = 0.0
+        # The bytes that arrived since the timer was set, and when the request began.
+        self.received, self.began = 0, 0.0
         self.request_timer: asyncio.TimerHandle | None = None
         self.stall_timer: asyncio.TimerHandle | None = None
 
@@ -76,6 +81,7 @@ class LimitedProtocol(H11Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Read a part of a request; however small the parts are, their time is limited."""
+        self.received += len(data)
         super().data_received(data)
         self.watch_request()
 
@@ -83,10 +89,25 @@ class LimitedProtocol(H11Protocol):
         """Limit the time of a request that has not arrived in full."""
         if self.conn.their_state in (h11.IDLE, h11.SEND_BODY):
             if self.request_timer is None:
-                self.request_timer = self.loop.call_later(REQUEST_SECONDS, self.transport.abort)
+                self.began = self.loop.time()
+                self.set_request_timer()
         elif self.request_timer is not None:
             self.request_timer.cancel()
             self.request_timer = None
+
+    def set_request_timer(self) -> None:
+        """Look at the request again after `REQUEST_SECONDS`."""
+        self.received = 0
+        self.request_timer = self.loop.call_later(REQUEST_SECONDS, self.end_slow_request)
+
+    def end_slow_request(self) -> None:
+        """End a request that did not arrive, unless it is a file that goes on to arrive."""
+        is_posted = self.cycle is not None and self.cycle.scope.get(ACCEPTED)
+        in_time = self.loop.time() - self.began < POSTED_SECONDS
+        if is_posted and in_time and self.received >= LEAST_POSTED and not self.is_waiting:
+            self.set_request_timer()
+        else:
+            self.transport.abort()
 
     def on_response_complete(self) -> None:
         """Wait for the next request; its time begins with its first byte."""

@@ -6,7 +6,8 @@ The checks guard against:
   for a part of that site. Only requests for known host names are answered.
 * Requests from pages of other sites that the user has open. They are recognised by the headers
   `Sec-Fetch-Site` and `Origin`, which pages cannot forge.
-* Requests that change something: only GET and HEAD are answered.
+* Requests that change something: only GET and HEAD are answered, and POST at the one address where
+  a picture or a clip is posted to search with, which changes nothing on the disk.
 * People without the token, if there is one.
 * Scripts in names or contents of files: the Content-Security-Policy runs only those of the page.
 """
@@ -37,7 +38,11 @@ HEADERS = {
 COOKIE = "tempme"
 # The key of the scope that says whether a request was refused because too many wait.
 REFUSED = "tempme.refused"
+# The key of the scope that says whether the body of a request is read, so it may take its time.
+ACCEPTED = "tempme.accepted"
 ALLOWED_METHODS = ("GET", "HEAD")
+# The one address that takes POST.
+POSTED_TO = "/api/queries"
 # Values of Sec-Fetch-Site for requests of the service's own page and for addresses that are typed.
 OWN_SITES = ("same-origin", "none")
 log = logging.getLogger(__name__)
@@ -103,7 +108,8 @@ class Guard:
                 "the service is not known by this name; open it by one of "
                 f"{', '.join(sorted(self.hosts))}, or start it with this name as an allowed host",
             )
-        if scope["method"] not in ALLOWED_METHODS:
+        is_posted = scope["method"] == "POST" and scope["path"] == POSTED_TO
+        if scope["method"] not in ALLOWED_METHODS and not is_posted:
             return make_refusal(
                 405,
                 "the service is read-only: it answers GET and HEAD",
@@ -111,7 +117,9 @@ class Guard:
             )
         if is_foreign(headers, hosts[0], scope["path"]):
             return make_refusal(403, "a page of another site may not ask this service")
-        return None if self.token is None else self.check_token(self.token, scope, headers)
+        refusal = None if self.token is None else self.check_token(self.token, scope, headers)
+        scope[ACCEPTED] = refusal is None and is_posted
+        return refusal
 
     def check_token(self, token: str, scope: Scope, headers: Headers) -> Response | None:
         """Return None for a visitor with the token or its cookie, else a refusal.

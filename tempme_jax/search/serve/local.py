@@ -49,14 +49,17 @@ class LocalQuery(TypedDict):
     text: str
     k: int
     folder: str | None
+    per_video: int | None
 
 
-def ask(uri: str, text: str, k: int, folder: str | None) -> dict[str, Any] | None:
+def ask(
+    uri: str, text: str, k: int, folder: str | None, per_video: int | None = None
+) -> dict[str, Any] | None:
     """Ask the server of an index, if one of the same user runs on this machine.
 
     Args:
         uri: address of the index.
-        text, k, folder: as for `VideoIndex.search`.
+        text, k, folder, per_video: as for `VideoIndex.search`.
 
     Returns:
         `results` as of `results.convert_to_json`, `warning`, a sentence about the text or "", and
@@ -68,8 +71,9 @@ def ask(uri: str, text: str, k: int, folder: str | None) -> dict[str, Any] | Non
     folder = None if folder is None else os.path.abspath(os.path.expanduser(folder))
     try:
         query = LocalQuery(
-            version=__version__, place=identify_folder(place.parent), text=text, k=k, folder=folder
-        )
+            version=__version__, place=identify_folder(place.parent), text=text, k=k,
+            folder=folder, per_video=per_video,
+        )  # fmt: skip
         # Who could put a socket there in another's name could answer what they like.
         about = os.lstat(place)
         if not stat.S_ISSOCK(about.st_mode) or about.st_uid != os.getuid():
@@ -185,7 +189,7 @@ class LocalServer(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
     def answer(self, line: bytes) -> dict[str, Any]:
         """Answer a line that asks."""
         from tempme_jax.search.query.results import convert_to_json
-        from tempme_jax.search.serve.service import explain_cut
+        from tempme_jax.search.serve.searching import explain_cut
 
         query: LocalQuery = fields.parse_fields(line, LocalQuery, "the query")
         if query["version"] != __version__:
@@ -197,7 +201,8 @@ class LocalServer(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
             self.service.refresh()
             if self.outdated[0] != index.version:
                 self.outdated = index.version, index.stats().outdated
-        results = index.search(query["text"], query["k"], folder=query["folder"])
+        filters = {"folder": query["folder"], "per_video": query["per_video"]}
+        results = index.search(query["text"], query["k"], **filters)
         return {
             "results": convert_to_json(results),
             "warning": explain_cut(self.service.open_model().tokenizer, query["text"]),

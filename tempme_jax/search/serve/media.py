@@ -32,6 +32,8 @@ from tempme_jax.video.suffixes import MEDIA_TYPES
 # Number of bytes that are read and sent at a time.
 CHUNK = 256 * 1024
 LONGEST_RANGE_HEADER = 100
+# O_NOFOLLOW refuses a link; with O_NONBLOCK opening a pipe does not wait for a writer.
+FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _RANGE = re.compile(r"bytes=(?:([0-9]{1,18})-([0-9]{0,18})|-([0-9]{1,18}))", re.ASCII)
 # Linux links each open descriptor to the path of its file here.
 _OPENED = Path("/proc/self/fd")
@@ -54,40 +56,46 @@ class Media(Response):
     """The answer to a request for a video.
 
     Args:
-        find: returns the real path of a file by its id, checked again with every call; None if no
-            file that may be seen has the id.
-        file_id: id that the request names.
+        open_file: opens the file; it may take long, and raise an HTTPException that says why not.
+        openers: threads that open files.
         readers: threads that read files.
         streams: places for the videos that are sent at the same time.
+        disposition: "inline", or "attachment" for a file to save.
     """
 
-    def __init__(self, find: FindFile, file_id: str, readers: Threads, streams: Places):
+    def __init__(
+        self,
+        open_file: Callable[[], OpenFile],
+        *,
+        openers: Threads,
+        readers: Threads,
+        streams: Places,
+        disposition: str = "inline",
+    ):
         super().__init__()
-        self.find, self.file_id, self.readers, self.streams = find, file_id, readers, streams
+        self.open_file, self.openers = open_file, openers
+        self.readers, self.streams, self.disposition = readers, streams, disposition
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Open the file in a thread, answer the request, and close the file."""
-        with self.streams.take():
-            await self.answer(scope, receive, send)
-
-    async def answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Implement `__call__`, once there is a place among those who are sent a video."""
-        opened = await self.readers.run(get_visitor(scope), open_media, self.find, self.file_id)
-        if opened is None:
-            missing = JSONResponse({"error": "there is no such video (any more)"}, 404)
-            return await missing(scope, receive, send)
+        opened = await self.openers.run(get_visitor(scope), self.open_file)
         try:
-            request = Request(scope, receive)
-            answer, span = build_answer(opened, request.headers)
-            if scope["method"] == "HEAD" or not span:
-                await answer(scope, receive, send)
-            else:
-                await self.stream(opened.descriptor, span, answer, request, send)
+            with self.streams.take():
+                await self.answer(opened, scope, receive, send)
         finally:
             os.close(opened.descriptor)
 
+    async def answer(self, opened: OpenFile, scope: Scope, receive: Receive, send: Send) -> None:
+        """Implement `__call__`, once there is a place among those who are sent a video."""
+        request = Request(scope, receive)
+        answer, span = build_answer(opened, request.headers, self.disposition)
+        if scope["method"] == "HEAD" or not span:
+            await answer(scope, receive, send)
+        else:
+            await self.stream(opened, span, answer, request, send)
+
     async def stream(
-        self, descriptor: int, span: range, answer: Response, request: Request, send: Send
+        self, opened: OpenFile, span: range, answer: Response, request: Request, send: Send
     ) -> None:
         """Send a span of a file, chunk by chunk, until all is sent or the browser disconnects."""
         start = {"type": "http.response.start", "status": answer.status_code}
@@ -95,10 +103,10 @@ class Media(Response):
         for place in range(span.start, span.stop, CHUNK):
             if await request.is_disconnected():
                 return
-            read = partial(os.pread, descriptor, min(CHUNK, span.stop - place), place)
+            read = partial(os.pread, opened.descriptor, min(CHUNK, span.stop - place), place)
             body = await self.readers.run(get_visitor(request.scope), read)
             if len(body) < min(CHUNK, span.stop - place):
-                raise OSError(f"the file {self.file_id} became shorter while it was sent")
+                raise OSError(f"{opened.path} became shorter while it was sent")
             more = place + CHUNK < span.stop
             await send({"type": "http.response.body", "body": body, "more_body": more})
 
@@ -115,20 +123,18 @@ def open_media(find: FindFile, file_id: str) -> OpenFile | None:
         return None
     if path is None or path.suffix.lower() not in MEDIA_TYPES:
         return None
-    # O_NOFOLLOW refuses a link; with O_NONBLOCK opening a pipe does not wait for a writer.
-    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    opened = open_regular(path)
+    if opened is None:
+        return None
     with ExitStack() as stack:
+        stack.callback(os.close, opened.descriptor)
         try:
-            descriptor = os.open(path, flags)
-            stack.callback(os.close, descriptor)
-            status = os.fstat(descriptor)
-            is_regular = stat.S_ISREG(status.st_mode)
-            if not (is_regular and is_at(descriptor, status, path, find, file_id)):
+            if not is_at(opened.descriptor, opened.status, path, find, file_id):
                 return None
         except (OSError, RuntimeError):
             return None
         stack.pop_all()
-        return OpenFile(descriptor, path, status)
+        return opened
 
 
 def is_at(
@@ -143,14 +149,31 @@ def is_at(
     return find(file_id) == path and os.path.samestat(status, os.lstat(path))
 
 
-def build_answer(opened: OpenFile, headers: Headers) -> tuple[Response, range]:
+def open_regular(path: Path) -> OpenFile | None:
+    """Open a regular file; None if there is none at a path, or a link in its place."""
+    with ExitStack() as stack:
+        try:
+            descriptor = os.open(path, FLAGS)
+            stack.callback(os.close, descriptor)
+            status = os.fstat(descriptor)
+        except OSError:
+            return None
+        if not stat.S_ISREG(status.st_mode):
+            return None
+        stack.pop_all()
+        return OpenFile(descriptor, path, status)
+
+
+def build_answer(
+    opened: OpenFile, headers: Headers, disposition: str = "inline"
+) -> tuple[Response, range]:
     """Make the head of the answer and the range of bytes to send, empty for 304 and 416."""
     name, size = quote(os.fsencode(opened.path.name), safe=""), opened.status.st_size
     tag = f'"{size:x}-{opened.status.st_mtime_ns:x}"'
     fields = {
         "Accept-Ranges": "bytes",
         "Cache-Control": "private, no-cache",
-        "Content-Disposition": f"inline; filename*=UTF-8''{name}",
+        "Content-Disposition": f"{disposition}; filename*=UTF-8''{name}",
         "ETag": tag,
         "Last-Modified": formatdate(opened.status.st_mtime, usegmt=True),
     }

@@ -5,21 +5,39 @@ thumbnails and videos never wait for searches or for pictures of merged tokens, 
 """
 
 import os
+from collections.abc import Callable
+from functools import partial
 from importlib import resources
-from typing import Annotated
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, FastAPI, Path, Query, Request
+from fastapi import APIRouter, Depends, FastAPI, Query, Request
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from tempme_jax.search.serve.media import Media
-from tempme_jax.search.serve.queues import get_visitor
-from tempme_jax.search.serve.schemas import IndexedFolder, SearchAnswer, StatsAnswer
+from tempme_jax.search.serve import posted, searching, videos
+from tempme_jax.search.serve.guard import POSTED_TO
+from tempme_jax.search.serve.media import Media, OpenFile
+from tempme_jax.search.serve.parameters import (
+    LONGEST_NAME,
+    FileId,
+    FilterParameters,
+    Posted,
+    SearchParameters,
+    Second,
+    Window,
+)
+from tempme_jax.search.serve.queues import Threads, get_visitor
+from tempme_jax.search.serve.schemas import (
+    FailuresAnswer,
+    IndexedFolder,
+    QueryAnswer,
+    SearchAnswer,
+    StatsAnswer,
+    format_path,
+)
 from tempme_jax.search.serve.service import Service
 
-LONGEST_QUERY, LONGEST_FOLDER, MOST_SECONDS = 20_000, 10_000, 1e9
-DEFAULT_COUNT, MOST_MOMENTS = 24, 200
 PAGE = resources.files("tempme_jax.search.serve") / "page"
 # Fixed, as `mimetypes` also reads what a system has registered.
 PAGE_TYPES = {
@@ -29,6 +47,10 @@ PAGE_TYPES = {
     ".svg": "image/svg+xml",
 }
 KEEP_AN_HOUR = {"Cache-Control": "private, max-age=3600"}
+VIDEO: dict[int | str, dict[str, Any]] = {200: {"content": {"video/*": {}}}}
+MP4: dict[int | str, dict[str, Any]] = {200: {"content": {"video/mp4": {}}}}
+JPEG: dict[int | str, dict[str, Any]] = {200: {"content": {"image/jpeg": {}}}}
+PNG: dict[int | str, dict[str, Any]] = {200: {"content": {"image/png": {}}}}
 
 
 async def get_service(request: Request) -> Service:
@@ -43,71 +65,56 @@ async def find_visitor(request: Request) -> str:
 
 Visitor = Annotated[str, Depends(find_visitor)]
 TheService = Annotated[Service, Depends(get_service)]
-# Ids are checked here, before anything else sees them.
-Window = Annotated[
-    str,
-    Path(
-        pattern=r"^[0-9a-f]{1,64}-[0-9]{1,10}$", description="Id of a window, as search gives it."
-    ),
-]
-FileId = Annotated[
-    str, Path(pattern=r"^[0-9a-f]{1,64}$", description="Id of a video, as search gives it.")
-]
-Sentence = Annotated[str, Query(description="A sentence that describes what is to be seen.")]
-Count = Annotated[int, Query(ge=1, le=MOST_MOMENTS, description="Most moments to return.")]
-Folder = Annotated[
-    str | None,
-    Query(
-        max_length=LONGEST_FOLDER, description="Only videos in this folder, one of /api/folders."
-    ),
-]
-Seconds = Annotated[
-    float | None,
-    Query(ge=0, le=MOST_SECONDS, allow_inf_nan=False, description="Length of the whole video."),
-]
 
 router = APIRouter()
 
 
 @router.get("/api/search")
 async def search(
-    service: TheService,
-    visitor: Visitor,
-    q: Sentence = "",
-    k: Count = DEFAULT_COUNT,
-    folder: Folder = None,
-    min_seconds: Seconds = None,
-    max_seconds: Seconds = None,
+    service: TheService, visitor: Visitor, asked: Annotated[SearchParameters, Query()]
 ) -> SearchAnswer:
-    """Find the moments that a sentence describes."""
-    if not q.strip():
-        raise HTTPException(422, "there is nothing to search for: describe what is to be seen")
-    if len(q) > LONGEST_QUERY:
-        raise HTTPException(
-            422, f"the text has {len(q)} characters; at most {LONGEST_QUERY} are read"
-        )
-    if min_seconds is not None and max_seconds is not None and min_seconds > max_seconds:
-        raise HTTPException(
-            422, f"min_seconds={min_seconds} is more than max_seconds={max_seconds}"
-        )
-    service.look_for_changes()
-    wanted = q, k, folder, min_seconds, max_seconds
-    return await service.searches.run(visitor, service.search, *wanted)
+    """Find the moments that a sentence, a picture, or both describe."""
+    # What is judged by the matching head is decoded, which takes seconds.
+    threads = service.merges if asked.rerank else service.searches
+    return await threads.run(visitor, searching.search, service, asked)
 
 
 @router.get("/api/similar/{window}")
 async def similar(
-    service: TheService, visitor: Visitor, window: Window, k: Count = DEFAULT_COUNT
+    service: TheService,
+    visitor: Visitor,
+    window: Window,
+    asked: Annotated[FilterParameters, Query()],
 ) -> SearchAnswer:
     """Find moments of other videos that look like a window."""
-    service.look_for_changes()
-    return await service.searches.run(visitor, service.search_similar, window, k)
+    return await service.searches.run(visitor, searching.search_similar, service, window, asked)
+
+
+@router.post(POSTED_TO, status_code=201)
+async def post_query(
+    service: TheService,
+    visitor: Visitor,
+    request: Request,
+    name: Annotated[str, Query(max_length=LONGEST_NAME, description="Name of the file.")] = "",
+) -> QueryAnswer:
+    """Take the bytes of a picture or a video, to search with; the body is the file itself."""
+    media_type, shown = posted.check_head(request), format_path(name)
+    with service.receivers.take():
+        async with posted.receive(request) as file:
+            given = (file, shown, media_type)
+            number, found = await service.embedders.run(visitor, service.post, *given)
+    return QueryAnswer(query=number, kind=found.kind, name=found.name)
+
+
+@router.get("/query/{number}", response_class=Response, responses=JPEG)
+async def query_picture(service: TheService, number: Posted) -> Response:
+    """Send a small picture of a file that was posted, as JPEG."""
+    return Response(service.posted.find(number).picture, media_type="image/jpeg")
 
 
 @router.get("/api/folders")
 async def folders(service: TheService, visitor: Visitor) -> list[IndexedFolder]:
     """List the folders that a search can be limited to."""
-    service.look_for_changes()
     paths = await service.thumbnails.run(visitor, service.read_folders)
     return [IndexedFolder(path=path) for path in paths]
 
@@ -115,32 +122,56 @@ async def folders(service: TheService, visitor: Visitor) -> list[IndexedFolder]:
 @router.get("/api/stats")
 async def stats(service: TheService, visitor: Visitor) -> StatsAnswer:
     """Count what is indexed."""
-    service.look_for_changes()
     return await service.thumbnails.run(visitor, service.read_stats)
 
 
-@router.get(
-    "/media/{file_id}", response_class=Response, responses={200: {"content": {"video/*": {}}}}
-)
+@router.get("/api/failures")
+async def failures(service: TheService, visitor: Visitor) -> FailuresAnswer:
+    """List the files that could not be indexed, and why."""
+    return await service.thumbnails.run(visitor, service.read_failures)
+
+
+@router.get("/media/{file_id}", response_class=Response, responses=VIDEO)
 async def media(service: TheService, file_id: FileId) -> Response:
     """Send a video, or one range of its bytes."""
-    return Media(service.find_file, file_id, service.readers, service.streams)
+    return make_media(service, partial(videos.open_video, service, file_id), service.readers)
 
 
-@router.get(
-    "/thumbnail/{window}",
-    response_class=Response,
-    responses={200: {"content": {"image/jpeg": {}}}},
-)
+@router.get("/preview/{file_id}", response_class=Response, responses=MP4)
+async def preview(service: TheService, file_id: FileId, start: Second, end: Second) -> Response:
+    """Send a part of a video, small, as every browser plays it; it is made the first time."""
+    part = partial(videos.open_part, service, file_id, start, end, is_preview=True)
+    return make_media(service, part, service.cutters)
+
+
+@router.get("/clip/{file_id}", response_class=Response, responses=MP4)
+async def clip(service: TheService, file_id: FileId, start: Second, end: Second) -> Response:
+    """Send a part of a video as an mp4 file to save; it is made the first time."""
+    part = partial(videos.open_part, service, file_id, start, end, is_preview=False)
+    return make_media(service, part, service.cutters, "attachment")
+
+
+def make_media(
+    service: Service,
+    open_file: Callable[[], OpenFile],
+    openers: Threads,
+    disposition: str = "inline",
+) -> Media:
+    """Make the answer that opens a file and sends it."""
+    return Media(
+        open_file, openers=openers, readers=service.readers, streams=service.streams,
+        disposition=disposition,
+    )  # fmt: skip
+
+
+@router.get("/thumbnail/{window}", response_class=Response, responses=JPEG)
 async def thumbnail(service: TheService, visitor: Visitor, window: Window) -> Response:
     """Send the middle frame of a window as JPEG."""
     content = await service.thumbnails.run(visitor, service.read_thumbnail, window)
     return Response(content, headers=KEEP_AN_HOUR, media_type="image/jpeg")
 
 
-@router.get(
-    "/merged/{window}", response_class=Response, responses={200: {"content": {"image/png": {}}}}
-)
+@router.get("/merged/{window}", response_class=Response, responses=PNG)
 async def merged(service: TheService, visitor: Visitor, window: Window) -> Response:
     """Send a picture of the tokens that the model merged in a window, as PNG; it takes seconds."""
     content = await service.merges.run(visitor, service.draw_merged, window)
@@ -169,6 +200,8 @@ def add_routes(app: FastAPI) -> None:
     app.include_router(router)
     for route in router.routes:
         assert isinstance(route, APIRoute)
+        if route.methods != {"GET"}:
+            continue
         app.add_api_route(
             route.path,
             route.endpoint,

@@ -1,4 +1,4 @@
-"""Run the search page and its API, `tempme serve`. The service shows videos and writes nothing."""
+"""Run the search page and its API, `tempme serve`. The service changes no video and no index."""
 
 import ipaddress
 import os

@@ -1,26 +1,27 @@
 """The work behind the addresses of `routes`: plain functions, run in threads, safe in many."""
 
-import asyncio
-import copy
 import dataclasses
 import logging
+import os
 import threading
 import time
 from collections import OrderedDict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from anyio.to_thread import run_sync
 from starlette.exceptions import HTTPException
 
+from tempme_jax.search.paths import is_remote
+from tempme_jax.search.serve import posted, previews
 from tempme_jax.search.serve.queues import Places, Threads
 from tempme_jax.search.serve.schemas import (
-    SearchAnswer,
+    FailureAnswer,
+    FailuresAnswer,
     StatsAnswer,
     format_path,
-    make_search_answer,
+    replace_unencodable,
 )
-from tempme_jax.text.base import BaseTokenizer
+from tempme_jax.words import printable_name
 
 if TYPE_CHECKING:  # the module imports the database
     from tempme_jax.model import Model
@@ -28,11 +29,13 @@ if TYPE_CHECKING:  # the module imports the database
 
 # Most threads for each kind of work, and most requests that wait for one; all others are refused.
 SEARCHES, MERGES, READERS, THUMBNAILS = (4, 32), (2, 8), (32, 64), (16, 128)
-# Most videos that are sent at the same time.
-STREAMS = 64
-# Fewest seconds between two checks for changes of the index by other processes.
-REFRESH = 3.0
-PICTURES_KEPT = 32
+PARTS, UPLOADS = (2, 16), (1, 4)
+# Most videos that are sent, and most files that are received, at the same time.
+STREAMS, RECEIVED = 64, 2
+# Seconds that a request waits for the index to be read again, after another process changed it;
+# and fewest between two looks at an index in an object store.
+PATIENCE, REFRESH_REMOTE = 5.0, 3.0
+PICTURES_KEPT, MOST_FAILURES = 32, 500
 NOTHING_INDEXED = "Nothing is indexed yet: tempme index FOLDER finds the videos in a folder."
 log = logging.getLogger(__name__)
 
@@ -44,11 +47,13 @@ class Cache:
     Attributes:
         folders: the folders with videos, by the names that the page shows.
         stats: the answer of /api/stats.
+        failures: the answer of /api/failures.
         pictures: PNG files of merged tokens by window, the last used ones at the end.
     """
 
     folders: dict[str, str] | None = None
     stats: StatsAnswer | None = None
+    failures: FailuresAnswer | None = None
     pictures: OrderedDict[str, bytes] = dataclasses.field(default_factory=OrderedDict)
 
 
@@ -56,56 +61,32 @@ class Service:
     """Answers from one index.
 
     Args:
-        index: the index to search. After another process changed it, it is read again in the
-            background.
+        index: the index to search. After another process changed it, it is read again.
+        parts: makes previews and clips; None for those in the user's cache.
 
     Attributes:
-        searches, merges, readers, thumbnails: threads, for each kind of work.
-        streams: the videos that are being sent.
+        searches, merges, readers, thumbnails, cutters, embedders: threads, for each kind of work.
+        streams, receivers: the videos that are being sent, and the files that are being received.
+        posted: the files that were posted to search with.
         cache: answers that hold until the index changes.
     """
 
-    def __init__(self, index: "VideoIndex"):
+    def __init__(self, index: "VideoIndex", parts: previews.PartCache | None = None):
         self.index = index
         self.searches, self.merges = Threads(*SEARCHES), Threads(*MERGES)
         self.readers, self.thumbnails = Threads(*READERS), Threads(*THUMBNAILS)
-        self.streams = Places(STREAMS)
-        self.lock = threading.Lock()
+        self.cutters, self.embedders = Threads(*PARTS), Threads(*UPLOADS)
+        self.streams, self.receivers = Places(STREAMS), Places(RECEIVED)
+        self.parts = previews.PartCache() if parts is None else parts
+        self.posted = posted.PostedFiles()
+        self.lock, self.reading = threading.Lock(), threading.Lock()
         self.cache = Cache()
         self.version: object = None
         self.looked = float("-inf")
-        self.looking: asyncio.Task | None = None
-
-    def search(
-        self,
-        text: str,
-        count: int,
-        folder: str | None,
-        min_seconds: float | None,
-        max_seconds: float | None,
-    ) -> SearchAnswer:
-        """Find the moments that a sentence describes."""
-        if not self.index.exists:
-            return SearchAnswer(
-                query=text, moments=[], confident=False, compared="unrelated texts", searched=0,
-                message=NOTHING_INDEXED,
-            )  # fmt: skip
-        path = self.find_folder(folder) if folder else None
-        limits: dict = {"min_seconds": min_seconds, "max_seconds": max_seconds}
-        results = self.index.search(text, count, folder=path, **limits)
-        note = explain_cut(self.open_model().tokenizer, text)
-        return make_search_answer(results, "unrelated texts", note)
-
-    def search_similar(self, window: str, count: int) -> SearchAnswer:
-        """Find moments of other videos that look like a window."""
-        self.require_index()
-        try:
-            return make_search_answer(self.index.similar(window, count), "random moments")
-        except KeyError as error:
-            raise make_missing_error() from error
 
     def read_folders(self) -> dict[str, str]:
         """Return the folders with videos, by the names that the page shows."""
+        self.refresh()
         cache = self.cache
         if cache.folders is None:
             paths = self.index.folders() if self.index.exists else []
@@ -120,17 +101,65 @@ class Service:
             raise HTTPException(422, f"no videos are indexed in a folder {name}") from error
 
     def read_stats(self) -> StatsAnswer:
-        """Count what is indexed."""
+        """Count what is indexed, and tell the limits of the service."""
+        self.refresh()
+        limits = {
+            "preview_seconds": previews.PREVIEW_SECONDS,
+            "clip_seconds": previews.CLIP_SECONDS,
+            "most_upload_bytes": posted.MOST_BYTES,
+        }
         if not self.index.exists:
-            return StatsAnswer(videos=0, failed=0, windows=0, hours=0, model="", method="")
+            empty = {"videos": 0, "failed": 0, "windows": 0, "hours": 0, "model": "", "method": ""}
+            return StatsAnswer.model_validate(empty | limits)
         cache = self.cache
         if cache.stats is None:
-            cache.stats = StatsAnswer.model_validate(self.index.stats(), from_attributes=True)
+            stats = self.index.stats()
+            counted = vars(stats) | {"last_run": stats.last_run, "size": stats.size}
+            text = {
+                "address": format_path(counted["address"]),
+                "folders": [format_path(folder) for folder in counted["folders"]],
+                "can_rerank": self.can_rerank(),
+            }
+            cache.stats = StatsAnswer.model_validate(counted | text | limits)
         return cache.stats
+
+    def read_failures(self) -> FailuresAnswer:
+        """List the files that could not be indexed."""
+        self.refresh()
+        cache = self.cache
+        if cache.failures is None:
+            failed = self.index.failures() if self.index.exists else []
+            listed = [
+                FailureAnswer(
+                    path=printable_name(path), name=printable_name(os.path.basename(path)),
+                    stage=stage, reason=replace_unencodable(reason),
+                )
+                for path, stage, reason in failed[:MOST_FAILURES]
+            ]  # fmt: skip
+            cache.failures = FailuresAnswer(total=len(failed), failures=listed)
+        return cache.failures
+
+    def can_rerank(self) -> bool:
+        """Return whether the model of the index can judge a text and a video together."""
+        backbone = self.index.header["model"].get("architecture", {}).get("backbone")
+        if backbone is None:
+            return False
+        from tempme_jax.networks.backbones import BACKBONES  # which the open model has imported
+
+        return getattr(BACKBONES.get(backbone), "can_judge", False)
 
     def find_file(self, file_id: str) -> Path | None:
         """Return the real path of a video; None for an id that is unknown, or if it is gone."""
         return self.index.file(file_id) if self.index.exists else None
+
+    def post(self, file: Path, name: str, media_type: str) -> tuple[str, posted.PostedFile]:
+        """Embed a file that was posted; return its id, and what is kept of it."""
+        self.refresh()
+        self.require_index()
+        model = self.open_model()
+        found = posted.read_posted(model, self.index.header["model"], file, name, media_type)
+        found = dataclasses.replace(found, own=self.index.find_own_part(file))
+        return self.posted.keep(found), found
 
     def read_thumbnail(self, window: str) -> bytes:
         """Read the middle frame of a window, a JPEG file."""
@@ -177,40 +206,27 @@ class Service:
         if not self.index.exists:
             raise HTTPException(404, NOTHING_INDEXED)
 
-    def look_for_changes(self) -> None:
-        """Start a check for changes by other processes; the caller does not wait."""
-        under_way = self.looking is not None and not self.looking.done()
-        if not under_way and time.monotonic() - self.looked >= REFRESH:
-            self.looked = time.monotonic()
-            self.looking = asyncio.get_running_loop().create_task(run_sync(self.refresh))
-
     def refresh(self) -> None:
-        """Read the index again if another process changed it."""
-        if not self.index.exists:
+        """See what other processes have stored.
+
+        If another thread reads the index again, and that takes long, the state before is used.
+        """
+        if not self.index.exists or not self.reading.acquire(timeout=PATIENCE):
             return
         try:
+            if is_remote(self.index.uri):
+                if time.monotonic() - self.looked < REFRESH_REMOTE:
+                    return
+                self.looked = time.monotonic()
             self.index.refresh()
             version = self.index.version
+            if version != self.version:
+                self.version, self.cache = version, Cache()
         except Exception:
             # The state that was read before can still be searched.
             log.exception("the index could not be read again")
-            return
-        if version != self.version:
-            self.version, self.cache = version, Cache()
-
-
-def explain_cut(tokenizer: BaseTokenizer, text: str) -> str:
-    """Return a sentence that says how much of a text the model reads; "" if it reads all."""
-    if len(text.encode()) <= tokenizer.room:
-        return ""
-    whole = copy.copy(tokenizer)
-    # At most one id for each byte; repairing broken Unicode may make a text somewhat longer.
-    whole.max_words = 8 * len(text.encode()) + 2
-    ids, mask = whole(text)
-    if mask.sum() <= tokenizer.max_words:
-        return ""
-    kept = tokenizer.decode(ids[0, : tokenizer.room + 1])
-    return f"The model reads no more of the text than its beginning: {kept!r}."
+        finally:
+            self.reading.release()
 
 
 def make_missing_error() -> HTTPException:

@@ -29,6 +29,7 @@ from tempme_jax.search.store.locking import find_local_folder
 from tempme_jax.search.store.reader import StoreReader
 from tempme_jax.search.store.rows import FileRow, WindowRow
 from tempme_jax.search.store.sidefile import remove_side_file
+from tempme_jax.search.store.subtitle_file import purge_subtitles, remove_subtitles
 from tempme_jax.search.store.tables import create_tables
 
 if TYPE_CHECKING:
@@ -115,6 +116,7 @@ class Store(StoreReader):
                 if folder := find_local_folder(uri):
                     remove_side_file(folder)
                 lance.drop_tables(lance.connect(uri))
+                remove_subtitles(str(uri))
                 if folder:
                     (folder / CHECKSUMS).unlink(missing_ok=True)
 
@@ -199,8 +201,10 @@ class Store(StoreReader):
 
         This rewrites the tables; no other process may write to the index.
         """
-        needed = {row.content for row in self.read_files()}
+        rows = self.read_files()
+        needed = {row.content for row in rows}
         self.remove_contents(self.read_contents().keys() - needed)
+        purge_subtitles(self.uri, needed | {row.id for row in rows})
         with explain_write_errors(self.uri, "run the same command again to remove the rest"):
             if folder := self._tables.folder:
                 remove_side_file(folder)

@@ -20,7 +20,7 @@ from tempme_jax.search.indexing.distributed import Actor, ActorInputs
 from tempme_jax.search.indexing.embedding import EmbeddedVideo, embed_locally
 from tempme_jax.search.indexing.plan import Work
 from tempme_jax.search.indexing.reading import FailedVideo, Source
-from tempme_jax.search.indexing.windows import Sampling
+from tempme_jax.video.windows import Sampling
 
 # Of some versions, when a cluster on this machine ends: files, and processes not waited for.
 WHAT_RAY_LEAVES_OPEN = pytest.mark.filterwarnings(

@@ -18,12 +18,12 @@ from video_files import compute_brightness, encode, encode_sound, find_shown_ind
 from tempme_jax.search.indexing import reading, schedule
 from tempme_jax.search.indexing.probe import Source, probe_file, probe_files
 from tempme_jax.search.indexing.reading import Piece, read_windows
-from tempme_jax.search.indexing.windows import Sampling
 from tempme_jax.video.container import VideoError
 from tempme_jax.video.decoding import FrameReader
 from tempme_jax.video.fingerprint import BLOCK, EDGE, WHOLE
 from tempme_jax.video.frames import read_frames, read_timestamps, select_keyframes
 from tempme_jax.video.timeline import scan
+from tempme_jax.video.windows import Sampling
 
 SIDE = 16
 

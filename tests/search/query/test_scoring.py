@@ -115,29 +115,31 @@ def test_best_of_each_in_blocks_and_beside_a_damaged_vector(monkeypatch):
 
 
 def test_percentile_by_hand():
-    # The upper half is replaced by the lower one, mirrored at the median, 10.5.
-    unrelated = UnrelatedScores([*range(1, 11), *range(91, 81, -1), 10.5])
-    assert unrelated.scores.tolist() == [*range(1, 11), 10.5, *range(11, 21)]
+    # The upper half is brought down to the lower one, mirrored at the median, 10, and stretched.
+    given = [*range(10), 10, *range(91, 82, -1), 11]
+    unrelated = UnrelatedScores(given)
+    stretched = [10 + 1.6 * below for below in range(2, 11)]
+    assert unrelated.scores.tolist() == pytest.approx([*range(11), 11, *stretched])
+    unrelated = UnrelatedScores([*range(1, 11), 10.5, *range(11, 21)])
     assert len(unrelated) == 21
     assert unrelated.compute_percentile(0.5) == 0
     assert unrelated.compute_percentile(10.5) == 50
     assert unrelated.compute_percentile(19) == pytest.approx(100 * 19.5 / 21)
     assert unrelated.compute_percentile(19.5) == pytest.approx(100 * 20 / 21)
     assert unrelated.compute_percentile(50) == 100
-    assert unrelated.compute_share_reaching(19) == pytest.approx(100 * 2 / 21)
-    assert unrelated.compute_share_reaching(50) == 0
+    assert unrelated.compute_levels(50, 95) == (10.5, 19)
+    assert unrelated.compute_percentile(19.01) > 90 > unrelated.compute_percentile(18)
     assert unrelated.spread == pytest.approx((15 - 6) / 1.349)
 
 
-def test_true_matches_among_the_queries_do_not_count():
+def test_true_matches_among_the_queries_count_little():
     rng = np.random.default_rng(0)
     scores = rng.normal(0.2, 0.02, 256)
     alone = UnrelatedScores(scores)
     scores[rng.choice(256, 40, replace=False)] += 0.15
     mixed = UnrelatedScores(scores)
-    assert alone.compute_percentile(0.3) == mixed.compute_percentile(0.3) == 100
-    # Now 16 % of all scores are as large, which would leave 84.
-    assert abs(mixed.compute_percentile(0.25) - alone.compute_percentile(0.25)) < 3
+    # Now 16 % of all scores are 0.35 or so: as they are, they would leave 84 below 0.3.
+    assert alone.compute_percentile(0.3) == 100 and mixed.compute_percentile(0.3) > 99
 
 
 def test_few_scores_tell_nothing():

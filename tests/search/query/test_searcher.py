@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from tempme_jax.mapped import map_arrays
 from tempme_jax.search.query.moments import Spans, merge_windows
+from tempme_jax.search.query.same import OwnPart
 from tempme_jax.search.query.searcher import Searcher
 from tempme_jax.search.store import sidefile, sidewriter
 from tempme_jax.search.store.rows import FileRow, Near, Vectors, WindowRow
@@ -218,6 +219,60 @@ def test_merging_goes_on_beyond_the_windows_that_were_looked_at_first(monkeypatc
 
 
 @every_way
+def test_at_most_so_many_moments_of_a_video(large):
+    """Others take their place; of a video that is searched alone, all are found."""
+    far = [row for name in ("aa", "bb") for row in video(name, [0.5] * 5, stride=50.0)]
+    searcher = searcher_of(far + video("cc", [0.1]), large=large)
+    found = searcher.search(QUERY, k=5, per_video=2)
+    assert [moment.file.stem for moment in found.moments] == ["aa", "aa", "bb", "bb", "cc"]
+    assert len(searcher.search(QUERY, k=9, per_video=1).moments) == 3
+    alone = searcher.search(QUERY, k=9, per_video=1, folder="/v/bb.mp4")
+    assert [moment.start for moment in alone.moments] == [0, 50, 100, 150, 200]
+    with pytest.raises(ValueError, match="per_video=0"):
+        searcher.search(QUERY, per_video=0)
+
+
+@every_way
+def test_a_line_of_scores_of_each_video(large):
+    windows = video("aa", [0.1, 0.3, 0.2], stride=12.0) + video("bb", [0.4] * 300)
+    files = [file("a.mp4", "aa", seconds=48), file("b.mp4", "bb", seconds=1800)]
+    found = searcher_of(windows, files, large=large).search(QUERY, k=3, lines=True)
+    long, short = found.lines
+    assert short.file_id == b"a.mp4".hex() and short.seconds == 48
+    assert short.scores[9:] == (None,) * 3  # no window is there
+    assert short.scores[:9] == pytest.approx([0.1] * 3 + [0.3] * 3 + [0.2] * 3, abs=0.002)
+    assert (long.seconds, len(long.scores)) == (1806, 120)
+    assert long.scores == pytest.approx([0.4] * 120, abs=0.002)
+    assert found.levels == pytest.approx((0, 0, 0), abs=1e-6)  # the unrelated texts score 0
+    assert searcher_of(windows, files, large=large).search(QUERY).lines == ()
+
+
+@every_way
+def test_what_is_asked_with_is_the_same(large):
+    windows = video("aa", [0.5, 0.4, 0.1], stride=12.0) + video("bb", [1.0], rest=2)
+    searcher = searcher_of(windows, large=large)
+    found = searcher.search(QUERY, kind="clip", own=OwnPart("aa", 12.0, 20.0))
+    verdicts = {moment.window: moment.verdict for moment in found.moments}
+    assert verdicts == {
+        "bb-00000": "same", "aa-00000": "possible", "aa-00001": "same", "aa-00002": "possible"
+    }  # fmt: skip
+    assert found.confident and found.message == ""
+
+
+@every_way
+def test_what_is_asked_with_comes_first_however_it_scores(large):
+    windows = video("aa", [0.2, 0.1], stride=12.0) + video("bb", [0.9] * 9, stride=12.0, rest=2)
+    searcher = searcher_of(windows, large=large)
+    own = OwnPart("aa", 0.0, np.inf)
+    found = searcher.search(QUERY, kind="clip", own=own, k=2, per_video=1)
+    assert [one.window[:2] for one in found.moments] == ["aa", "bb"]
+    assert found.verdict == "same" and found.confident
+    found = searcher.search(QUERY, kind="clip", own=own, k=9)
+    assert [one.window for one in found.moments[:2]] == ["aa-00000", "aa-00001"]
+    assert len({one.window for one in found.moments}) == len(found.moments)
+
+
+@every_way
 def test_copies_are_one_moment_of_the_first_file(large):
     windows = video("aa", [0.3]) + video("bb", [0.2])
     files = [file("z.mp4", "aa"), file("b/x.mp4", "aa"), file("a.mp4", "bb"), file("c.mp4", "aa")]
@@ -386,20 +441,21 @@ def test_percentiles_of_texts(large):
     assert found.moments[0].score == pytest.approx(0.2)
     # Below 0.195 are 19 of 99; whether 0.2 is below 0.2 is a matter of rounding.
     assert found.moments[0].percentile == pytest.approx(100 * 19.5 / 99, abs=0.51)
-    assert not found.confident
-    expected = "about 8[01] % of unrelated sentences score as high in this index"
-    assert re.fullmatch(f"no confident match: {expected}", found.message)
+    assert (found.confident, found.verdict) == (False, "weak")
+    expected = "the best moment scores higher than only (19|20) % of unrelated sentences; .*"
+    assert re.fullmatch(f"weak match: {expected}", found.message)
 
 
 @every_way
 def test_a_confident_match(large):
     searcher = calibrated(large)
-    query = np.eye(WIDTH, dtype=np.float32)[40] * np.float32(0.955)
+    query = np.eye(WIDTH, dtype=np.float32)[40] * np.float32(0.985)
     found = searcher.search(query)
-    assert found.moments[0].percentile == pytest.approx(100 * 95 / 99)
-    assert (found.confident, found.message) == (True, "")
+    assert found.moments[0].percentile == pytest.approx(100 * 98 / 99)
+    assert (found.confident, found.message, found.verdict) == (True, "", "strong")
     below = searcher.search(query * np.float32(0.98))
-    assert (below.moments[0].percentile < 95, below.confident) == (True, False)
+    assert (below.confident, below.verdict) == (False, "possible")
+    assert below.message.startswith("possible match: the best moment scores higher than 96 % of")
 
 
 @every_way
@@ -414,7 +470,8 @@ def test_windows_are_compared_with_other_videos(large):
     assert found.confident and found.moments[0].file.stem == "02"
     other = searcher.search(vector_of(0.4, 50), kind="video")
     assert other.message == (
-        "no confident match: about 100 % of windows score as high in other videos of this index"
+        "weak match: the best moment scores higher than only 0 % of windows in other videos; "
+        "nothing here looks much like the clip"
     )
 
 
@@ -422,10 +479,10 @@ def test_windows_are_compared_with_other_videos(large):
 def test_one_video_has_nothing_to_compare_with(large):
     searcher = searcher_of(video("aa", [0.5] * 40), large=large)
     found = searcher.search(QUERY, kind="video")
-    assert np.isnan(found.moments[0].percentile) and not found.confident
+    assert np.isnan(found.moments[0].percentile) and found.verdict == "possible"
     assert found.message == (
-        "no confident match: a percentile needs at least 20 windows with other videos to compare "
-        "with, and the index has 0"
+        "how well this matches cannot be told: that takes at least 20 windows in other videos to "
+        "compare with, and the index has 0"
     )
     assert searcher.search(QUERY).confident  # unrelated texts score 0
 
@@ -447,7 +504,7 @@ def test_wrong_questions():
     searcher = searcher_of(video("aa", [0.5]))
     with pytest.raises(ValueError, match="k=0 must be a whole number of 1 or more"):
         searcher.search(QUERY, k=0)
-    with pytest.raises(ValueError, match="unknown kind of query: 'image'.*text, video"):
+    with pytest.raises(ValueError, match="unknown kind of query: 'image'.*picture, similar"):
         searcher.search(QUERY, kind="image")
     with pytest.raises(ValueError, match=r"shape \(3,\)"):
         searcher.search(QUERY[:3])

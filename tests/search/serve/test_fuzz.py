@@ -8,7 +8,8 @@ import pytest
 from fake_index import FakeIndex
 from starlette.testclient import TestClient
 
-from tempme_jax.search.serve import server
+from tempme_jax.search.serve import previews, server
+from tempme_jax.search.serve.previews import PartCache
 
 HERE = "http://127.0.0.1:8765"
 CONTENT = f"{0:024x}"
@@ -41,14 +42,24 @@ TEXTS = (
     "%s",
 )
 FOLDERS = ("", "/", "..", "\0", "/etc", "a" * 5000, "a" * 20_000, "' OR 1=1", "é", "/\0")
-ROUTES = ("/thumbnail/", "/merged/", "/media/", "/api/similar/", "/page/", "/")
-NAMES = ("q", "k", "folder", "min_seconds", "max_seconds", "token", "x", "q[]", "")
+ROUTES = (
+    "/thumbnail/", "/merged/", "/media/", "/api/similar/", "/page/", "/", "/preview/", "/clip/",
+    "/query/", "/api/queries",
+)  # fmt: skip
+WORDS = ("", "match", "date", "strong", "*", "[", "?*[!", "2026-01-31", "2026-02-30", "9999-12-31",
+         "0001-01-01", "0" * 32, ",,", "a," * 20)  # fmt: skip
+NUMBERED = ("k", "per_video", "min_seconds", "max_seconds", "weight", "rerank", "start", "end")
+NAMES = (
+    *NUMBERED, "q", "folder", "token", "x", "q[]", "", "name", "after", "before", "verdict", "sort",
+    "without", "file", "query", "like",
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
 def client(tmp_path_factory):
     index = FakeIndex(tmp_path_factory.mktemp("top") / "videos")
     with TestClient(server.create_application(index), base_url=HERE) as client:
+        client.app.state.service.parts = PartCache(tmp_path_factory.mktemp("kept"))
         yield client
 
 
@@ -67,7 +78,7 @@ def check(client, method, path, **options):
     return answer.status_code
 
 
-@pytest.mark.parametrize("route", ROUTES)
+@pytest.mark.parametrize("route", ROUTES[:-1])
 def test_ids(client, route):
     known = {f"{CONTENT}-1", f"{CONTENT}-0000000001", CONTENT, "", ".", "..", "ab-1/.."}
     for given in IDS:
@@ -76,10 +87,11 @@ def test_ids(client, route):
             assert status in (404, 422) or given in known, (route, given)
 
 
-@pytest.mark.parametrize("name", ["k", "min_seconds", "max_seconds"])
-def test_numbers(client, name):
+@pytest.mark.parametrize("name", NUMBERED)
+def test_numbers(client, name, monkeypatch):
+    monkeypatch.setattr(previews, "cut", lambda part, target: target.write_bytes(b"x"))
     for given in NUMBERS:
-        for route in ("/api/search?q=x&", f"/api/similar/{CONTENT}-1?"):
+        for route in ("/api/search?q=x&", f"/api/similar/{CONTENT}-1?", f"/preview/{CONTENT}?"):
             check(client, "GET", f"{route}{name}={quote(given)}")
             check(client, "GET", f"{route}{name}={quote(given)}&{name}=2")
 
@@ -87,7 +99,7 @@ def test_numbers(client, name):
 def test_anything(client):
     """Random parameters, headers and methods, on all addresses."""
     rng = random.Random(0)
-    values = (*IDS, *NUMBERS, *TEXTS, *FOLDERS)
+    values = (*IDS, *NUMBERS, *TEXTS, *FOLDERS, *WORDS)
     headers = ("Range", "If-Range", "If-None-Match", "Authorization", "Cookie", "Accept", "Origin",
                "Sec-Fetch-Site", "Host", "Content-Length", "X-Forwarded-For")  # fmt: skip
     for _ in range(400):

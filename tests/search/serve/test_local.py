@@ -67,7 +67,8 @@ def test_errors_are_left_to_the_client(server, index):
             with contextlib.suppress(OSError):  # it may have answered before it read all
                 asked.sendall(line)
                 assert "results" not in json.loads(asked.makefile().readline())
-    query = {"version": "0.0.1", "place": "1-2", "text": "a", "k": 1, "folder": None}
+    query = {"version": "0.0.1", "place": "1-2", "text": "a", "k": 1}
+    query |= {"folder": None, "per_video": 2}
     with pytest.raises(ValueError, match=__version__):
         server.answer(json.dumps(query).encode())
 

@@ -11,7 +11,7 @@ import pytest
 from fake_index import HOSTILE, UNPLAYABLE, FakeIndex, serving
 from starlette.testclient import TestClient
 
-from tempme_jax.search.serve import guard, media, routes, server, service
+from tempme_jax.search.serve import guard, media, parameters, server, service
 
 HERE = "http://127.0.0.1:8765"
 SECRET = b"what lies outside of the folder"
@@ -44,7 +44,7 @@ def shared(library):
 def client(index, shared):
     """A client of a service with an empty cache."""
     asked = shared.app.state.service
-    asked.cache, asked.version, asked.looked = service.Cache(), None, float("-inf")
+    asked.cache, asked.version = service.Cache(), None
     return shared
 
 
@@ -70,7 +70,7 @@ def test_filters_reach_the_index(client, index):
     given = {"q": "x", "folder": folder, "min_seconds": 40, "max_seconds": 60}
     names = [moment["name"] for moment in client.get("/api/search", params=given).json()["moments"]]
     assert names == ["grüße 東京.mp4"]
-    assert index.asked == [("x", routes.DEFAULT_COUNT, folder, 40, 60)]
+    assert index.asked == [("x", parameters.DEFAULT_COUNT, folder, 40, 60)]
 
 
 @pytest.mark.parametrize(
@@ -101,7 +101,7 @@ def test_a_text_longer_than_the_model_reads_is_cut_and_that_is_said(client, inde
     assert answer["moments"] and index.asked[0][0] == words
     assert "reads no more of the text than its beginning: 'a a a" in answer["message"]
     weak = client.get("/api/search", params={"q": "gibberish", "k": 1}).json()
-    assert weak["message"] == "no confident match: 38 % of unrelated texts match better"
+    assert weak["message"] == "nothing fits well: 38 % of unrelated texts fit better"
     fits = " ".join("a" for _ in range(30))
     assert client.get("/api/search", params={"q": fits}).json()["message"] == ""
     assert client.get("/api/search", params={"q": f"{fits} a"}).json()["message"] != ""
@@ -131,21 +131,20 @@ def test_pictures_are_kept_until_the_index_changes(client, index, monkeypatch):
     made = []
     merged = index.merged
     monkeypatch.setattr(index, "merged", lambda window: made.append(window) or merged(window))
-    monkeypatch.setattr(service, "REFRESH", 0.0)
+    client.get("/api/stats")
     for _ in range(2):
         client.get(f"/merged/{BEACH}-00001")
     assert len(made) == 1
-    client.get("/api/stats")
-    until(lambda: index.refreshed == 1)
     index.store.version = 2
-    until(lambda: client.get("/api/stats") and index.refreshed >= 2)
-    until(lambda: not client.app.state.service.cache.pictures)
+    client.get("/api/stats")
+    assert not client.app.state.service.cache.pictures
 
 
-def test_an_index_is_looked_at_only_now_and_then(client, index):
+def test_an_index_in_an_object_store_is_looked_at_only_now_and_then(client, index, monkeypatch):
+    monkeypatch.setattr(index, "uri", "s3://videos/index")
+    monkeypatch.setattr(client.app.state.service, "looked", float("-inf"))
     for _ in range(20):
-        client.get("/api/stats")
-    until(lambda: index.refreshed == 1)
+        client.get("/api/search?q=x")
     assert index.refreshed == 1
 
 
@@ -162,8 +161,9 @@ def test_an_index_that_was_not_made_yet(client, index):
 def test_the_api_describes_itself(client):
     described = client.get("/api/openapi.json").json()
     assert set(described["paths"]) == {
-        "/api/search", "/api/similar/{window}", "/api/folders", "/api/stats",
-        "/media/{file_id}", "/thumbnail/{window}", "/merged/{window}",
+        "/api/search", "/api/similar/{window}", "/api/folders", "/api/stats", "/api/failures",
+        "/api/queries", "/query/{number}", "/media/{file_id}", "/preview/{file_id}",
+        "/clip/{file_id}", "/thumbnail/{window}", "/merged/{window}",
     }  # fmt: skip
     assert "SearchAnswer" in described["components"]["schemas"]
     for page in ("/docs", "/redoc", "/openapi.json"):
@@ -505,8 +505,12 @@ def test_a_file_that_was_replaced_after_indexing(own, kind):
     swapped(kind, own)
     with TestClient(server.create_application(own), base_url=HERE) as client:
         answer = client.get(f"/media/{BEACH}")
-    assert SECRET not in answer.content
-    error(answer, 404)
+        parts = [client.get(f"/{name}/{BEACH}?start=0&end=1") for name in ("preview", "clip")]
+        found = client.get("/api/search?q=x&k=1").json()["moments"][0]
+    for one in (answer, *parts):
+        assert SECRET not in one.content
+        assert "beach.mp4 " in error(one, 410)
+    assert found["gone"] and found["name"] == "beach.mp4"
 
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "nothing"])

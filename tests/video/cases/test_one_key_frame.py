@@ -7,8 +7,8 @@ from tempme_jax.search.indexing import reading, schedule
 from tempme_jax.search.indexing.probe import Source
 from tempme_jax.search.indexing.reading import read_windows
 from tempme_jax.search.indexing.schedule import Chunk, Piece, Schedule
-from tempme_jax.search.indexing.windows import Sampling
 from tempme_jax.video.decoding import FrameReader
+from tempme_jax.video.windows import Sampling
 
 SAMPLING = Sampling(frames=2, fps=5, overlap=0.5)
 

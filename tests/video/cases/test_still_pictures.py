@@ -12,11 +12,11 @@ from tempme_jax.search.indexing import schedule
 from tempme_jax.search.indexing.probe import Source
 from tempme_jax.search.indexing.reading import scan_file
 from tempme_jax.search.indexing.schedule import Schedule
-from tempme_jax.search.indexing.windows import Sampling, cut_by_frames, cut_into_windows
 from tempme_jax.video.changes import list_changes
 from tempme_jax.video.clock import PLAIN
 from tempme_jax.video.frames import read_at, read_frames
 from tempme_jax.video.timeline import FrameIndex, scan
+from tempme_jax.video.windows import Sampling, cut_by_frames, cut_into_windows
 
 
 def add_repeats(path, count, key_frame):

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 
 import pytest
 import safetensors.numpy
@@ -95,7 +96,7 @@ def test_shards_of_pytorch_are_told(tmp_path):
 
 
 @pytest.fixture
-def hub(folder, tmp_path_factory, monkeypatch):
+def hub(folder, tmp_path_factory, within_reach, monkeypatch):
     """A fake hub with the files of the folder; returns the names it was asked for."""
     asked = []
 
@@ -103,9 +104,9 @@ def hub(folder, tmp_path_factory, monkeypatch):
         asked.append(name)
         if not (folder / name).exists():
             raise EntryNotFoundError("no such file")
-        return folder / name
+        return shutil.copy(folder / name, downloaded)
 
-    empty = str(tmp_path_factory.mktemp("hub"))
+    empty, downloaded = str(tmp_path_factory.mktemp("hub")), tmp_path_factory.mktemp("downloaded")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", empty)
     monkeypatch.setattr("huggingface_hub.hf_hub_download", download)
     return asked
@@ -129,10 +130,10 @@ def test_nothing_outside_of_a_repository_is_downloaded(hub, folder):
     assert not any("x.safetensors" in name for name in hub)
 
 
-def test_shards_out_of_reach_are_named(hub, folder, monkeypatch):
+def test_shards_out_of_reach_are_named(hub, folder, tmp_path_factory, monkeypatch):
     def download(repository, name):
         if name == INDEX:
-            return folder / name
+            return shutil.copy(folder / name, tmp_path_factory.mktemp("downloaded"))
         raise (LocalEntryNotFoundError if "00002" in name else EntryNotFoundError)("no network")
 
     monkeypatch.setattr("huggingface_hub.hf_hub_download", download)

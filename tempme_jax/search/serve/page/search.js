@@ -1,56 +1,38 @@
 // Search as the page's address says, and show the answer as tiles.
 
+import { ask, changeAddress, isAsking, makeApiAddress, readAddress } from "./address.js";
+import * as filters from "./filters.js";
+import * as given from "./given.js";
+import * as groups from "./groups.js";
+import { setLongest } from "./sources.js";
+import * as strip from "./strip.js";
 import * as tiles from "./tiles.js";
+import { addTimeline } from "./timeline.js";
 import * as viewer from "./viewer.js";
-import { copyText, pluralize, formatSpan } from "./words.js";
+import { copyText, formatSpan, makeSentence, pluralize } from "./words.js";
 
 const element = id => document.getElementById(id);
-const [query, folder, length] = ["query", "folder", "length"].map(element);
+const query = element("query");
 const STEP = 24;
 const MOST = 200;
-const LENGTHS = {
-  short: { max_seconds: 60 },
-  medium: { min_seconds: 60, max_seconds: 600 },
-  long: { min_seconds: 600 },
+const FEW = "Below is what comes nearest.";
+const TITLES = {
+  text: "Nothing clearly shows this",
+  mixed: "Nothing clearly shows this",
+  picture: "Nothing clearly looks like this picture",
+  clip: "Nothing clearly looks like this clip",
+  similar: "Nothing clearly looks like this moment",
 };
-const LOST = "The service does not answer. Is it still running?";
+const whole = addTimeline(element("whole-time"), "Matches over the time of the video", openAt);
 let asked = new AbortController();
 let count = STEP;
 let found = null;
+let stats = {};
 
-const readAddress = () => new URLSearchParams(location.search);
-
-// Go to another search; the back button returns to the one before.
 function go(changes) {
-  const next = new URLSearchParams();
-  for (const [name, value] of Object.entries({ ...Object.fromEntries(readAddress()), ...changes })) {
-    if (value) next.set(name, value);
-  }
-  const address = next.size ? `?${next}` : "/";
-  if (address !== (location.search || "/")) history.pushState({ within: true }, "", address);
+  changeAddress(changes);
   count = STEP;
   search();
-}
-
-function makeApiAddress(asking) {
-  const parameters = new URLSearchParams({ k: count });
-  if (asking.get("similar")) return `/api/similar/${encodeURIComponent(asking.get("similar"))}?${parameters}`;
-  parameters.set("q", asking.get("q"));
-  if (asking.get("folder")) parameters.set("folder", asking.get("folder"));
-  for (const [name, value] of Object.entries(LENGTHS[asking.get("length")] ?? {})) parameters.set(name, value);
-  return `/api/search?${parameters}`;
-}
-
-async function ask(path, signal) {
-  let answer;
-  try {
-    answer = await fetch(path, { signal });
-  } catch (error) {
-    throw signal?.aborted ? error : new Error(LOST);
-  }
-  const content = await answer.json().catch(() => ({}));
-  if (!answer.ok) throw new Error(content.error ?? `The service answered ${answer.status}.`);
-  return content;
 }
 
 async function search() {
@@ -59,7 +41,7 @@ async function search() {
   const { signal } = asked;
   const asking = readAddress();
   fillControls(asking);
-  if (!asking.get("q")?.trim() && !asking.get("similar")) return showWelcome();
+  if (!isAsking(asking)) return showWelcome();
   const began = performance.now();
   // A quick answer needs no placeholder.
   const slow = setTimeout(() => {
@@ -68,10 +50,10 @@ async function search() {
   }, 150);
   element("results").setAttribute("aria-busy", "true");
   try {
-    const answer = await ask(makeApiAddress(asking), signal);
+    const answer = await ask(makeApiAddress(asking, count), { signal });
     if (!signal.aborted) show(answer, (performance.now() - began) / 1000);
   } catch (error) {
-    if (!signal.aborted) fail(error.message);
+    if (!signal.aborted) fail(error, asking);
   } finally {
     clearTimeout(slow);
     if (!signal.aborted) element("results").removeAttribute("aria-busy");
@@ -80,57 +62,87 @@ async function search() {
 
 // Set the controls to what the address says.
 function fillControls(asking) {
-  const similar = asking.get("similar");
-  query.value = asking.get("q") ?? "";
-  folder.value = asking.get("folder") ?? "";
-  if (folder.selectedIndex < 0) addFolderOption(asking.get("folder")).selected = true;
-  length.value = asking.get("length") in LENGTHS ? asking.get("length") : "";
-  for (const filter of [folder, length]) filter.disabled = Boolean(similar);
-  element("source").hidden = !similar;
-  if (similar) element("source").querySelector("img").src = `/thumbnail/${encodeURIComponent(similar)}`;
+  query.value = asking.q;
+  query.placeholder = asking.query || asking.similar ? "Add words, if you like: at night" : "Describe a moment: a dog jumps into the water";
+  given.show(asking);
+  filters.show(asking);
   element("welcome").hidden = element("banner").hidden = true;
   element("more").hidden = true;
-  document.title = query.value ? `${query.value} – tempme` : "Search videos";
+  if (!asking.file) element("whole").hidden = true;
+  document.title = asking.q ? `${asking.q} – tempme` : "Search videos";
+}
+
+function clear() {
+  found = null;
+  tiles.clear();
+  groups.hide();
+  element("whole").hidden = true;
+  element("status").textContent = "";
 }
 
 function showWelcome() {
-  found = null;
-  tiles.clear();
-  element("status").textContent = "";
+  clear();
+  filters.hide();
   element("welcome").hidden = false;
 }
 
 function show(answer, seconds) {
-  const before = tiles.getMoments().length;
+  const before = count > STEP ? tiles.getMoments().length : 0;
+  const asking = readAddress();
   found = answer;
-  tiles.show(found, act);
-  const moments = pluralize(found.moments.length, "moment");
-  element("status").textContent =
-    `${moments} of ${pluralize(found.searched, "window")} in ${seconds.toFixed(2)} s`;
-  element("more").hidden = found.moments.length < count || count >= MOST;
-  const filtered = !readAddress().get("similar") && (folder.value || length.value);
-  if (!found.moments.length) {
-    const everywhere = () => go({ folder: "", length: "" });
-    showBanner("Nothing found", toSentence(found.message), filtered ? "Any folder and length" : "", filtered ? everywhere : null);
-  } else if (!found.confident) {
-    showBanner("No confident match", `${toSentence(found.message) || "Unrelated sentences score as high."} Below is what comes nearest.`);
-  } else if (found.message) showBanner("", toSentence(found.message));
-  if (count > STEP) tiles.focus(before);
+  // The index may no longer know the file, and then nobody knows its length.
+  for (const one of [...found.moments, ...found.said]) one.seconds ??= one.end;
+  showMoments(before ? found.moments.length : found.shown);
+  if (before) tiles.focus(before);
   else scrollTo({ top: 0 });
+  const moments = pluralize(found.moments.length, "moment");
+  element("status").textContent = `${moments} of ${pluralize(found.searched, "window")} in ${seconds.toFixed(2)} s`;
+  if (asking.file) showWhole();
+  if (asking.file) groups.hide();
+  else groups.show(found, asking.q, { open: openOther, enter: folder => go({ folder }) });
+  showMessage(asking);
 }
 
-// "no confident match: x" -> "X."
-function toSentence(message) {
-  const rest = message.replace(/^no confident match:?\s*/i, "").trim();
-  return rest && rest[0].toUpperCase() + rest.slice(1) + (/[.!?]$/.test(rest) ? "" : ".");
+function showMoments(number) {
+  tiles.show(found.moments.slice(0, number), found.compared, act, { single: Boolean(readAddress().file) });
+  element("more").hidden = number >= found.moments.length && (found.moments.length < count || count >= MOST);
 }
 
-function fail(message) {
-  found = null;
-  tiles.clear();
-  element("status").textContent = "";
-  showBanner("That did not work", toSentence(message), "Try again", search, true);
+function showMessage(asking) {
+  // The title says that the match is weak.
+  const weak = found.verdict === "weak";
+  const message = makeSentence(weak ? found.message.replace(/^weak match: /i, "") : found.message);
+  const filtered = filters.isFiltered(asking);
+  if (!found.moments.length) showBanner("Nothing found", message, filtered ? "Clear the filters" : "", () => filters.clear(go));
+  else if (weak) showBanner(TITLES[found.kind], `${message} ${FEW}`.trim());
+  else if (message) showBanner("", message);
 }
+
+// The line of scores of the one video that was searched.
+function showWhole() {
+  const [first, line] = [found.moments[0], found.lines[0]];
+  element("whole").hidden = !line;
+  if (!line) return;
+  element("whole-name").textContent = first.name;
+  whole.show({ seconds: line.seconds, line, levels: found.levels });
+}
+
+// Open the moment that is nearest to a time of the one video.
+function openAt(time) {
+  const distance = ({ start, end }) => Math.max(start - time, time - end, 0);
+  const moments = found?.moments ?? [];
+  const nearest = moments.reduce((best, one, number) => (distance(one) < distance(moments[best]) ? number : best), 0);
+  if (moments.length) openMoment(moments, nearest, { at: time, closed: () => element("whole-time").focus() });
+}
+
+function fail({ message, status }, asking) {
+  clear();
+  if (status === 422 && filters.isFiltered(asking)) complain(message, "Clear the filters", () => filters.clear(go));
+  else if (status === 410) complain(message); // to be chosen again
+  else complain(message, "Try again", search);
+}
+
+const complain = (message, label = "", act = null) => showBanner("That did not work", makeSentence(message), label, act, true);
 
 function showBanner(title, text, label = "", act = null, wrong = false) {
   const shown = element("banner");
@@ -140,33 +152,55 @@ function showBanner(title, text, label = "", act = null, wrong = false) {
   shown.querySelector("h2").textContent = title;
   shown.querySelector("h2").hidden = !title;
   shown.querySelector("p").textContent = text;
-  element("retry").hidden = !act;
+  element("retry").hidden = !label;
   element("retry").textContent = label;
   element("retry").onclick = act;
 }
 
+// A similar moment is searched in all videos, by its picture alone.
+const searchSimilar = moment => go({ q: "", query: "", file: "", sort: "", similar: moment.window });
+
+function searchWhole(moment) {
+  // A video that was found by its name is searched for the words that found it.
+  go({ file: moment.file_id, sort: "" });
+}
+
+function openMoment(moments, number, options = {}) {
+  viewer.open(moments, number, found, {
+    closed: tiles.focus, similar: searchSimilar, whole: searchWhole, ...options,
+  });
+}
+
+const openOther = (files, number) => {
+  const opener = document.activeElement;
+  openMoment(files, number, { closed: () => opener.focus() });
+};
+
 function act(what, number) {
   const moment = tiles.getMoments()[number];
-  const like = chosen => go({ q: "", folder: "", length: "", similar: tiles.getMoments()[chosen].window });
-  if (what === "open" || what === "merged") {
-    viewer.open(number, found.compared, { closed: tiles.focus, like, merged: what === "merged" });
-  } else if (what === "similar") like(number);
+  if (what === "open") openMoment(tiles.getMoments(), number);
+  else if (what === "similar") searchSimilar(moment);
+  else if (what === "whole") searchWhole(moment);
   else if (what === "copy") copyText(`${moment.path} ${formatSpan(moment)}`, "path and time");
 }
 
 const isTyping = ({ target }) => target.closest("input, select, textarea");
+const MOVES = ["ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown", "Home", "End"];
 
 document.addEventListener("keydown", event => {
   if (event.altKey || event.ctrlKey || event.metaKey || document.querySelector("dialog[open]")) return;
   const number = tiles.findFocused();
   const within = number >= 0;
+  const atGrid = event.target === document.body || event.target === element("results");
   if (event.key === "ArrowDown" && event.target === query) tiles.focus(0, true);
   else if (isTyping(event)) return;
   else if (event.key === "/") query.select();
   else if (event.key === "?") element("keys").showModal();
+  else if (event.key === "f" && found) filters.open(!filters.isOpen());
   else if (event.key === "m" && within) act("similar", number);
+  else if (event.key === "v" && within) act("whole", number);
   else if (event.key === " " && event.target.matches(".picture")) tiles.togglePreview(number);
-  else if (event.key.startsWith("Arrow") && (within || (event.target === document.body && tiles.getMoments().length))) {
+  else if (MOVES.includes(event.key) && (within || (event.key.startsWith("Arrow") && atGrid && tiles.getMoments().length))) {
     const next = within ? tiles.findNeighbour(number, event.key) : 0;
     if (next < 0) query.focus();
     else tiles.focus(next, true);
@@ -181,45 +215,52 @@ document.addEventListener("keyup", event => {
 element("search").addEventListener("submit", event => {
   event.preventDefault();
   const q = query.value.trim();
-  if (!q) return query.focus();
+  const { query: picture, similar } = readAddress();
+  if (!q && !picture && !similar) return query.focus();
   if (matchMedia("(pointer: coarse)").matches) query.blur(); // a phone's keyboard would hide the results
-  go({ q, similar: "" });
+  go({ q });
 });
-for (const filter of [folder, length]) {
-  filter.addEventListener("change", () => go({ folder: folder.value, length: length.value }));
-}
 element("more").addEventListener("click", () => {
+  const before = tiles.getMoments().length;
+  if (before < found.moments.length) {
+    showMoments(found.moments.length);
+    return tiles.focus(before);
+  }
   count = Math.min(MOST, 2 * count);
   search();
 });
-element("forget").addEventListener("click", () => (history.state?.within ? history.back() : go({ similar: "" })));
-element("help").addEventListener("click", () => element("keys").showModal());
-element("keys").addEventListener("click", event => {
-  if (event.target === element("keys") || event.target.closest("[data-do]")) element("keys").close();
+document.querySelector(".skip").addEventListener("click", event => {
+  event.preventDefault(); // the address stays that of the search
+  if (tiles.getMoments().length) tiles.focus(0, true);
+  else element("results").focus();
 });
+element("leave").addEventListener("click", () => go({ file: "", sort: "" }));
+element("help").addEventListener("click", () => element("keys").showModal());
 addEventListener("popstate", () => {
   count = STEP;
   search();
 });
 
-function addFolderOption(path) {
-  const option = document.createElement("option");
-  option.value = option.textContent = path;
-  folder.append(option);
-  return option;
-}
+filters.listen(go);
+given.listen({
+  start: () => (element("banner").hidden = true),
+  give: id => go({ q: query.value.trim(), query: id, similar: "", file: "", sort: "" }),
+  forget: () => go({ query: "", similar: "", weight: "" }),
+  fail: complain,
+  getLimit: () => stats.most_upload_bytes,
+});
 
+// Show what is indexed; that may change while the page is not looked at.
 async function describeIndex() {
-  const [stats, folders] = await Promise.all([ask("/api/stats"), ask("/api/folders")]);
-  const hours = stats.hours < 1 ? pluralize(Math.round(60 * stats.hours), "minute") : pluralize(Math.round(stats.hours), "hour");
-  element("indexed").textContent = stats.windows
-    ? `${pluralize(stats.videos, "video")}, ${hours}, ${pluralize(stats.windows, "window")} are indexed.`
-    : "Nothing is indexed yet: tempme index FOLDER finds the videos in a folder.";
-  const chosen = folder.value;
-  folder.length = 1;
-  for (const { path } of folders) addFolderOption(path);
-  folder.value = chosen;
+  try {
+    stats = await strip.show();
+    setLongest(stats.preview_seconds);
+    filters.setFolders((await ask("/api/folders")).map(({ path }) => path));
+  } catch (error) {
+    element("empty").textContent = makeSentence(error.message);
+  }
 }
 
+document.addEventListener("visibilitychange", () => document.visibilityState === "visible" && describeIndex());
 search();
-describeIndex().catch(error => (element("indexed").textContent = error.message));
+describeIndex();

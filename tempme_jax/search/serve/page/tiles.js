@@ -1,21 +1,37 @@
-// The grid of moments.
+// The grid of moments. One tile at a time is a stop of the Tab key; the arrow keys go to the others.
 
-import { isPlaying, stop, toggle, addPreview } from "./preview.js";
-import { describeMatch, shortenPath, formatSpan } from "./words.js";
+import { addPreview, mark, stop, toggle } from "./preview.js";
+import { describeRank, formatDate, formatSpan, nameVerdict, shortenPath } from "./words.js";
 
 const grid = document.getElementById("results");
 const template = document.getElementById("tile");
 let shown = [];
+let current = 0;
 
 export const getMoments = () => shown;
+const getTiles = () => [...grid.children];
 const getPictures = () => [...grid.querySelectorAll(".picture")];
-export const findFocused = () => getPictures().findIndex(one => one.closest("li").contains(document.activeElement));
+export const findFocused = () => getTiles().findIndex(tile => tile.contains(document.activeElement));
 
 export function focus(number, byKey = false) {
   const picture = getPictures()[number];
-  picture?.focus(byKey ? { focusVisible: true } : {});
-  picture?.scrollIntoView({ block: "nearest" });
+  if (!picture) return;
+  setCurrent(number);
+  picture.focus(byKey ? { focusVisible: true } : {});
+  picture.scrollIntoView({ block: "nearest" });
 }
+
+function setCurrent(number) {
+  current = number;
+  getTiles().forEach((tile, place) => {
+    for (const button of tile.querySelectorAll("button")) button.tabIndex = place === number ? 0 : -1;
+  });
+}
+
+grid.addEventListener("focusin", () => {
+  const number = findFocused();
+  if (number >= 0 && number !== current) setCurrent(number);
+});
 
 export function clear() {
   stop();
@@ -38,42 +54,43 @@ export function showPlaceholders(count = 8) {
   }
 }
 
-// `act` is called with the action of a button and the number of its moment.
-export function show(found, act) {
+// `act` is called with an action and the number of its moment.
+export function show(moments, compared, act, { single = false } = {}) {
   clear();
-  shown = found.moments;
-  grid.classList.toggle("weak", !found.confident);
-  grid.append(...shown.map((moment, number) => makeTile(moment, found.compared, what => act(what, number))));
+  shown = moments;
+  grid.append(...shown.map((moment, number) => makeTile(moment, compared, what => act(what, number), single)));
+  setCurrent(0);
 }
 
-function makeTile(moment, compared, act) {
+function makeTile(moment, compared, act, single) {
   const made = template.content.cloneNode(true).querySelector("li");
   const part = selector => made.querySelector(selector);
   const picture = part(".picture");
-  const count = moment.copies.length;
-  const words = describeMatch(moment, compared);
+  const copies = moment.copies.length;
+  const verdict = nameVerdict(moment.verdict);
   part("img").src = `/thumbnail/${encodeURIComponent(moment.window)}`;
   part(".time").textContent = formatSpan(moment);
   part("h3").textContent = part("h3").title = moment.name;
   part(".path").textContent = shortenPath(moment.folder);
   part(".path").title = moment.folder;
-  part(".words").textContent = words;
-  part(".match").title = `cosine ${moment.score.toFixed(3)}`;
-  part(".meter").hidden = moment.percentile === null;
-  part(".meter span").style.width = `${moment.percentile ?? 0}%`;
-  part(".copies").textContent = count ? ` · ${count} ${count === 1 ? "copy" : "copies"}` : "";
+  part(".verdict").textContent = verdict;
+  part(".verdict").classList.add(moment.verdict);
+  part(".verdict").title = describeRank(moment, compared);
+  part(".date").textContent = formatDate(moment.modified);
+  part(".copies").textContent = copies ? ` · ${copies} ${copies === 1 ? "copy" : "copies"}` : "";
   part(".copies").title = moment.copies.join("\n");
-  picture.setAttribute("aria-label", `Open ${moment.name}, ${formatSpan(moment)}, ${words}`);
-  picture.addEventListener("click", event => {
-    // A touch screen has no hover: the first touch plays, the second opens.
-    const first = event.pointerType === "touch" && !isPlaying(picture);
-    if (first && !picture.classList.contains("failed")) toggle(picture, moment);
-    else act("open");
-  });
-  addPreview(picture, moment);
-  for (const button of made.querySelectorAll("[data-do]")) {
-    button.addEventListener("click", () => act(button.dataset.do));
+  part("[data-do=whole]").hidden = single;
+  picture.setAttribute("aria-label", `Open ${moment.name}, ${formatSpan(moment)}, ${verdict.toLowerCase()}`);
+  if (moment.gone) {
+    mark(picture, "gone", "the file is gone");
+    picture.setAttribute("aria-label", `${picture.getAttribute("aria-label")}, the file is gone`);
   }
+  addPreview(picture, moment);
+  made.addEventListener("click", event => {
+    const button = event.target.closest("[data-do]");
+    if (button) act(button.dataset.do);
+    else if (getSelection().isCollapsed || event.target.closest(".picture")) act("open");
+  });
   return made;
 }
 
@@ -83,9 +100,10 @@ export function togglePreview(number) {
 
 // Compare positions, since the number of tiles in a row depends on the width of the window.
 export function findNeighbour(number, key) {
+  const last = shown.length - 1;
+  const step = { ArrowLeft: Math.max(0, number - 1), ArrowRight: Math.min(last, number + 1), Home: 0, End: last }[key];
+  if (step !== undefined) return step;
   const boxes = getPictures().map(one => one.getBoundingClientRect());
-  if (key === "ArrowLeft") return Math.max(0, number - 1);
-  if (key === "ArrowRight") return Math.min(boxes.length - 1, number + 1);
   const here = boxes[number];
   const middle = box => box.left + box.width / 2;
   const down = key === "ArrowDown";

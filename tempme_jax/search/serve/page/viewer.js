@@ -1,103 +1,105 @@
 // The dialog that shows one moment in its video.
 
-import { getMoments } from "./tiles.js";
-import { makeMediaAddress, stop as stopPreview } from "./preview.js";
-import { formatClock, copyText, describeMatch, formatSpan } from "./words.js";
+import * as player from "./player.js";
+import { stop as stopPreview } from "./preview.js";
+import { addTimeline } from "./timeline.js";
+import { copyText, describeRank, formatClock, formatSpan, nameVerdict } from "./words.js";
 
 const element = id => document.getElementById(id);
 const dialog = element("viewer");
-const video = element("video");
 const figure = element("merged");
 const picture = figure.querySelector("img");
-const track = element("track");
 const MERGED = "Patches with borders of one colour, in all frames, were merged: together they are one token.";
+const timeline = addTimeline(element("time"), "Time in the video", player.seek);
+let list = [];
 let number = 0;
-let compared = "";
-let leave = () => {};
-let similar = () => {};
+let found = null;
+let call = {};
 
-// `closed` is called with the number of the last moment shown, `like` with one to search for others like it.
-export function open(which, said, { closed, like, merged = false }) {
-  [compared, leave, similar] = [said, closed, like];
+// Show `moments[which]` of an answer. `calls` has functions that are called with a moment: `whole` to
+// search its whole video, `similar` to search for others like it; and `closed` with its number.
+export function open(moments, which, answer, { merged = false, at = null, ...calls }) {
+  [list, found, call] = [moments, answer, calls];
   stopPreview();
   if (!dialog.open) dialog.showModal();
-  dialog.focus();
-  show(which, merged);
+  show(which, { merged, at });
+  element("viewer-name").focus();
 }
 
-function show(which, merged = false) {
-  const list = getMoments();
+const button = what => dialog.querySelector(`[data-do="${what}"]`);
+
+function show(which, { merged = false, at = null } = {}) {
   if (which < 0 || which >= list.length) return;
   number = which;
   const moment = list[number];
-  element("viewer-name").textContent = moment.name;
-  element("place").textContent = `${number + 1} of ${list.length}`;
-  element("viewer-time").textContent = formatSpan(moment);
-  element("viewer-match").textContent = describeMatch(moment, compared);
-  element("viewer-match").title = `cosine ${moment.score.toFixed(3)}`;
-  element("viewer-path").textContent = moment.path;
-  element("unplayable").querySelector("code").textContent = moment.path;
-  element("unplayable").querySelector("img").src = thumbnail(moment);
-  element("unplayable").hidden = true;
+  describe(moment);
   button("previous").disabled = number === 0;
   button("next").disabled = number === list.length - 1;
-  track.hidden = true;
+  timeline.show({
+    seconds: moment.seconds,
+    line: found?.lines.find(line => line.file_id === moment.file_id),
+    levels: found?.levels,
+    moment: moment.verdict && moment,
+    at: at ?? moment.at,
+  });
   showMerged(merged, moment);
-  if (!merged) load(moment);
+  if (!merged) player.load(moment, at);
 }
 
-const thumbnail = ({ window }) => `/thumbnail/${encodeURIComponent(window)}`;
-const button = what => dialog.querySelector(`[data-do="${what}"]`);
-
-function load(moment) {
-  video.poster = thumbnail(moment);
-  // The whole video can be played here, so the address has a start and no end.
-  video.src = makeMediaAddress(moment).replace(/,[^,]*$/, "");
-  video.play().catch(() => {}); // autoplay may be refused; errors are handled by the error event
-}
-
-function unload() {
-  video.pause();
-  video.removeAttribute("src");
-  video.load();
+function describe(moment) {
+  const whole = !moment.verdict; // found by its name
+  element("viewer-name").textContent = moment.name;
+  element("place").textContent = `${number + 1} of ${list.length}`;
+  element("viewer-time").textContent = whole ? formatClock(Math.round(moment.seconds)) : formatSpan(moment);
+  const seen = () => `${nameVerdict(moment.verdict)}: ${describeRank(moment, found.compared)}`;
+  element("viewer-match").textContent = whole ? "" : moment.found_in === "said" ? `“${moment.text}”` : seen();
+  element("viewer-path").textContent = moment.path;
+  button("replay").disabled = moment.gone;
+  button("replay").textContent = whole ? "Play from the start" : "Play the moment";
+  element("save").hidden = whole || moment.gone;
+  const span = new URLSearchParams({ start: moment.start, end: moment.end });
+  element("save").href = `/clip/${encodeURIComponent(moment.file_id)}?${span}`;
 }
 
 function showMerged(wanted, moment) {
   figure.hidden = !wanted;
   button("merged").setAttribute("aria-pressed", wanted);
-  video.hidden = wanted;
-  element("explained").textContent = "";
   picture.removeAttribute("src");
+  player.explain("");
   if (!wanted) return;
-  unload();
-  track.hidden = element("unplayable").hidden = true;
+  player.hide();
   figure.classList.add("waiting");
-  element("explained").textContent = "The model is computing what it merges; this takes a few seconds.";
+  player.explain("The model is computing what it merges; this takes a few seconds.");
   picture.parentElement.href = picture.src = `/merged/${encodeURIComponent(moment.window)}`;
 }
 
-function replay() {
-  const moment = getMoments()[number];
-  if (!figure.hidden) show(number);
-  else {
-    video.currentTime = moment.at;
-    video.play().catch(() => {});
-  }
-}
-
+const leaveTo = what => () => {
+  dialog.close();
+  call[what](list[number]);
+};
 const actions = {
   close: () => dialog.close(),
-  previous: () => show(number - 1, !figure.hidden),
-  next: () => show(number + 1, !figure.hidden),
-  replay,
-  merged: () => show(number, figure.hidden),
-  similar: () => {
-    dialog.close();
-    similar(number);
-  },
-  path: () => copyText(getMoments()[number].path, "the path"),
-  time: () => copyText(formatSpan(getMoments()[number]), "the time"),
+  previous: () => show(number - 1, { merged: !figure.hidden }),
+  next: () => show(number + 1, { merged: !figure.hidden }),
+  replay: () => (figure.hidden ? player.seek(list[number].at, true) : show(number)),
+  merged: () => show(number, { merged: figure.hidden }),
+  similar: leaveTo("similar"),
+  whole: leaveTo("whole"),
+  path: () => copyText(list[number].path, "the path"),
+  time: () => copyText(formatSpan(list[number]), "the time"),
 };
+const KEYS = { ArrowLeft: "previous", ArrowRight: "next", m: "similar", v: "whole" };
+
+player.listen({
+  time: timeline.setTime,
+  gone: () => describe(list[number]),
+  // The timeline brings back the video from what was merged.
+  show: () => {
+    figure.hidden = true;
+    button("merged").setAttribute("aria-pressed", false);
+    picture.removeAttribute("src");
+  },
+});
 
 dialog.addEventListener("click", event => {
   const what = event.target.closest("[data-do]")?.dataset.do;
@@ -106,54 +108,29 @@ dialog.addEventListener("click", event => {
 });
 
 dialog.addEventListener("close", () => {
-  unload();
+  player.unload();
   picture.removeAttribute("src");
   // The event may come late, and nobody who has gone on to type loses the focus.
-  if (!document.activeElement.matches("input")) leave(number);
+  if (!document.activeElement.matches("input")) call.closed(number);
 });
 
 dialog.addEventListener("keydown", event => {
   if (event.altKey || event.ctrlKey || event.metaKey) return;
-  const player = event.target === video; // it has keys of its own
-  const step = { ArrowLeft: "previous", ArrowRight: "next" }[event.key];
-  if (step && !player && !figure.contains(event.target)) actions[step]();
-  else if (event.key === "m") actions.similar();
-  else if (event.key === " " && !player && !event.target.closest("button, a")) {
-    if (video.paused) video.play().catch(() => {});
-    else video.pause();
-  } else return;
+  const video = event.target.closest("video"); // it has keys of its own
+  const what = KEYS[event.key];
+  if (what && !(event.key.startsWith("Arrow") && (video || figure.contains(event.target)))) actions[what]();
+  else if (event.key === " " && !video && !event.target.closest("button, a")) player.toggle();
+  else return;
   event.preventDefault();
 });
 
-video.addEventListener("loadedmetadata", () => {
-  const moment = getMoments()[number];
-  if (Math.abs(video.currentTime - moment.at) > 0.5) video.currentTime = moment.at;
-  if (!Number.isFinite(video.duration)) return;
-  const part = track.querySelector(".part");
-  part.style.left = `${(100 * moment.start) / video.duration}%`;
-  part.style.width = `${(100 * (Math.min(moment.end, video.duration) - moment.start)) / video.duration}%`;
-  track.title = `The moment, ${formatSpan(moment)}, in ${formatClock(video.duration)}`;
-  track.hidden = false;
-});
-video.addEventListener("timeupdate", () => {
-  track.querySelector(".cursor").style.left = `${(100 * video.currentTime) / (video.duration || 1)}%`;
-});
-video.addEventListener("error", () => {
-  if (!video.hasAttribute("src")) return;
-  video.hidden = true;
-  element("unplayable").hidden = false;
-});
-track.addEventListener("click", event => {
-  const box = track.getBoundingClientRect();
-  video.currentTime = ((event.clientX - box.left) / box.width) * video.duration;
-});
 picture.addEventListener("load", () => {
   figure.classList.remove("waiting");
-  element("explained").textContent = MERGED;
+  player.explain(MERGED);
 });
 picture.addEventListener("error", () => {
   if (!picture.hasAttribute("src")) return;
   figure.classList.remove("waiting");
   figure.hidden = true;
-  element("explained").textContent = "The picture cannot be made: the video is gone or can no longer be read.";
+  player.explain("The picture cannot be made: the video is gone or can no longer be read.");
 });

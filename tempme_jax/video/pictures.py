@@ -4,6 +4,7 @@ import io
 import struct
 import warnings
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from PIL import Image, ImageCms, ImageOps
 
 from tempme_jax.video import container
 from tempme_jax.video.container import VideoError
-from tempme_jax.video.opening import open_regular_file
+from tempme_jax.video.opening import open_descriptor
 from tempme_jax.video.pixels import blend_on_black
 
 # Formats that Pillow may open. Its many other readers are little used, and so little tested.
@@ -28,7 +29,7 @@ SAMPLE_FORMAT, UNSIGNED = 339, (1,)
 
 
 def read_picture(path: str) -> UInt8[np.ndarray, "h w 3"]:
-    """Return the pixels of a picture: upright, in sRGB, transparent parts on black.
+    """Return the pixels of a picture file, as `convert_picture` does.
 
     Of an animated picture, this is the first frame.
 
@@ -36,24 +37,35 @@ def read_picture(path: str) -> UInt8[np.ndarray, "h w 3"]:
         VideoError: the file is not a picture of the formats in PICTURES, or too large.
     """
     with warnings.catch_warnings(action="ignore"):  # such as about damaged notes of a camera
-        image, tags = _open_upright(path)
-        if image.mode in DEEP_MODES:
-            values = np.asarray(image)
-            if image.mode == "I" and tags.get(SAMPLE_FORMAT, UNSIGNED) == UNSIGNED:
-                values = values.astype(np.uint32)  # Pillow reads them as if they had a sign
-            grey = scale_to_bytes(values)
-            is_inverted = tags.get(PHOTOMETRIC) == WHITE_IS_ZERO
-            image = Image.fromarray(255 - grey if is_inverted else grey)
-        pixels = np.asarray(_apply_profile(image))
-        if not image.has_transparency_data:
-            return pixels
-        return blend_on_black(pixels, np.asarray(image.convert("RGBA").getchannel("A")))
+        return convert_picture(*_open_upright(path))
+
+
+def convert_picture(
+    image: Image.Image, tags: Mapping[int, Any] = MappingProxyType({})
+) -> UInt8[np.ndarray, "h w 3"]:
+    """Return the pixels of a picture: in sRGB, transparent parts on black.
+
+    Args:
+        image: the picture, upright.
+        tags: what a TIFF file says of its numbers.
+    """
+    if image.mode in DEEP_MODES:
+        values = np.asarray(image)
+        if image.mode == "I" and tags.get(SAMPLE_FORMAT, UNSIGNED) == UNSIGNED:
+            values = values.astype(np.uint32)  # Pillow reads them as if they had a sign
+        grey = scale_to_bytes(values)
+        is_inverted = tags.get(PHOTOMETRIC) == WHITE_IS_ZERO
+        image = Image.fromarray(255 - grey if is_inverted else grey)
+    pixels = np.asarray(_apply_profile(image))
+    if not image.has_transparency_data:
+        return pixels
+    return blend_on_black(pixels, np.asarray(image.convert("RGBA").getchannel("A")))
 
 
 def _open_upright(path: str) -> tuple[Image.Image, Mapping[int, Any]]:
     """Return a picture, and what a TIFF file says of its numbers."""
     try:
-        file = open(open_regular_file(path), "rb")
+        file = open(open_descriptor(path), "rb")
         with file, Image.open(file, formats=PICTURES) as image:
             if image.width * image.height > container.MAX_PIXELS:
                 raise VideoError(path, f"larger than {container.MAX_PIXELS} pixels")

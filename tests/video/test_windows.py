@@ -5,8 +5,8 @@ from fractions import Fraction
 
 import pytest
 
-from tempme_jax.search.indexing.windows import Sampling, cut_into_windows
 from tempme_jax.video.positions import find_middles
+from tempme_jax.video.windows import Sampling, cut_into_windows
 
 HALF = Fraction(1, 2)
 

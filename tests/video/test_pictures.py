@@ -7,8 +7,8 @@ import pytest
 from PIL import Image, ImageCms
 
 from tempme_jax.search.query.frames import Picture, decode_picture
-from tempme_jax.search.query.pictures import read_picture
 from tempme_jax.video.container import VideoError
+from tempme_jax.video.pictures import read_picture
 
 RAMP = np.tile(np.linspace(0, 1, 64), (48, 1))
 GREY = np.round(RAMP * 255).astype(np.uint8)
@@ -153,7 +153,7 @@ def test_faults_of_ours_are_not_called_faults_of_the_file(tmp_path, monkeypatch)
     def fail(*args):
         raise ValueError("ours")
 
-    monkeypatch.setattr("tempme_jax.search.query.pictures.blend_on_black", fail)
+    monkeypatch.setattr("tempme_jax.video.pictures.blend_on_black", fail)
     with pytest.raises(ValueError, match="ours"):
         read_picture(save(tmp_path / "a.png", np.dstack([COLORS, GREY])))
 

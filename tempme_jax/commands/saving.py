@@ -1,0 +1,142 @@
+"""The options of `tempme search` that save moments, or print them for other programs."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import click
+
+from tempme_jax.words import format_clock, pluralize, printable_name
+
+if TYPE_CHECKING:
+    from tempme_jax.search.query.results import Results
+
+# Those besides "table" and "json" are in `search.saving.lists.FORMATS`.
+FORMATS = ("table", "csv", "m3u", "edl", "otio", "json")
+OPTIONS = (
+    click.option(
+        "--format",
+        "output",
+        type=click.Choice(FORMATS),
+        default="table",
+        show_default=True,
+        help="Print a table, comma-separated values, a play list (m3u), a list for a video editor "
+        "(edl, or otio of OpenTimelineIO), or JSON.",
+    ),
+    click.option("--json", "as_json", is_flag=True, help="The same as --format json."),
+    click.option(
+        "--save",
+        type=click.Path(file_okay=False, path_type=Path),
+        metavar="FOLDER",
+        help="Save each moment as an mp4 file in this folder.",
+    ),
+    click.option(
+        "--reel",
+        type=click.Path(dir_okay=False, path_type=Path),
+        metavar="FILE",
+        help="Save all moments, one after another, as one mp4 file.",
+    ),
+    click.option("--overwrite", is_flag=True, help="Let --save and --reel replace files."),
+)
+
+
+class Output(NamedTuple):
+    """What is to become of the moments that a search finds.
+
+    Attributes:
+        format: one of `FORMATS`.
+        folder: where each is saved; None for nowhere.
+        reel: file in which all are saved; None for none.
+        overwrite: whether files are replaced.
+    """
+
+    format: str = "table"
+    folder: Path | None = None
+    reel: Path | None = None
+    overwrite: bool = False
+
+    @property
+    def saves(self) -> bool:
+        """Whether moments are saved."""
+        return self.folder is not None or self.reel is not None
+
+
+def add_output_options(command):
+    """Add the options to a command."""
+    for option in reversed(OPTIONS):
+        command = option(command)
+    return command
+
+
+def check_output(output, as_json, save, reel, overwrite):
+    """Return the values of the options, once they fit together."""
+    if as_json and output not in ("table", "json"):
+        raise click.UsageError(f"give --json or --format {output}, not both")
+    if overwrite and not (save or reel):
+        raise click.UsageError("--overwrite belongs to --save and --reel; give one of them")
+    if reel is not None and reel.suffix.lower() != ".mp4":
+        raise click.UsageError(f"--reel writes an mp4 file; write it {reel.with_suffix('.mp4')}")
+    chosen = Output("json" if as_json else output, save, reel, overwrite)
+    refuse_existing(chosen)
+    return chosen
+
+
+def refuse_existing(output):
+    """Raise an error if the file of --reel is there and is not to be replaced."""
+    if output.reel is not None and output.reel.exists() and not output.overwrite:
+        raise click.UsageError(f"{output.reel} exists; give another name, or --overwrite")
+
+
+def save_results(index, results: "Results", output: Output) -> tuple[list[dict], int]:
+    """Save the moments of a search as its options say, with a line for each on standard error.
+
+    Returns:
+        For each moment that was to be saved its `file`, whether its pictures were `copied`, and the
+        `reason` if it was not saved now; and how many could not be saved.
+    """
+    from tempme_jax.search.saving.hits import save_moments, save_reel
+    from tempme_jax.search.saving.lists import list_hits
+
+    refuse_existing(output)
+    saved, failed, hits = [], 0, list_hits(results)
+    works = []
+    if output.folder is not None:
+        overwrite = output.overwrite
+        works.append(
+            (
+                output.folder,
+                save_moments(index, hits, output.folder, overwrite=overwrite),
+            )
+        )
+    if output.reel is not None:
+        works.append((output.reel, save_reel(index, hits, output.reel)))
+    for place, work in works:
+        done = 0
+        for each in work:
+            click.echo(describe(each, place), err=True)
+            done, failed = done + (each.file is not None), failed + each.is_failure
+            saved.append(
+                {
+                    "file": None if each.file is None else str(each.file),
+                    "copied": each.copied, "reason": each.reason,
+                }
+            )  # fmt: skip
+        name = printable_name(os.fsencode(place))
+        click.echo(f"{pluralize(done, 'moment')} in {name}", err=True)
+    return saved, failed
+
+
+def describe(saved, place):
+    """Say in a line what became of a moment."""
+    if saved.is_failure:
+        return f"Not saved: {printable_name(os.fsencode(saved.reason))}"
+    if saved.reason:
+        return printable_name(os.fsencode(saved.reason))
+    how = ["copied without loss" if saved.copied else "encoded as H.264", *saved.notes]
+    if saved.file == place:
+        moment = saved.moment
+        span = (
+            f"{format_clock(moment.start, tenths=True)} to {format_clock(moment.end, tenths=True)}"
+        )
+        return f"In it: {printable_name(os.fsencode(moment.file.name))}, {span} ({', '.join(how)})"
+    return f"Saved {printable_name(os.fsencode(saved.file.name))} ({', '.join(how)})"

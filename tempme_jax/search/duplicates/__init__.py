@@ -1,0 +1,1 @@
+"""Find videos and moments of an index that show the same."""

@@ -1,0 +1,1 @@
+"""Let an assistant search an index, by the Model Context Protocol."""

@@ -1,0 +1,1 @@
+"""Watch a folder, and index what comes."""

@@ -1,0 +1,99 @@
+"""`tempme search` saves what it found, tells what it could not save, and replaces nothing."""
+
+import json
+import os
+import types
+
+import click.testing
+import pytest
+from video_files import write_grey_video
+
+from tempme_jax.cli import main
+from tempme_jax.search import index as index_module
+from tempme_jax.search.query.results import Moment, Results
+from tempme_jax.search.saving.sources import find_source
+from tempme_jax.search.store.rows import FileRow
+
+
+class FakeIndex:
+    """An index of three files, of which the last is gone."""
+
+    def __init__(self, place, **options):
+        self.folder, self.rows = place, {}
+        for number in range(3):
+            path = os.path.join(place, f"{number}.mp4")
+            status = os.stat(path) if os.path.exists(path) else os.stat(place)
+            self.rows[str(number)] = FileRow(
+                str(number), place, f"{number}.mp4".encode(), status.st_size, status.st_mtime_ns
+            )
+
+    def search(self, text, k, **options):
+        moments = [
+            Moment(
+                file=index_module.Path(self.folder, f"{number}.mp4"), start=0.0, end=0.5, at=0.0,
+                score=0.3, percentile=99.0, window=f"{number}-00000", file_id=str(number),
+                copies=(),
+            )
+            for number in range(3)
+        ]  # fmt: skip
+        return Results(query=text, moments=moments, confident=True, searched=3, message="")
+
+    def stats(self):
+        return types.SimpleNamespace(outdated=0)
+
+    def locate(self, file_id):
+        return find_source("", [self.rows[file_id]])
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    """A folder of two videos, one of them no video, in place of an index."""
+    monkeypatch.setattr(index_module, "VideoIndex", FakeIndex)
+    write_grey_video(tmp_path / "0.mp4", range(8))
+    (tmp_path / "1.mp4").write_text("a page")
+    (tmp_path / ".tempme").mkdir()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("tempme_jax.search.paths.find_place", lambda place: (str(tmp_path), None))
+    return tmp_path
+
+
+def search(*options, code=0):
+    result = click.testing.CliRunner().invoke(main, ["search", "a", "cat", *options])
+    assert result.exit_code == code, result.output
+    return result
+
+
+def test_saving_what_can_be_saved(place):
+    out = place / "clips"
+    result = search("--save", "clips", "--reel", "reel.mp4", "--json", code=1)
+    saved = json.loads(result.stdout)["saved"]
+    names = os.listdir(out)
+    assert len(names) == 1 and names[0].startswith("0 0m00s-0m00.5s ")
+    assert [one["file"] for one in saved] == [
+        f"clips/{names[0]}",
+        None,
+        None,
+        "reel.mp4",
+        None,
+        None,
+    ]
+    assert "1.mp4: not a video (text)" in result.stderr and "2.mp4: is gone" in result.stderr
+    assert "Error: 4 moments could not be saved" in result.stderr
+    before = (out / names[0]).stat()
+    again = search("--save", "clips", "--format", "csv", code=1)
+    assert "is there already" in again.stderr and (out / names[0]).stat() == before
+    assert again.stdout.startswith("file,start")
+    assert sorted(os.listdir(place)) == [".tempme", "0.mp4", "1.mp4", "clips", "reel.mp4"]
+
+
+def test_options_that_do_not_fit(place):
+    (place / "reel.mp4").write_text("mine")
+    for options, reason in [
+        (["--reel", "reel.mp4"], "reel.mp4 exists; give another name, or --overwrite"),
+        (["--reel", "reel.avi"], "write it reel.mp4"),
+        (["--overwrite"], "--overwrite belongs to"),
+        (["--json", "--format", "edl"], "not both"),
+        (["--save", "0.mp4"], "is a file"),
+    ]:
+        assert reason in search(*options, code=2).stderr
+    assert (place / "reel.mp4").read_text() == "mine"
