@@ -17,7 +17,8 @@ from tempme_jax.commands.export import export
 from tempme_jax.commands.group import HELP_NAMES, Group
 from tempme_jax.commands.index import index
 from tempme_jax.commands.mcp import serve_assistant
-from tempme_jax.commands.search import search, serve
+from tempme_jax.commands.search import search
+from tempme_jax.commands.serve import serve
 from tempme_jax.commands.stats import show_stats
 from tempme_jax.commands.visualize import visualize
 from tempme_jax.commands.watch import watch

@@ -322,6 +322,36 @@ def test_bfloat16_is_near(model, pixels):
     assert tower["projection"].dtype == "float32"
 
 
+def test_a_model_computes_where_it_is_put(model):
+    last = jax.devices()[-1]
+    moved = model.to(f"cpu:{len(jax.devices()) - 1}")
+    assert (moved.device, model.device) == (last, jax.devices()[0])
+    assert_same(moved.embed_tokens(IDS), model.embed_tokens(IDS))
+    [kernel] = {a.devices().pop() for a in jax.tree.leaves(moved.folded[1])}
+    assert kernel == last == model.to(last).device
+    assert (
+        model.to(dtype=jax.numpy.bfloat16).dtype == model.to(dtype="bfloat16").dtype == "bfloat16"
+    )
+    assert model.dtype == np.float32
+
+
+@pytest.mark.parametrize(
+    ("given", "error", "reason"),
+    [
+        ({"device": "cpu:9"}, ValueError, "there is no device 'cpu:9' .*; there are: cpu:0"),
+        ({"device": "gpus"}, ValueError, "there is no device 'gpus' in this process"),
+        ({"device": 0}, TypeError, 'device must be a name such as "cpu" or "gpu:1", .* not int'),
+        ({"dtype": np.float16}, ValueError, "unknown dtype: 'float16' .*: bfloat16, float32"),
+        ({"dtype": 3}, ValueError, "unknown dtype: '3'"),
+    ],
+)
+def test_devices_and_dtypes_that_are_not_there(model, given, error, reason):
+    with pytest.raises(error, match=reason):
+        model.to(**given)
+    with pytest.raises(error, match=reason):
+        tempme_jax.load("tiny-clip", **given)
+
+
 def test_no_compilation_cache_where_there_is_no_home(monkeypatch, tmp_path):
     enabled = jax.config.jax_enable_compilation_cache
     folder = jax.config.jax_compilation_cache_dir

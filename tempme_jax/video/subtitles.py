@@ -30,6 +30,9 @@ TEXT_CODECS = frozenset({"subrip", "srt", "mov_text", "webvtt", "ass", "ssa", "t
 MOST_BYTES, MOST_LINES, MOST_LETTERS = 20 * 2**20, 100_000, 5_000_000
 # So much of a file of an old encoding is enough to tell which one it is.
 SAMPLE = 200_000
+# A file of UTF-8 that was cut or damaged has fewer broken letters than this share of its other ones
+# beyond ASCII; in text of an old encoding most are broken.
+MOST_BROKEN = 0.1
 # Seconds: how long a line is shown that has no end, and between lines that follow each other.
 NO_END, TOUCHING = 3.0, 0.1
 # Seconds: after a longer pause another one speaks of something else.
@@ -183,10 +186,11 @@ def decode_text(path: str, data: bytes) -> str:
     zeros = [data[place:SAMPLE:2].count(0) / max(1, len(data[:SAMPLE]) // 2) for place in (0, 1)]
     if max(zeros) > MOSTLY and min(zeros) < 1 - MOSTLY:  # UTF-16 without a mark
         return _refuse_binary(path, data.decode(UTF_16[zeros.index(max(zeros))], errors="replace"))
-    try:
-        return _refuse_binary(path, data.decode())
-    except UnicodeDecodeError:
-        pass
+    text = data.decode(errors="replace")
+    broken = text.count("\ufffd")
+    others = len(text) - len(text.encode("ascii", errors="ignore")) - broken
+    if broken <= MOST_BROKEN * others:
+        return _refuse_binary(path, text)
     import chardet  # most files are UTF-8
 
     guess = chardet.detect(

@@ -59,9 +59,8 @@ def publish(
             )
         except errors.HfHubHTTPError as error:
             raise PublishingError(explain_refusal(repository, error)) from error
-        except Exception as error:  # those of the HTTP client, which huggingface_hub chooses
-            if isinstance(error, ValueError | TypeError):
-                raise
+        # Those of the HTTP client, which huggingface_hub chooses, and of answers that are no JSON.
+        except Exception as error:
             reason = str(error.__cause__ or error).strip().split("\n")[0]
             raise PublishingError(
                 f"{repository} cannot be published: {reason}; nothing was committed"

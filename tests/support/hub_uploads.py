@@ -37,7 +37,7 @@ class UploadHandler(Handler):
         if self.server.failing:
             return self.send_head(self.server.failing)
         if self.headers["Authorization"] != f"Bearer {TOKEN}":
-            return self.send_head(401)
+            return self.send_json({"error": "Invalid credentials in Authorization header"}, 401)
         if self.path.endswith("/commit/main"):
             return self.commit([json.loads(line) for line in body.splitlines()])
         given = json.loads(body)

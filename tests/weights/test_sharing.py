@@ -94,6 +94,7 @@ def test_the_header_says_what_it_is(model, tmp_path):
     assert (opened.trained, opened.base) == (FACTS, "tiny-tempme")
 
 
+@pytest.mark.slow  # it compiles
 def test_texts_are_embedded_at_once(model, tmp_path, monkeypatch):
     """The text tower alone is kept, with what was learned, and read from the file of the base."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
@@ -248,6 +249,10 @@ def test_a_card_of_somebody_else_stays(model, hub):
 def test_what_the_hub_refuses(model, hub, monkeypatch):
     with pytest.raises(PublishingError, match="log in with `hf auth login`"):
         model.push_to_hub("me/shapes", token="hf_wrong")
+    (hub.folder / "me" / "there").mkdir(parents=True)  # and may be read
+    with pytest.raises(PublishingError, match="me/there"):
+        model.push_to_hub("me/there", token="hf_wrong")
+    assert list((hub.folder / "me" / "there").iterdir()) == []
     with pytest.raises(PublishingError, match="does not let you write to you/shapes"):
         model.push_to_hub("you/shapes", token=TOKEN)
     with pytest.raises(ValueError, match="repository='shapes' must be a name such as"):

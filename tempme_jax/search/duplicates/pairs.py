@@ -75,10 +75,11 @@ class PairFinder:
         for start in range(0, len(rows), size):
             part = slice(start, start + size)
             near = bounds[part] @ other_bounds.T >= self._threshold - SLACK
-            near &= firsts[part, None] < seconds
-            i, j = np.nonzero(near)
-            if not len(i):
+            if block is other:
+                near &= firsts[part, None] < seconds
+            if not near.any():
                 continue
+            i, j = np.nonzero(near)
             i, j = self._confirm(rows[part], other_rows, i, j)
             shift = places[part][i] - other_places[j] + width
             pair = (firsts[part][i] - block[0]) * len(other) + seconds[j] - other[0]

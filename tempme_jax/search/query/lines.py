@@ -3,9 +3,13 @@
 import numpy as np
 
 from tempme_jax.search.query.results import ScoreLine
+from tempme_jax.search.query.scoring import UnrelatedScores
+from tempme_jax.search.query.verdicts import LEAST_POSSIBLE, LEAST_STRONG
 
 # Most values of a line, and most for each window: neighbours overlap.
 VALUES, VALUES_A_WINDOW = 120, 4
+# Percentile of the score at which a line is drawn lowest.
+LOWEST = 5.0
 
 
 def make_line(
@@ -35,3 +39,9 @@ def make_line(
         np.maximum.at(best, np.minimum(first + step, last), scores)
     values = (None if value == -np.inf else round(value, 4) for value in best.tolist())
     return ScoreLine(file_id=file_id, seconds=length, scores=tuple(values))
+
+
+def find_levels(unrelated: UnrelatedScores) -> tuple[float, float, float] | None:
+    """Return the scores that lines are drawn by, see `Results.levels`; None if unknown."""
+    levels = unrelated.compute_levels(LOWEST, LEAST_POSSIBLE, LEAST_STRONG)
+    return None if levels is None else (levels[0], levels[1], levels[2])

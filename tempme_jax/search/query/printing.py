@@ -27,31 +27,13 @@ def print_results(
         everything: whether all weak moments are printed, too.
         per_video: how many moments of one video were asked for.
     """
-    from rich.text import Text  # JSON needs neither
-
-    from tempme_jax.screen import make_console, make_table
+    from tempme_jax.screen import make_console
 
     out = make_console()
     moments = results.moments if everything else results.shown
     judged = any(moment.fit is not None for moment in moments)
     if moments:
-        table = make_table("")
-        table.add_column("", justify="right")
-        table.add_column("Video", overflow="fold")  # a truncated path cannot be used
-        for name in ("From", "To", "Match", "Higher than", "Cosine", *(["Fits"] if judged else [])):
-            table.add_column(name, justify="left" if name == "Match" else "right")
-        for place, moment in enumerate(moments, start=1):
-            table.add_row(
-                str(place),
-                Text(describe_video(moment)),  # no markup, no emoji
-                format_clock(moment.start, tenths=True),
-                format_clock(moment.end, tenths=True),
-                moment.verdict,
-                format_percentile(moment.percentile),
-                f"{moment.score:.3f}",
-                *([describe_fit(moment)] if judged else []),
-            )
-        out.print(table)
+        out.print(make_moment_table(moments, judged=judged))
     for line in explain_table(results, len(moments), judged=judged, per_video=per_video):
         out.print(line, style="dim", highlight=False)
     if results.message:
@@ -66,6 +48,31 @@ def print_results(
             out.print(line, markup=False, highlight=False, soft_wrap=True)
     if results.notice:
         out.print(f"Warning: {results.notice}.", markup=False, highlight=False)
+
+
+def make_moment_table(moments: Sequence[Moment], *, judged: bool) -> "Table":
+    """Make the table of moments that were found by what is seen."""
+    from rich.text import Text
+
+    from tempme_jax.screen import make_table
+
+    table = make_table("")
+    table.add_column("", justify="right")
+    table.add_column("Video", overflow="fold")  # a truncated path cannot be used
+    for name in ("From", "To", "Match", "Higher than", "Cosine", *(["Fits"] if judged else [])):
+        table.add_column(name, justify="left" if name == "Match" else "right")
+    for place, moment in enumerate(moments, start=1):
+        table.add_row(
+            str(place),
+            Text(describe_video(moment)),  # no markup, no emoji
+            format_clock(moment.start, tenths=True),
+            format_clock(moment.end, tenths=True),
+            moment.verdict,
+            format_percentile(moment.percentile),
+            f"{moment.score:.3f}",
+            *([describe_fit(moment)] if judged else []),
+        )
+    return table
 
 
 def make_said_table(said: Sequence[Moment]) -> "Table":

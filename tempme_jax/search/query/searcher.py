@@ -21,16 +21,14 @@ from tempme_jax.search.query.candidates import (
 from tempme_jax.search.query.catalogue import Catalogue
 from tempme_jax.search.query.coded_candidates import CodedCandidates
 from tempme_jax.search.query.filters import Filters
-from tempme_jax.search.query.lines import make_line
+from tempme_jax.search.query.lines import find_levels, make_line
 from tempme_jax.search.query.moments import MergedWindows, count_candidates, merge_windows
 from tempme_jax.search.query.names import NameSearch
-from tempme_jax.search.query.results import Moment, Results, ScoreLine
+from tempme_jax.search.query.results import Moment, Results
 from tempme_jax.search.query.same import OwnPart
 from tempme_jax.search.query.scoring import MIN_SCORES, UnrelatedScores
 from tempme_jax.search.query.verdicts import (
     CONFIDENT,
-    LEAST_POSSIBLE,
-    LEAST_STRONG,
     SAME,
     choose_verdict,
 )
@@ -49,8 +47,6 @@ KINDS = {
     "similar": "video",
     "video": "video",
 }
-# Least percentile of the score at which a line of scores is drawn lowest.
-LOWEST = 5.0
 ALL_MISSING = "the windows of these videos are missing in the index, which is damaged"
 # Limits of how much less than its best window a window of a moment may score. Between them it is
 # one standard deviation of the unrelated scores.
@@ -63,6 +59,16 @@ class WindowFiles(NamedTuple):
     file_ids: tuple[str, ...]
     start: float
     end: float
+
+
+class Wanted(NamedTuple):
+    """What is looked for: see `Searcher.search`; `most` is `per_video`."""
+
+    vector: np.ndarray
+    kind: str
+    k: int
+    most: int | None
+    own: OwnPart | None
 
 
 class Searcher:
@@ -141,28 +147,29 @@ class Searcher:
         require_one_of(kind, tuple(KINDS), "kind of query")
         if per_video is not None:
             require_whole("per_video", per_video, least=1)
-        kind = "clip" if kind == "video" else kind
-        vector = np.asarray(vector, np.float32)
+        kind, vector = "clip" if kind == "video" else kind, np.asarray(vector, np.float32)
         passes = self._catalogue.find_passing(**filters)
         first = self._catalogue.find_first(passes)
         if exclude_content in self._catalogue.number:
             first[self._catalogue.number[exclude_content]] = -1
-        searched = int(self._catalogue.windows[first >= 0].sum())
-        moments: list[Moment] = []
-        if searched:
-            moments = self._find_moments(vector, first, k, kind, per_video, own)
-            if own is not None:
-                moments = self._put_own_first(moments, vector, first, k, kind, per_video, own)
-            message = self.doubt(moments[0], kind) if moments else ALL_MISSING
-        else:
-            message = explain_empty(Filters(**filters), exclude_content is not None)
         names, more = self._names.find(query, passes) if kind == "text" else ((), 0)
+        found = self._answer(Wanted(vector, kind, k, per_video, own), first, lines=lines)
+        if not found["searched"]:
+            found["message"] = explain_empty(Filters(**filters), exclude_content is not None)
         return Results(
-            query=query, moments=tuple(moments), confident=bool(moments) and not message,
-            searched=searched, message=message, notice=self.damage,
-            kind=kind, names=names, more_names=more,
-            **(self._make_lines(vector, moments, kind) if lines and moments else {}),
-        )  # fmt: skip
+            query=query, kind=kind, names=names, more_names=more, notice=self.damage, **found
+        )
+
+    def _answer(self, wanted: Wanted, first: np.ndarray, *, lines: bool) -> dict[str, Any]:
+        """Return the fields of `Results` that depend on the vectors of some files."""
+        searched = int(self._catalogue.windows[first >= 0].sum())
+        moments = self._list_moments(wanted, first) if searched else []
+        message = self.doubt(moments[0], wanted.kind) if moments else ALL_MISSING
+        drawn = self._make_lines(wanted, moments) if lines and moments else {}
+        return {
+            "moments": tuple(moments), "confident": bool(moments) and not message,
+            "searched": searched, "message": message, **drawn,
+        }  # fmt: skip
 
     def search_similar(self, window: str, *, k: int = 10, **filters) -> Results:
         """Find the moments of other videos that look like a window; filters as of `search`.
@@ -221,20 +228,15 @@ class Searcher:
         unrelated = self.measure_unrelated(kind)
         return explain_doubt(moment.verdict, moment.percentile, kind, unrelated, MIN_SCORES)
 
-    def _find_moments(
-        self, vector: np.ndarray, first: np.ndarray, k: int, kind: str,
-        most: int | None, own: OwnPart | None,
-    ) -> list[Moment]:  # fmt: skip
+    def _find_moments(self, wanted: Wanted, first: np.ndarray) -> list[Moment]:
         """Ask for more and more windows until they make `k` moments, at most `most` of a video."""
-        unrelated, allowed = self.measure_unrelated(kind), first >= 0
+        unrelated, allowed = self.measure_unrelated(wanted.kind), first >= 0
         contents = int(np.count_nonzero(allowed))
-        if most is not None and contents > 1:
-            k = min(k, most * contents)
-        else:  # of a single video, all are asked for
-            most = None
+        most = wanted.most if contents > 1 else None  # of a single video, all are asked for
+        k = wanted.k if most is None else min(wanted.k, most * contents)
         margin, count = min(max(unrelated.spread, MARGINS[0]), MARGINS[1]), count_candidates(k)
         while True:
-            windows = self._candidates.score_windows(vector, allowed, count)
+            windows = self._candidates.score_windows(wanted.vector, allowed, count)
             merged = merge_windows(windows.spans, windows.scores, k, margin, most)
             if len(merged) == k or windows.complete:
                 break
@@ -243,22 +245,20 @@ class Searcher:
             if most is not None and count > count_candidates(k) and len(covered) == contents:
                 break
             count *= 4
-        moments = [self._make_moment(windows, one, first, unrelated, own) for one in merged]
+        moments = [self._make_moment(windows, one, first, unrelated, wanted.own) for one in merged]
         return sorted(moments, key=lambda one: (-one.score, os.fsencode(one.file), one.start))
 
-    def _put_own_first(
-        self, moments: list[Moment], vector: np.ndarray, first: np.ndarray, k: int, kind: str,
-        most: int | None, own: OwnPart,
-    ) -> list[Moment]:  # fmt: skip
-        """Return moments with those first that the query was taken from, however they score."""
-        number = self._catalogue.number.get(own.content)
+    def _list_moments(self, wanted: Wanted, first: np.ndarray) -> list[Moment]:
+        """Return moments; those that the query was taken from come first, however they score."""
+        moments = self._find_moments(wanted, first)
+        number = self._catalogue.number.get(wanted.own.content) if wanted.own else None
         if number is None or first[number] < 0:
             return moments
         only = np.where(np.arange(len(first)) == number, first, -1)
-        found = self._find_moments(vector, only, k, kind, None, own)
-        same = [one for one in found if one.verdict == SAME][:most]
-        left_out = {one.window for one in (found if most is not None else same)}
-        return (same + [one for one in moments if one.window not in left_out])[:k]
+        found = self._find_moments(wanted, only)
+        same = [one for one in found if one.verdict == SAME][: wanted.most]
+        left_out = {one.window for one in (found if wanted.most is not None else same)}
+        return (same + [one for one in moments if one.window not in left_out])[: wanted.k]
 
     def _make_moment(
         self,
@@ -289,12 +289,11 @@ class Searcher:
             copies=tuple(catalogue.paths[i] for i in catalogue.list_files(number) if i != file),
         )
 
-    def _make_lines(self, vector: np.ndarray, moments: list[Moment], kind: str) -> dict[str, Any]:
+    def _make_lines(self, wanted: Wanted, moments: list[Moment]) -> dict[str, Any]:
         """Return the scores over time of each video with a moment, and the levels to draw them."""
-        lines: list[ScoreLine] = []
-        for file_id in dict.fromkeys(moment.file_id for moment in moments):
-            row = self.files[file_id]
-            windows = self._candidates.score_content(vector, row.content)
-            lines.append(make_line(file_id, row.seconds, *windows))
-        levels = self.measure_unrelated(kind).compute_levels(LOWEST, LEAST_POSSIBLE, LEAST_STRONG)
-        return {"lines": tuple(lines), "levels": levels}
+        files = [self.files[file_id] for file_id in dict.fromkeys(one.file_id for one in moments)]
+        score = self._candidates.score_content
+        lines = (
+            make_line(one.id, one.seconds, *score(wanted.vector, one.content)) for one in files
+        )
+        return {"lines": tuple(lines), "levels": find_levels(self.measure_unrelated(wanted.kind))}

@@ -61,7 +61,7 @@ def encode_part(
         VideoError: no frame can be decoded.
         OSError: the disk is full or broken.
     """
-    pictures = _list_pictures(part)
+    pictures = _list_pictures(part, min(HDR_SIDE, most_side or HDR_SIDE))
     first = next(pictures)
     file = Mp4File(target)
     stream = file.container.add_stream("libx264", rate=NOMINAL_RATE, options=OPTIONS)
@@ -166,11 +166,11 @@ def _stamp(frame: VideoFrame, pts: int) -> VideoFrame:
     return frame
 
 
-def _list_pictures(part: Part) -> Generator[tuple[Fraction, np.ndarray], None, None]:
+def _list_pictures(part: Part, hdr_side: int) -> Generator[tuple[Fraction, np.ndarray], None, None]:
     """Yield the second of each frame of a part, from 0 on, and its upright pixels."""
     times = part.list_times()
     for keyframe in (*part.list_keyframes(times[0]), None):
-        reader = FrameReader(part.path, part.index.clock, HDR_SIDE)
+        reader = FrameReader(part.path, part.index.clock, hdr_side)
         with contextlib.closing(reader):
             if keyframe is not None and not reader.seek(keyframe):
                 continue

@@ -22,6 +22,7 @@ from tempme_jax.search.serve.service import NOTHING_INDEXED, Service, make_missi
 from tempme_jax.search.serve.videos import find_known, find_path
 from tempme_jax.text.base import BaseTokenizer
 
+BEING_READ = "the index has changed and is still being read; search again in a moment"
 # Kinds of queries that are compared with windows of the index.
 SEEN = ("picture", "clip", "similar")
 
@@ -29,7 +30,7 @@ SEEN = ("picture", "clip", "similar")
 def search(service: Service, asked: SearchParameters) -> SearchAnswer:
     """Find the moments that a text, a picture, or both describe."""
     asked.check()
-    service.refresh()
+    notes = [] if service.refresh() else [BEING_READ]
     if not service.index.exists:
         return make_empty_answer(asked.q)
     options = make_options(service, asked)
@@ -47,7 +48,8 @@ def search(service: Service, asked: SearchParameters) -> SearchAnswer:
         except ValueError as error:
             raise HTTPException(422, str(error)) from error
         results = service.index.search_mixed(mixed, asked.k, **options)
-    notes = [explain_cut(service.open_model().tokenizer, text)] if text else []
+    if text:
+        notes.append(explain_cut(service.open_model().tokenizer, text))
     return make_answer(service, asked, results, describe_query(service, asked), *notes)
 
 

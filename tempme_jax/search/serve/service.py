@@ -1,11 +1,13 @@
 """The work behind the addresses of `routes`: plain functions, run in threads, safe in many."""
 
+import contextlib
 import dataclasses
 import logging
 import os
 import threading
 import time
 from collections import OrderedDict
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,6 +37,8 @@ STREAMS, RECEIVED = 64, 2
 # Seconds that a request waits for the index to be read again, after another process changed it;
 # and fewest between two looks at an index in an object store.
 PATIENCE, REFRESH_REMOTE = 5.0, 3.0
+# Seconds in which the log says only once that an index cannot be read again.
+TOLD_SECONDS = 60.0
 PICTURES_KEPT, MOST_FAILURES = 32, 500
 NOTHING_INDEXED = "Nothing is indexed yet: tempme index FOLDER finds the videos in a folder."
 log = logging.getLogger(__name__)
@@ -79,10 +83,12 @@ class Service:
         self.streams, self.receivers = Places(STREAMS), Places(RECEIVED)
         self.parts = previews.PartCache() if parts is None else parts
         self.posted = posted.PostedFiles()
-        self.lock, self.reading = threading.Lock(), threading.Lock()
+        self.lock, self.reading_lock = threading.Lock(), threading.Lock()
+        self.reader = ThreadPoolExecutor(1)
+        self.reading: Future[None] | None = None
         self.cache = Cache()
         self.version: object = None
-        self.looked = float("-inf")
+        self.looked = self.told = float("-inf")
 
     def read_folders(self) -> dict[str, str]:
         """Return the folders with videos, by the names that the page shows."""
@@ -193,26 +199,52 @@ class Service:
             return self.index.model
 
     def warm(self) -> None:
-        """Search once, so the first visitor does not wait for the model."""
+        """Search once, so the first visitor waits neither for the model nor for thumbnails."""
+        # The database, which thumbnails are read from, takes seconds to import and to open.
+        pictures = threading.Thread(target=self._warm_thumbnails, daemon=True)
+        pictures.start()
         try:
             self.open_model()
             self.index.search("a video", 1)
         except Exception:
             # The first visitor who searches sees the error, too.
             log.exception("the first search failed")
+        pictures.join()
+
+    def _warm_thumbnails(self) -> None:
+        with contextlib.suppress(Exception):  # who asks for one is told why it cannot be read
+            self.index.thumbnail("none")
 
     def require_index(self) -> None:
         """Raise a 404 error if there is no index yet."""
         if not self.index.exists:
             raise HTTPException(404, NOTHING_INDEXED)
 
-    def refresh(self) -> None:
-        """See what other processes have stored.
+    def refresh(self) -> bool:
+        """See what other processes have stored before this call.
 
-        If another thread reads the index again, and that takes long, the state before is used.
+        One thread reads at a time. If that takes long, as of a large index while `tempme index`
+        runs, the state before is used meanwhile.
+
+        Returns:
+            False if it takes long.
         """
-        if not self.index.exists or not self.reading.acquire(timeout=PATIENCE):
-            return
+        if not self.index.exists:
+            return True
+        end = time.monotonic() + PATIENCE
+        while True:
+            with self.reading_lock:
+                reading, is_own = self.reading, False
+                # What is being read may be older than this call; then it is read once more.
+                if reading is None or reading.done():
+                    reading = self.reading = self.reader.submit(self._read_again)
+                    is_own = True
+            if not wait([reading], timeout=max(0.0, end - time.monotonic())).done:
+                return False
+            if is_own:
+                return True
+
+    def _read_again(self) -> None:
         try:
             if is_remote(self.index.uri):
                 if time.monotonic() - self.looked < REFRESH_REMOTE:
@@ -223,10 +255,10 @@ class Service:
             if version != self.version:
                 self.version, self.cache = version, Cache()
         except Exception:
-            # The state that was read before can still be searched.
-            log.exception("the index could not be read again")
-        finally:
-            self.reading.release()
+            # The state that was read before can still be searched. Every search comes here.
+            if time.monotonic() - self.told > TOLD_SECONDS:
+                self.told = time.monotonic()
+                log.exception("the index could not be read again")
 
 
 def make_missing_error() -> HTTPException:

@@ -1,13 +1,14 @@
 """Searches of the page: filters, order, verdicts, names."""
 
 import math
+import threading
 
 import pytest
 from fake_index import HOSTILE, UNPLAYABLE, FakeIndex
 from starlette.testclient import TestClient
 
 from tempme_jax.search.query.results import Moment
-from tempme_jax.search.serve import parameters, server
+from tempme_jax.search.serve import parameters, server, service
 from tempme_jax.search.serve.schemas import find_marks, make_moment_answer
 
 HERE = "http://127.0.0.1:8765"
@@ -104,6 +105,29 @@ def test_what_is_said_has_no_score(index):
     answer = make_moment_answer(moment, None).model_dump_json()
     assert '"score":null,"percentile":null' in answer and '"gone":true' in answer
     assert '"found_in":"said","text":"a wave?","subtitles":"beach.srt"' in answer
+
+
+def test_an_index_that_takes_long_to_be_read_again(client, index, ask, monkeypatch):
+    go_on, begun = threading.Event(), []
+    monkeypatch.setattr(service, "PATIENCE", 0.05)
+    monkeypatch.setattr(index, "refresh", lambda: begun.append(1) or go_on.wait(10))
+    answers = [ask() for _ in range(2)]
+    assert all(answer["moments"] for answer in answers)
+    assert all("still being read" in answer["message"] for answer in answers)
+    assert len(begun) == 1
+    go_on.set()
+    monkeypatch.setattr(service, "PATIENCE", 10.0)
+    assert "still being read" not in ask()["message"] and len(begun) == 2
+
+
+def test_an_index_that_cannot_be_read_again_is_told_once(index, ask, monkeypatch, caplog):
+    def refresh():
+        raise OSError("the disk is gone")
+
+    monkeypatch.setattr(index, "refresh", refresh)
+    for _ in range(3):
+        assert ask()["moments"]
+    assert caplog.text.count("could not be read again") == 1
 
 
 def test_words_are_marked():

@@ -10,7 +10,8 @@ export function formatClock(seconds) {
   return hours ? `${hours}:${String(minutes).padStart(2, "0")}:${rest}` : `${minutes}:${rest}`;
 }
 
-export const formatSpan = ({ start, end }) => `${formatClock(start)}–${formatClock(Math.ceil(end - 1e-6))}`;
+// An end is rounded up, but a video of 6.04 s, as of many containers, does not end at 0:07.
+export const formatSpan = ({ start, end }) => `${formatClock(start)}–${formatClock(Math.ceil(end - 0.1))}`;
 
 // A day such as 2024-05-12, or a time, as the visitor writes dates; "" for none.
 export function formatDate(text, options = { dateStyle: "medium" }) {
