@@ -62,6 +62,10 @@ def load(
 
         refuse_settings(settings | more | {"device": device}, f"{source} is an exported model")
         return cast(Any, OnnxModel(source))  # has the methods of a Model, if not its arrays
+    if device is not None:  # before weights are read for nothing
+        from tempme_jax.devices import find_device
+
+        device = find_device(device)
     if is_workdir(source):
         refuse_settings(
             settings | more, f"{source} is the workdir of a training", ("dtype", "device")

@@ -98,30 +98,28 @@ def save_results(index, results: "Results", output: Output) -> tuple[list[dict],
     from tempme_jax.search.saving.lists import list_hits
 
     refuse_existing(output)
-    saved, failed, hits = [], 0, list_hits(results)
-    works = []
+    hits, works = list_hits(results), []
     if output.folder is not None:
-        overwrite = output.overwrite
-        works.append(
-            (
-                output.folder,
-                save_moments(index, hits, output.folder, overwrite=overwrite),
-            )
-        )
+        work = save_moments(index, hits, output.folder, overwrite=output.overwrite)
+        works.append((output.folder, work))
     if output.reel is not None:
         works.append((output.reel, save_reel(index, hits, output.reel)))
+    saved, failed = [], 0
     for place, work in works:
-        done = 0
-        for each in work:
-            click.echo(describe(each, place), err=True)
-            done, failed = done + (each.file is not None), failed + each.is_failure
-            saved.append(
-                {
-                    "file": None if each.file is None else str(each.file),
-                    "copied": each.copied, "reason": each.reason,
-                }
-            )  # fmt: skip
-        name = printable_name(os.fsencode(place))
+        name, done = printable_name(os.fsencode(place)), 0
+        try:
+            for each in work:
+                click.echo(describe(each, place), err=True)
+                done, failed = done + (each.file is not None), failed + each.is_failure
+                saved.append(
+                    {
+                        "file": None if each.file is None else str(each.file),
+                        "copied": each.copied, "reason": each.reason,
+                    }
+                )  # fmt: skip
+        except OSError as error:
+            reason = error.strerror or error
+            raise click.ClickException(f"{name} cannot be written ({reason})") from error
         click.echo(f"{pluralize(done, 'moment')} in {name}", err=True)
     return saved, failed
 

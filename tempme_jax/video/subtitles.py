@@ -32,7 +32,7 @@ MOST_BYTES, MOST_LINES, MOST_LETTERS = 20 * 2**20, 100_000, 5_000_000
 SAMPLE = 200_000
 # A file of UTF-8 that was cut or damaged has fewer broken letters than this share of its other ones
 # beyond ASCII; in text of an old encoding most are broken.
-MOST_BROKEN = 0.1
+MOST_BROKEN = 0.25
 # Seconds: how long a line is shown that has no end, and between lines that follow each other.
 NO_END, TOUCHING = 3.0, 0.1
 # Seconds: after a longer pause another one speaks of something else.

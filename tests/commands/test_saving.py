@@ -6,6 +6,7 @@ import types
 
 import click.testing
 import pytest
+import toy_index
 from video_files import write_grey_video
 
 from tempme_jax.cli import main
@@ -47,7 +48,8 @@ class FakeIndex:
 
 @pytest.fixture
 def place(tmp_path, monkeypatch):
-    """A folder of two videos, one of them no video, in place of an index."""
+    """A folder of two videos, one of them no video, in place of an index; all is done here."""
+    toy_index.decode_here(monkeypatch)
     monkeypatch.setattr(index_module, "VideoIndex", FakeIndex)
     write_grey_video(tmp_path / "0.mp4", range(8))
     (tmp_path / "1.mp4").write_text("a page")
@@ -84,6 +86,13 @@ def test_saving_what_can_be_saved(place):
     assert "is there already" in again.stderr and (out / names[0]).stat() == before
     assert again.stdout.startswith("file,start")
     assert sorted(os.listdir(place)) == [".tempme", "0.mp4", "1.mp4", "clips", "reel.mp4"]
+
+
+def test_places_that_cannot_be_written(place):
+    missing = search("--reel", "missing/reel.mp4", code=1)
+    assert "missing/reel.mp4 cannot be written (No such file or directory)" in missing.stderr
+    below = search("--save", "0.mp4/clips", code=1)
+    assert "0.mp4/clips cannot be written (Not a directory)" in below.stderr
 
 
 def test_options_that_do_not_fit(place):

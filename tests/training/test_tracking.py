@@ -86,6 +86,8 @@ def test_a_service_that_refuses_says_what_to_do(tmp_path, monkeypatch):
         raise wandb.errors.UsageError("No API key configured. Use `wandb login` to log in.")
 
     monkeypatch.setattr(wandb, "init", refuse)
-    with pytest.raises(ValueError, match="--log wandb: No API key.* to log in. Or set WANDB_MODE=offline"):
+    with pytest.raises(
+        ValueError, match="--log wandb: No API key.* to log in. Or set WANDB_MODE=offline"
+    ):
         with tracking.open_tracker("wandb", tmp_path, toy_run.make_config(tmp_path)):
             pass

@@ -102,8 +102,8 @@ def test_encodings_of_other_scripts(tmp_path):
 
 def test_a_damaged_file_of_utf_8_stays_utf_8(tmp_path):
     line = FRENCH.splitlines()[2]
-    data = FRENCH.encode() + b"\n2\n00:01:00,000 --> 00:01:01,000\nlast \xff \xc3"
-    assert [one.text for one in read_text(tmp_path, data)] == [line, "last \ufffd \ufffd"]
+    data = FRENCH.encode() + b"\n2\n00:01:00,000 --> 00:01:01,000\nlast \xff"
+    assert [one.text for one in read_text(tmp_path, data)] == [line, "last \ufffd"]
 
 
 def test_what_is_broken_is_read_as_far_as_it_goes(tmp_path):

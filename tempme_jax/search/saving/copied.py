@@ -120,7 +120,7 @@ def _copy_sound(part: Part, sound: AudioStream, file: Mp4File) -> Iterator[Packe
     copy, start = file.container.add_stream_from_template(sound), _find_origin(part)
 
     def choose() -> Iterator[Packet]:
-        for packet in list_sound_packets(sound):
+        for packet in list_sound_packets(part, sound):
             unit = find_unit(packet)
             if packet.pts is None or (packet.pts + (packet.duration or 0)) * unit <= start:
                 continue

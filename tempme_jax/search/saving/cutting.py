@@ -24,7 +24,6 @@ from tempme_jax.video.positions import check_part
 # Most seconds without a frame or a packet.
 PATIENCE = 60.0
 T = TypeVar("T")
-WITHOUT_SOUND = "without sound: its times jump in the file"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -204,8 +203,7 @@ def _write(cut: Cut, part: Part) -> SavedPart:
         part, cut.target, most_side=cut.most_side, size=cut.size, always_sound=cut.is_piece,
         threads=cut.threads,
     )  # fmt: skip
-    notes = (WITHOUT_SOUND,) if part.is_shifted else ()
-    return SavedPart(Path(cut.target), seconds, False, size, notes)
+    return SavedPart(Path(cut.target), seconds, False, size)
 
 
 def count_cores() -> int:

@@ -15,12 +15,14 @@ from av.packet import Packet
 
 from tempme_jax.search.saving.mp4 import Mp4File
 from tempme_jax.search.saving.part import Part
-from tempme_jax.video.container import find_sound_stream, open_video
+from tempme_jax.video.container import find_sound_stream, find_video_stream, open_video
 from tempme_jax.video.progress import report_progress
 
 RATE, LAYOUT, CHANNELS, BITS = 48_000, "stereo", 2, 160_000
 # Samples by which sound may be early or late before silence is put in or some is left out.
 SLACK = RATE // 20
+# Samples, likewise: sound so far ahead is of another clock, where times jump.
+STRAY = 5 * RATE
 # Seconds before a part from which its sound is decoded, as some codecs need what comes before.
 LEAD = Fraction(1, 2)
 
@@ -29,12 +31,12 @@ LEAD = Fraction(1, 2)
 def find_sound(part: Part) -> Iterator[AudioStream | None]:
     """Open the file once more, and yield its sound, which is read from shortly before a part on.
 
-    It is None if the video has none, or none whose times are known.
+    Where times jump, it is read from the start of the file. It is None if the video has none.
     """
     with contextlib.ExitStack() as stack:
         container = stack.enter_context(open_video(part.path))
         stream = find_sound_stream(container)
-        if stream is None or stream.codec_context is None or part.is_shifted:
+        if stream is None or stream.codec_context is None:
             yield None
             return
         wanted = part.index.start + part.start - LEAD
@@ -56,12 +58,23 @@ def _seek(stream: AudioStream, wanted: Fraction) -> bool:
         return False
 
 
-def list_sound_packets(sound: AudioStream) -> Iterator[Packet]:
-    """Yield packets of sound up to the end, or to where a truncated file cannot be read further."""
+def list_sound_packets(part: Part, sound: AudioStream) -> Iterator[Packet]:
+    """Yield packets of sound up to the end, or to where a truncated file cannot be read further.
+
+    Where the times of the pictures are moved, those of the sound that lies beside them are, too.
+    """
+    container = cast(InputContainer, sound.container)
+    shifts, streams, number, shift = dict(part.index.clock.shifts), [sound], 0, 0
+    if shifts:
+        streams.insert(0, find_video_stream(container, part.path))
     with contextlib.suppress(FFmpegError, IndexError):
-        for packet in cast(InputContainer, sound.container).demux(sound):
+        for packet in container.demux(*streams):
             report_progress()
-            if packet.pts is not None and packet.size:
+            if packet.stream is not sound:
+                shift = shifts.get(number, shift)
+                number += 1
+            elif packet.pts is not None and packet.size:
+                packet.pts += round(shift * part.index.unit / (packet.time_base or 1))
                 yield packet
 
 
@@ -97,6 +110,8 @@ def fit_sound(part: Part, sound: AudioStream | None) -> Iterator[np.ndarray]:
             resampler = AudioResampler("fltp", LAYOUT, RATE)
             pieces = [piece.to_ndarray() for piece in resampler.resample(frame)]
         samples = np.concatenate([np.zeros((CHANNELS, 0), np.float32), *pieces], axis=1)
+        if part.is_shifted and at > done + STRAY:  # it lies shortly before a jump, or after one
+            continue
         if at > done + SLACK:
             yield from _make_silence(min(at, total) - done)
             done = min(at, total)
@@ -118,7 +133,7 @@ def _make_silence(count: int) -> Iterator[np.ndarray]:
 def _decode(part: Part, sound: AudioStream) -> Iterator[tuple[Fraction, AudioFrame]]:
     """Yield decoded sound up to the end of a part, and the second of the part it begins at."""
     start = part.index.start + part.start
-    for packet in list_sound_packets(sound):
+    for packet in list_sound_packets(part, sound):
         try:
             frames = sound.codec_context.decode(packet)
         except MemoryError:
@@ -129,7 +144,7 @@ def _decode(part: Part, sound: AudioStream) -> Iterator[tuple[Fraction, AudioFra
             if frame.pts is None or not frame.sample_rate:
                 continue
             second = frame.pts * Fraction(frame.time_base or sound.time_base or 0) - start
-            if second >= part.seconds:
+            if second >= part.seconds and not part.is_shifted:
                 return
             if second + Fraction(frame.samples, frame.sample_rate) > 0:
                 yield second, frame

@@ -108,13 +108,13 @@ class FolderWatcher:
         except VideoIndexError as error:  # a disk that is not there now
             return self._fail(now, str(error))
         if not (found or self._has_run):
-            self._is_due = False
+            self._is_due, self._last = False, now
             return self._tell_once("no videos yet")
         paths = (os.path.join(self._folder, os.fsdecode(each)) for each in found)
         self._growing.note_young(paths, now, time.time())
         growing = self._growing.paths
         if len(growing) == len(found) and not self._has_run:  # what is there is still being written
-            self._is_due = False
+            self._is_due, self._last = False, now
             return
         also = f", {pluralize(len(growing), 'file')} still growing" if growing else ""
         self._tell_once(f"indexing{also}")

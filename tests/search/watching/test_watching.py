@@ -232,3 +232,15 @@ def test_the_command_ends_cleanly(tmp_path):
     process.send_signal(signal.SIGTERM)
     out, _ = process.communicate(timeout=30)
     assert process.returncode == 0 and out.endswith("ended; what was done is kept\n")
+
+
+def test_an_empty_folder_is_not_looked_at_all_the_time(tmp_path, clock, monkeypatch):
+    looks = []
+    find = module.find_videos
+    monkeypatch.setattr(module, "find_videos", lambda folder: looks.append(1) or find(folder))
+    runs = Runs()
+    watcher = runs.watch(tmp_path)
+    for _ in range(10):
+        watcher.step([])
+        clock.now += 1
+    assert (len(looks), runs.done) == (1, [])
