@@ -164,7 +164,9 @@ def test_towers_of_different_models_are_refused(made, tmp_path):
 def test_what_is_missing_is_named(made, folder, monkeypatch):
     with pytest.raises(FileNotFoundError, match="has no file no.video.onnx or no.text.onnx"):
         tempme_jax.load(folder / "no.onnx")
-    with pytest.raises(ValueError, match="is an exported model, which has its own method and settings"):
+    with pytest.raises(
+        ValueError, match="is an exported model, which has its own method and settings"
+    ):
         tempme_jax.load(folder / "toy.onnx", num_frames=3)
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(runtime.MissingRuntimeError, match=r"pip install 'tempme-jax\[onnx\]'"):
