@@ -8,6 +8,9 @@
 #   bash run.sh search WORDS ... --index FOLDER        search in them
 #   bash run.sh serve FOLDER                           search in them in a browser
 #   bash run.sh stats FOLDER                           say what is indexed
+#   bash run.sh duplicates FOLDER                      list videos that show the same
+#   bash run.sh watch FOLDER                           index what comes
+#   bash run.sh mcp FOLDER                             let an assistant search in them
 #   bash run.sh download                               get OpenAI's weights before they are needed
 #   bash run.sh doctor                                 say what works on this machine
 #   bash run.sh setup                                  only make the environment (.venv)
@@ -120,6 +123,8 @@ case "${1:-}" in
         ;;
     *)
         sed -n '/^set -e/q; 2,$s/^# \{0,1\}//p' "$0"
-        case "$1" in -h | --help) ;; *) echo "There is no '$1'." >&2; exit 2 ;; esac
+        case "$1" in -h | --help) exit ;; esac
+        echo "There is no '$1' here; bash run.sh setup, then tempme --help, lists all." >&2
+        exit 2
         ;;
 esac

@@ -25,21 +25,27 @@ from tempme_jax.commands.watch import watch
 from tempme_jax.commands.weights import convert
 from tempme_jax.version import __version__
 
-COMMANDS = (
-    index, search, serve, data, show_config, evaluate, compare, show_results, export, convert,
-    visualize, bench, diagnose, download, show_stats, serve_assistant,
-    show_duplicates, watch,
-)  # fmt: skip
+COMMANDS = {
+    "Search your videos": (
+        index, search, serve, show_stats, show_duplicates, watch, serve_assistant,
+    ),
+    "Train, measure and compare": (
+        data, show_config, evaluate, show_results, compare, bench, visualize,
+    ),
+    "Models, and this machine": (download, convert, export, diagnose),
+}  # fmt: skip
 
 
-@click.group(cls=Group, context_settings={"help_option_names": HELP_NAMES})
+@click.group(cls=Group, headings=COMMANDS, context_settings={"help_option_names": HELP_NAMES})
 @click.version_option(__version__, prog_name="tempme")
 def main():
-    """Efficient text-video retrieval in JAX: CLIP with temporal token merging."""
+    """Efficient text-video retrieval in JAX: CLIP with temporal token merging.
 
+    \b
+    To search: tempme index FOLDER, then tempme search WORDS --index FOLDER
+    To train:  python -m tempme_jax.main --config=CONFIG
+    """
 
-for command in COMMANDS:
-    main.add_command(command)
 
 # At the end, Python looks through all objects for garbage, which takes a third of a second if JAX
 # was imported.

@@ -70,7 +70,9 @@ def parse(words: list[str]) -> list[str]:
     except flags.Error as error:
         sys.exit(f"Error: {error}; --help lists the flags")
     if rest[1:]:
-        sys.exit(f"Error: unknown words: {' '.join(rest[1:])}; write --name=value")
+        unknown = " ".join(rest[1:])
+        known = "--config=FILE" if unknown.partition(":")[0].endswith(".py") else "--name=value"
+        sys.exit(f"Error: unknown words: {unknown}; write {known}")
     if not CONFIG.value:
         sys.exit("Error: --config is missing; name a file such as configs/msrvtt.py:tempme")
     try:

@@ -58,7 +58,15 @@ class Table:
     sources: dict[str, str] = dataclasses.field(default_factory=dict)
 
     def accept_rows(self, source: str) -> None:
-        """Note the rows that a plugin has added; raise a PluginError if one of them is wrong."""
+        """Note the rows that a plugin has added.
+
+        Raises:
+            PluginError: if one of them is wrong, or others are gone.
+        """
+        if gone := sorted(self.known.keys() - self.rows.keys()):
+            raise PluginError(
+                f"the plugin {source} takes away the {self.kind} {gone[0]!r}; it may only add rows"
+            )
         for name, row in self.rows.items():
             if self.known.get(name) is row:
                 continue
@@ -75,6 +83,7 @@ class Table:
         """Leave the rows as they were before a plugin failed."""
         self.rows.clear()
         self.rows.update(self.known)
+        self.sources = {name: source for name, source in self.sources.items() if name in self.known}
 
 
 TABLES: dict[str, Table] = {}
@@ -189,6 +198,8 @@ def import_plugin(source: str) -> None:
 def import_file(path: str) -> types.ModuleType:
     """Import a Python file, which can import its neighbours."""
     file = pathlib.Path(path)
+    if file.is_dir():
+        raise PluginError(f"the plugin {path} is a folder; give its Python file")
     if not file.is_file():
         near = [str(other) for other in file.parent.glob("*.py")]
         raise PluginError(f"there is no plugin {path}{suggest(path, near)}")

@@ -178,7 +178,8 @@ def check_progress(progress: Any) -> None:
 
 def is_array(source: Any) -> bool:
     """Return whether a source is an array: of NumPy, JAX or another library."""
-    return not is_pil_image(source) and hasattr(source, "__array__")
+    is_other = isinstance(source, str | bytes) or is_pil_image(source)  # as np.str_ is
+    return not is_other and hasattr(source, "__array__")
 
 
 def is_pil_image(source: Any) -> bool:
@@ -208,6 +209,8 @@ def list_sources(given: Any, kind: str) -> list[Any]:
     """
     if is_array(given):
         array = np.asarray(given)
+        if array.dtype.kind in "OU":  # paths, as of a column of a table
+            return array.reshape(-1).tolist()
         single = {"video": 4, "picture": 3}[kind]
         if array.ndim == single + 1:
             return list(array)

@@ -1,6 +1,15 @@
 """Numbers, times and names in words for people."""
 
+import os
+import re
 import unicodedata
+
+_CLOCK = re.compile(r"(?:(?:(\d+):)?(\d+):)?(\d+(?:\.\d*)?)")
+
+
+def name_program() -> str:
+    """Return how the user calls the command: as tempme, or through run.sh, which says so."""
+    return os.environ.get("TEMPME_PROGRAM", "tempme")
 
 
 def pluralize(count: int, word: str) -> str:
@@ -25,6 +34,22 @@ def format_clock(seconds: float, *, tenths: bool = False) -> str:
     tenth = int(10 * (seconds - whole)) if tenths else 0
     tail = f":{rest:02d}" + (f".{tenth}" if tenth else "")
     return f"{hours}:{minutes:02d}{tail}" if hours else f"{minutes}{tail}"
+
+
+def parse_clock(text: str) -> float:
+    """Convert a time as on a clock, or in seconds, to seconds.
+
+    >>> parse_clock("1:02:03.5"), parse_clock("2:30"), parse_clock("90")
+    (3723.5, 150.0, 90.0)
+
+    Raises:
+        ValueError: the text is no such time.
+    """
+    found = _CLOCK.fullmatch(text.strip())
+    if not found:
+        raise ValueError(f"{text!r} is not a time; write it in seconds, or like 1:30 or 1:02:03.5")
+    hours, minutes, seconds = (float(part or 0) for part in found.groups())
+    return 3600 * hours + 60 * minutes + seconds
 
 
 def format_duration(seconds: float) -> str:

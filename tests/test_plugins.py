@@ -210,6 +210,10 @@ def test_installed_plugins_are_found_when_a_name_is_asked_for(tmp_path, monkeypa
         (METHOD.replace('"mine"', '"a+b"'), "adds the method 'a.b': a name has letters"),
         (METHOD.replace("(LoRA(), Mine(r=1))", "Mine"), "a row is a pair of an adapter and a red"),
         (METHOD.replace("extra", "rank"), "its adapter and its reducer both have an option 'rank'"),
+        (
+            "import tempme_jax\ndel tempme_jax.METHODS['lora']",
+            "takes away the method 'lora'; it may",
+        ),
         (DATA_SET.replace("= MySet", "= 3"), "'my-set': a row is a class derived from tempme_jax."),
         (
             DATA_SET.replace('name = "my-set"', ""),
@@ -235,7 +239,7 @@ def test_a_plugin_that_is_not_there(tmp_path):
         tempme_jax.load_plugin(tmp_path / "mien.py")
     with pytest.raises(plugins.PluginError, match="no module 'no.such' for a plugin; install"):
         tempme_jax.load_plugin("no.such")
-    with pytest.raises(plugins.PluginError, match="there is no plugin /"):
+    with pytest.raises(plugins.PluginError, match="/.* is a folder; give its Python file"):
         tempme_jax.load_plugin(tmp_path)
 
 

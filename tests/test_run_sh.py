@@ -24,10 +24,11 @@ def test_it_says_what_it_can_do():
     assert usage.returncode == 0 and "bash run.sh test" in usage.stdout
     assert "bash run.sh index FOLDER" in usage.stdout and "set -e" not in usage.stdout
     assert usage.stdout.endswith("and an interrupted run resumes.\n")
-    for command in ("search WORDS", "serve FOLDER", "stats FOLDER", "download", "doctor"):
+    folder = [f"{name} FOLDER" for name in ("serve", "stats", "duplicates", "watch", "mcp")]
+    for command in ("search WORDS", *folder, "download", "doctor"):
         assert f"  bash run.sh {command}" in usage.stdout
     unknown = run_sh("tset")
-    assert unknown.returncode == 2 and "There is no 'tset'" in unknown.stderr
+    assert unknown.returncode == 2 and "There is no 'tset' here" in unknown.stderr
 
 
 @pytest.fixture

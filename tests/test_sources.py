@@ -84,6 +84,12 @@ def test_wrong_arguments(film, given, error, reason):
         Tower().embed_video([film], **given)
 
 
+def test_paths_as_a_table_has_them(film):
+    both = [str(film)] * 2
+    for given in (np.array(both), np.array(both, object), [np.str_(film)] * 2):
+        assert Tower().embed_video(given).shape[0] == 2
+
+
 def test_an_array_has_no_seconds():
     with pytest.raises(ValueError, match="seconds of a file; an array has none"):
         Tower().embed_video(FRAMES, start=1)

@@ -58,7 +58,7 @@ def print_duplicates(found):
     if found.shared:
         click.echo("Moments that look alike in videos that differ:")
     for group in found.shared[:SHOWN]:
-        click.echo(f"   {pluralize(len(group), 'moment')}, cosine {group[-1].score:.3f} or more")
+        click.echo(f"   {pluralize(len(group), 'moment')}, {describe_cosine(group[-1].score)}")
         for each in group:
             span = f"{format_clock(each.start)}-{format_clock(each.end)}"
             click.echo(f"      {span}  {printable_name(os.fsencode(each.file))}")
@@ -79,10 +79,16 @@ def summarize(found):
     others = [video for group in found.groups for video in group[1:]]
     size = format_size(sum(video.size for video in others))
     copies = sum(video.kind == "copy" for video in others)
+    repeating = "1 repeats another" if len(others) == 1 else f"{len(others)} repeat others"
     return (
-        f"Of {pluralize(found.searched, 'video')}, {len(others)} repeat others ({size}): "
+        f"Of {pluralize(found.searched, 'video')}, {repeating} ({size}): "
         f"{copies} by their bytes, {len(others) - copies} by their looks."
     )
+
+
+def describe_cosine(least):
+    """Say how alike windows are, by the least of their cosines; none exceeds 1."""
+    return f"cosine {least:.3f}" + (" or more" if least < 0.9995 else "")
 
 
 def describe_length(video):
@@ -95,7 +101,7 @@ def describe(video):
     if video.kind == "copy":
         yield "equal bytes"
     elif video.kind == "same":
-        yield f"looks alike from start to end, cosine {video.score:.3f} or more"
+        yield f"looks alike from start to end, {describe_cosine(video.score)}"
     elif video.kind == "part":
         span = f"{format_clock(video.start)}-{format_clock(video.end)}"
-        yield f"looks like {span} of the first, cosine {video.score:.3f} or more"
+        yield f"looks like {span} of the first, {describe_cosine(video.score)}"

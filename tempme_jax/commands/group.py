@@ -1,19 +1,86 @@
 """The base of the `tempme` command: a group of commands that report mistakes in one line."""
 
 import difflib
+import itertools
 import re
 
 import click
 
 from tempme_jax.checks import suggest
+from tempme_jax.words import parse_clock
 
 # Errors caused by the user's input: shown without a traceback.
 USER_ERRORS = (ValueError, OSError)
 HELP_NAMES = ["-h", "--help"]
 
 
+class Time(click.ParamType):
+    """A time within a video, in seconds or as on a clock."""
+
+    name = "time"
+
+    def convert(self, value, param, ctx):
+        """Return the time in seconds."""
+        try:
+            return parse_clock(str(value))
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+class Command(click.Command):
+    """A command whose help puts the less common options under headings."""
+
+    def __init__(self, *args, headings=None, **kwargs):
+        """Define the command.
+
+        Args:
+            *args: as for `click.Command`.
+            headings: names of options, by heading; the others come first.
+            **kwargs: as for `click.Command`.
+        """
+        super().__init__(*args, **kwargs)
+        self.headings = headings or {}
+
+    def format_options(self, ctx, formatter):
+        """Write the options under their headings."""
+        heading_of = {name: heading for heading, names in self.headings.items() for name in names}
+        records = {heading: [] for heading in ("Options", *self.headings)}
+        for param in self.get_params(ctx):
+            record = param.get_help_record(ctx)
+            if record and isinstance(param, click.Option):
+                records[heading_of.get(param.opts[0], "Options")].append(record)
+        for heading, under_it in records.items():
+            with formatter.section(heading):
+                formatter.write_dl(under_it)
+
+
 class Group(click.Group):
     """Commands that report a user's mistake in one line, and suggest names for a mistyped one."""
+
+    def __init__(self, *args, headings=None, **kwargs):
+        """Define the group.
+
+        Args:
+            *args: as for `click.Group`.
+            headings: its commands, by the heading under which its help has them.
+            **kwargs: as for `click.Group`.
+        """
+        super().__init__(*args, **kwargs)
+        self.headings = headings or {}
+        for command in itertools.chain(*self.headings.values()):
+            self.add_command(command)
+
+    def format_commands(self, ctx, formatter):
+        """Write the commands under their headings, in one column."""
+        if not self.headings:
+            super().format_commands(ctx, formatter)
+        width = max(map(len, self.commands))
+        for heading, commands in self.headings.items():
+            with formatter.section(heading):
+                limit = formatter.width - 6 - width
+                formatter.write_dl(
+                    [(one.name.ljust(width), one.get_short_help_str(limit)) for one in commands]
+                )
 
     def add_command(self, cmd, name=None):
         """Add a command, with the names of the option for help.
@@ -37,6 +104,11 @@ class Group(click.Group):
             return super().invoke(ctx)
         except BrokenPipeError:  # as of `| head`; click ends without a word
             raise
+        except click.UsageError as error:
+            if not re.fullmatch(r"Got unexpected extra arguments? \(.*\)", error.message):
+                raise
+            hint = "put a name with spaces in quotes"
+            raise click.UsageError(f"{error.message}; {hint}", error.ctx) from error
         except ModuleNotFoundError as error:
             from tempme_jax.doctor.hardware import UNIX_MODULES
             from tempme_jax.extras import explain_missing

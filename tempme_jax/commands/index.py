@@ -11,12 +11,20 @@ import sys
 
 import click
 
-from tempme_jax.commands.group import PLUGIN
+from tempme_jax.commands.group import PLUGIN, Command
 from tempme_jax.commands.search import INT8, RUNTIME, report_in_one_line
-from tempme_jax.words import pluralize
+from tempme_jax.words import name_program, pluralize
 
 SECONDS = (3600, 60, 1)  # of an hour, a minute, a second
 INTERRUPTED = 130
+HEADINGS = {
+    "How videos are cut and embedded": (
+        "--method", "--frames", "--fps", "--overlap", "--runtime", "--int8", "--plugin",
+    ),
+    "How much of the machine it takes": ("--workers", "--nice", "--budget", "--shard", "--ray"),
+    "Care of an index": ("--verify", "--full-hash", "--rebuild", "--forget"),
+    "What is printed": ("--quiet", "--json"),
+}  # fmt: skip
 
 
 def parse_duration(text):
@@ -41,8 +49,8 @@ def parse_shard(text):
     return number, of
 
 
-@click.command()
-@click.argument("folder", type=click.Path(file_okay=False))
+@click.command(cls=Command, headings=HEADINGS)
+@click.argument("folder", type=click.Path())
 @click.option(
     "--index",
     "place",
@@ -234,7 +242,7 @@ def print_report(report, uri, shard, *, is_new):
         file = click.format_filename(locate_failures_file(uri, shard))
         click.echo(f"All of them are listed in {file}")
     if is_new and not report.stopped:
-        tempme = os.environ.get("TEMPME_PROGRAM", "tempme")  # as run.sh is called
+        tempme = name_program()
         place = shlex.quote(uri.removesuffix(f"/{DEFAULT_NAME}"))
         click.echo(f'Next: {tempme} search "what is to be seen" --index {place}')
         click.echo(f"  or: {tempme} serve {place} --open")

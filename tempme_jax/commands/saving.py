@@ -82,13 +82,19 @@ def check_output(output, as_json, save, reel, overwrite):
 
 
 def refuse_existing(output):
-    """Raise an error if the file of --reel is there and is not to be replaced."""
+    """Raise an error if --reel has no folder, or its file is there and is not to be replaced."""
+    if output.reel is not None and not output.reel.parent.is_dir():
+        raise click.UsageError(f"--reel {output.reel}: there is no folder {output.reel.parent}")
     if output.reel is not None and output.reel.exists() and not output.overwrite:
         raise click.UsageError(f"{output.reel} exists; give another name, or --overwrite")
 
 
-def save_results(index, results: "Results", output: Output) -> tuple[list[dict], int]:
+def save_results(
+    index, results: "Results", output: Output, everything: bool
+) -> tuple[list[dict], int]:
     """Save the moments of a search as its options say, with a line for each on standard error.
+
+    `everything` is that of `print_results`; what its table shows is saved.
 
     Returns:
         For each moment that was to be saved its `file`, whether its pictures were `copied`, and the
@@ -98,7 +104,7 @@ def save_results(index, results: "Results", output: Output) -> tuple[list[dict],
     from tempme_jax.search.saving.lists import list_hits
 
     refuse_existing(output)
-    hits, works = list_hits(results), []
+    hits, works = list_hits(results, everything=everything), []
     if output.folder is not None:
         work = save_moments(index, hits, output.folder, overwrite=output.overwrite)
         works.append((output.folder, work))
@@ -130,11 +136,11 @@ def describe(saved, place):
         return f"Not saved: {printable_name(os.fsencode(saved.reason))}"
     if saved.reason:
         return printable_name(os.fsencode(saved.reason))
-    how = ["copied without loss" if saved.copied else "encoded as H.264", *saved.notes]
+    how = "copied without loss" if saved.copied else "encoded as H.264"
     if saved.file == place:
         moment = saved.moment
         span = (
             f"{format_clock(moment.start, tenths=True)} to {format_clock(moment.end, tenths=True)}"
         )
-        return f"In it: {printable_name(os.fsencode(moment.file.name))}, {span} ({', '.join(how)})"
-    return f"Saved {printable_name(os.fsencode(saved.file.name))} ({', '.join(how)})"
+        return f"In it: {printable_name(os.fsencode(moment.file.name))}, {span} ({how})"
+    return f"Saved {printable_name(os.fsencode(saved.file.name))} ({how})"

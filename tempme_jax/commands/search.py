@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import click
 from click.core import ParameterSource
 
-from tempme_jax.commands.group import USER_ERRORS
+from tempme_jax.commands.group import USER_ERRORS, Command, Time
 from tempme_jax.commands.saving import add_output_options, check_output, save_results
 from tempme_jax.words import pluralize
 
@@ -68,7 +68,15 @@ def report_in_one_line() -> Iterator[None]:
         click.echo(f"Warning: {message}", err=True)
 
 
-@click.command()
+HEADINGS = {
+    "A picture or a video in place of the text": ("--image", "--clip", "--from", "--to"),
+    "What is printed": ("--per-video", "--format", "--json"),
+    "What is saved": ("--save", "--reel", "--overwrite"),
+    "The model": ("--rerank", "--model", "--runtime", "--int8"),
+}
+
+
+@click.command(cls=Command, headings=HEADINGS)
 @click.argument("words", metavar="[TEXT]...", nargs=-1)
 @INDEX
 @click.option("-k", type=click.IntRange(1), default=10, show_default=True, help="Moments to show.")
@@ -89,9 +97,9 @@ def report_in_one_line() -> Iterator[None]:
     "--clip", type=click.Path(dir_okay=False), help="Search with a video instead of a text."
 )
 @click.option(
-    "--from", "start", type=float, default=0.0, help="Start within that video, in seconds."
+    "--from", "start", type=Time(), default=0.0, help="Start within that video, such as 1:30."
 )
-@click.option("--to", "end", type=float, help="End within that video, in seconds.")
+@click.option("--to", "end", type=Time(), help="End within that video.")
 @click.option(
     "--rerank",
     type=click.IntRange(0),
@@ -228,7 +236,7 @@ def show_answer(answer, view, output, open_index):
     if output.format != "json":
         print_answer(answer, view, output.format)
     if output.saves and (answer.results.moments or answer.results.said):
-        saved, failed = save_results(open_index(), answer.results, output)
+        saved, failed = save_results(open_index(), answer.results, output, view["everything"])
     if output.format == "json":
         print_json(answer, saved)
     if answer.outdated:
@@ -248,8 +256,8 @@ def print_answer(answer, view, name):
     from tempme_jax.search.saving.lists import FORMATS
 
     # Names of files that are no text keep their bytes.
-    text = FORMATS[name](answer.results).encode("utf-8", "surrogateescape")
-    click.echo(text, nl=False)
+    text = FORMATS[name](answer.results, everything=view["everything"])
+    click.echo(text.encode("utf-8", "surrogateescape"), nl=False)
     for note in filter(None, (answer.results.message, answer.results.notice)):
         click.echo(f"Note: {note}", err=True)
 

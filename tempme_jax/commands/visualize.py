@@ -9,6 +9,8 @@ from tempme_jax.commands.group import PLUGIN
 @click.argument("video", type=click.Path(exists=True, dir_okay=False))
 @click.option(
     "--weights",
+    "--model",
+    "weights",
     default="openai/clip-vit-base-patch32",
     show_default=True,
     help="File, workdir or Hugging Face repository; tiny-clip comes with the package.",

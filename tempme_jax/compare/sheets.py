@@ -63,13 +63,14 @@ def gather_results(places: Sequence[str | os.PathLike]) -> list[dict[str, Any]]:
     """Return the results in some places: of runs, files, and all runs of comparisons.
 
     Those of a comparison have the "name" of their row; all have the "place" they were read from.
+    A place that is given twice counts once: it is no second run.
 
     Raises:
         FileNotFoundError, ResultsError: see `read_results`.
         ValueError: if the file of a comparison is damaged.
     """
     found = []
-    for place in map(pathlib.Path, places):
+    for place in {os.path.realpath(place): pathlib.Path(place) for place in places}.values():
         file = place / COMPARISON
         if (place / RESULTS).exists() or not file.is_file():
             found.append(read_results(place) | {"place": os.fspath(place)})
@@ -86,7 +87,8 @@ def gather_results(places: Sequence[str | os.PathLike]) -> list[dict[str, Any]]:
             found.append(read_results(run) | {"name": name, "place": os.fspath(run)})
         if not named:
             raise ValueError(f"{file} holds no finished run")
-    return found
+    once = {os.path.realpath(one["place"]): one for one in found}
+    return list(once.values())
 
 
 def make_sheets(results: list[dict[str, Any]], tables: Sequence[int] = ()) -> list[Sheet]:

@@ -82,11 +82,13 @@ def run_probe(topic: str, probe: Probe) -> Iterator[Finding]:
 def format_text(report: DoctorReport) -> str:
     """Return the report as one screen of text; leave out optional parts if it is too long."""
     head = [f"tempme_jax {report.version}, Python {report.python}, {report.system}", ""]
-    body = [line for finding in report.findings for line in format_finding(finding)]
-    if len(body) > HEIGHT - 4:
-        rest = [finding for finding in report.findings if finding.state != State.OPTIONAL]
-        body = [line for finding in rest for line in format_finding(finding)]
-        body.append("Optional parts that are missing: tempme doctor --json")
+    shown, more = list(report.findings), []
+    optional = [finding for finding in shown if finding.state == State.OPTIONAL]
+    # The extras that most people need come first.
+    while optional and sum(len(format_finding(one)) for one in shown) + len(more) > HEIGHT - 4:
+        shown.remove(optional.pop())
+        more = ["More optional parts that are missing: tempme doctor --json"]
+    body = [line for finding in shown for line in format_finding(finding)] + more
     verdict = "Ready: everything that tempme_jax needs is here."
     if not report.ready:
         verdict = "Not ready: see the lines that begin with MISSING."

@@ -29,6 +29,8 @@ PURPOSES = {
     "torch": "the tests against PyTorch",
     "mteb": "`tempme_jax.mteb`",
     "test": "the tests",
+    "docs": "the site",
+    "dev": "`bash run.sh check`",
     "cuda12": "NVIDIA GPUs",
     "cuda13": "NVIDIA GPUs",
     "tpu": "TPUs",
@@ -87,24 +89,12 @@ def check_extras() -> Iterator[Finding]:
         yield Finding("extras", State.OK, f"complete for {', '.join(here)}")
     for purpose, by_extra in by_purpose.items():
         if purpose not in here:
-            text = f"{' or '.join(by_extra)}, for {purpose}"
-            text += "".join(
-                describe_partial_extra(extra, faulty) for extra, faulty in by_extra.items()
-            )
+            unfit = [one for faulty in by_extra.values() for one in faulty if one.version]
+            text = f"needed for {purpose}"
+            text += f" ({join_first([describe_fault(one) for one in unfit])})" if unfit else ""
             cure = " or ".join(map(make_install_command, by_extra))
             values = {name: [one.requirement for one in of] for name, of in by_extra.items()}
             yield Finding("extras", State.OPTIONAL, text, cure, values)
-
-
-def describe_partial_extra(extra: str, faulty: list["Library"]) -> str:
-    """Name the faults of an extra that is installed in part; empty if none of it is."""
-    from tempme_jax.doctor import metadata
-
-    own = {need.name for need in metadata.read_requirements(metadata.PACKAGE, extra)}
-    lacking = [library for library in faulty if library.name in own]
-    if len(lacking) == len(own) and not any(library.version for library in lacking):
-        return ""
-    return f" ({join_first([describe_fault(library) for library in lacking])})" if lacking else ""
 
 
 def describe_fault(library: "Library") -> str:

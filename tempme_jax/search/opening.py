@@ -4,11 +4,14 @@ import contextlib
 import dataclasses
 import functools
 import os
+import shlex
 import warnings
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from tempme_jax import text_encoder
+from tempme_jax.checks import suggest
 from tempme_jax.loading import load
 from tempme_jax.search.errors import NewerIndexError, VideoIndexError
 from tempme_jax.search.header import (
@@ -21,14 +24,15 @@ from tempme_jax.search.header import (
     refuse_other_model,
     refuse_other_sampling,
 )
-from tempme_jax.search.paths import decode_root
+from tempme_jax.search.paths import decode_root, is_remote
 from tempme_jax.search.query.searcher import Searcher
 from tempme_jax.search.runtimes import choose_runtime, open_exported, refuse_other_precision
 from tempme_jax.search.store.checksums import list_versions
 from tempme_jax.search.store.failures import explain_read_errors
-from tempme_jax.search.store.locking import find_local_folder, lock_index
+from tempme_jax.search.store.locking import DEFAULT_NAME, find_local_folder, lock_index
 from tempme_jax.search.store.sidefile import SideFile, read_side_file
 from tempme_jax.text_encoder import TextEncoder
+from tempme_jax.words import name_program
 
 # A search does without these, and to import them takes longer than everything else in it.
 if TYPE_CHECKING:
@@ -181,9 +185,16 @@ class DamagedIndexWarning(UserWarning):
 
 def make_missing_error(uri: str) -> VideoIndexError:
     """Make the error for an address without an index."""
+    folder = Path(uri.removesuffix(f"/{DEFAULT_NAME}"))
+    if not is_remote(uri) and not folder.exists():
+        beside = os.listdir(folder.parent) if os.access(folder.parent, os.R_OK) else ()
+        near = suggest(folder.name, beside)
+        return VideoIndexError(f"there is no index in {uri}: {folder} does not exist{near}")
+    known = str(folder) != uri  # a folder of videos, not an empty one or an address
+    named = shlex.quote(str(folder)) if known else "FOLDER"
     return VideoIndexError(
-        f"there is no index in {uri}; `tempme index FOLDER` makes one of the videos in a folder, "
-        "and --index names one that lies elsewhere"
+        f"there is no index in {uri}; `{name_program()} index {named}` makes one of the videos in "
+        f"{'it' if known else 'a folder'}, and --index names one that lies elsewhere"
     )
 
 

@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tempme_jax.search.paths import resolve_file
 from tempme_jax.search.state import IndexState
 
 # A search does without these.
@@ -34,6 +35,15 @@ class IndexVideos:
         copies = (each for each in files.values() if each.content == row.content and each != row)
         return find_source(self.uri, itertools.chain([row], copies))
 
+    def require_no_video(self, target: Path) -> None:
+        """Raise a ValueError if a file that is to be written is a video of the index."""
+        name = target.resolve().name
+        for row in self._state.get_searcher().files.values():
+            if os.path.basename(os.fsdecode(row.path)) == name and target.exists():
+                file = resolve_file(self.uri, row.root, row.path)
+                if file is not None and file.samefile(target):
+                    raise ValueError(f"{target} is a video of the index; choose another name")
+
     def save_part(
         self, file_id: str, start: float, end: float, target: str | os.PathLike, **options: Any
     ) -> "SavedPart":
@@ -52,6 +62,7 @@ class IndexVideos:
             KeyError: the id is not known.
             VideoError: the video is gone, has changed since, or cannot be read.
             OSError: the file cannot be written.
+            ValueError: there is no such part, or `target` is a video of the index.
         """
         from tempme_jax.search.saving.hits import save_moment
 

@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import shlex
 import statistics
 from typing import Any
 
@@ -101,10 +102,12 @@ def read_results(file: str | os.PathLike) -> dict[str, Any]:
         FileNotFoundError: if there is no such file.
         ResultsError: if the file is damaged or holds something else.
     """
-    file = pathlib.Path(file)
-    file = file / RESULTS if file.is_dir() else file
+    given = pathlib.Path(file)
+    file = given / RESULTS if given.is_dir() else given
     if not file.is_file():
-        raise FileNotFoundError(f"there is no {file}: a run writes it when it ends")
+        runs = sorted(shlex.quote(str(found.parent)) for found in given.glob(f"*/{RESULTS}"))
+        hint = f"; {given} holds runs, name them: {' '.join(runs)}" if runs else ""
+        raise FileNotFoundError(f"there is no {file}: a run writes it when it ends{hint}")
     try:
         results = parse_json(file.read_bytes(), file.name)
         is_signed = isinstance(results, dict) and "digest" in results  # not by version 0.1

@@ -42,6 +42,7 @@ class SavedAdapter(TypedDict):
     architecture: dict[str, Any]
     settings: SavedSettings
     preprocessing: NotRequired[dict[str, Any]]
+    learned: NotRequired[str]  # hash of what was learned
     version: NotRequired[str]
 
 
@@ -143,6 +144,7 @@ def save_adapter_file(
         "architecture": of_arch,
         "settings": settings,
         "preprocessing": preprocessing | {"tokenizer": arch.tokenizer},
+        "learned": hash_arrays(params),
         "version": __version__,
     }
     write_safetensors(file, write_layout("tempme_jax", params), {ADAPTER: json.dumps(about)})
@@ -173,7 +175,12 @@ def read_adapter_file(source: str | os.PathLike) -> AdapterFile:
     params = {tuple(name.split("/")): array for name, array in arrays.items()}
     if other := [name for name, array in arrays.items() if array.dtype != np.float32]:
         raise WeightsError(f"{problem}: not of float32: {shorten(other)}")
-    refuse_not_finite(params, {})
+    try:
+        refuse_not_finite(params, {})
+    except WeightsError as error:
+        raise WeightsError(f"{problem}: {error}") from error
+    if about.get("learned") not in (None, hash_arrays(params)):
+        raise WeightsError(f"{problem}: it has changed since it was written; get it again")
     return AdapterFile(str(source), about, params)
 
 

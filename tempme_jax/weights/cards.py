@@ -1,6 +1,7 @@
 """The model card of a published model: what is known of it, and what is not."""
 
 import dataclasses
+import json
 from typing import Any
 
 from huggingface_hub import ModelCardData
@@ -16,6 +17,8 @@ MARK = "<!-- This card was written by tempme_jax. Without this line it stays as 
 LICENCES = {"openai/clip-vit-": "mit"}
 UNKNOWN = "unknown"
 DIRECTIONS = {"text_to_video": "text to video", "video_to_text": "video to text"}
+# What Markdown or HTML would make something else of.
+ENTITIES = str.maketrans({letter: f"&#{ord(letter)};" for letter in "\\`*<>|[]&"})
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -79,12 +82,30 @@ def write_card(about: Publication, base_license: str | None) -> str:
     return "\n\n".join(parts) + "\n"
 
 
+def show_text(text: object) -> str:
+    r"""Return a text of a file, which anybody may have written, as Markdown shows it on a line.
+
+    >>> show_text("a\n# <b>")
+    'a # &#60;b&#62;'
+    """
+    return " ".join(str(text).split()).translate(ENTITIES)
+
+
+def show_code(text: object) -> str:
+    r"""Return a text as a line of code within text or a table.
+
+    >>> show_code("a`|\n# b")
+    "`a'\\\\| # b`"
+    """
+    return "`" + " ".join(str(text).split()).replace("`", "'").replace("|", r"\|") + "`"
+
+
 def describe_model(about: Publication) -> str:
     """Return what the repository holds, in words."""
-    base = f"`{about.base}`" if about.base else "weights without a name"
+    base = show_code(about.base) if about.base else "weights without a name"
     holds = "the whole model" if about.whole else "what was learned, without the base model"
     return (
-        f"A model for text-video retrieval: method `{about.settings['method']}` on {base}, with "
+        f"A model for text-video retrieval: method {show_code(about.settings['method'])} on {base}, with "
         f"{about.settings['num_frames']} frames of a video. This repository holds {holds} "
         f"({about.learned:,} learned parameters), as safetensors."
     )
@@ -94,7 +115,7 @@ def describe_use(about: Publication) -> str:
     """Return how to open the model, in code."""
     given = f'"{about.repository}"'
     if not (about.whole or about.has_public_base):
-        given = f'"{about.base or "base.safetensors"}", adapter={given}'
+        given = f"{json.dumps(about.base or 'base.safetensors')}, adapter={given}"
     return (
         "```python\nimport tempme_jax\n\n"
         f"model = tempme_jax.load({given})\n"
@@ -112,7 +133,7 @@ def describe_method(about: Publication) -> str:
         "deviation": ", ".join(f"{value:.8g}" for value in arch.std),
         "ids of a text": f"{settings['max_words']}, tokenizer {arch.tokenizer}",
     }
-    rows = {f"`{name}`": f"`{value}`" for name, value in settings["options"].items()}
+    rows = {show_code(name): show_code(value) for name, value in settings["options"].items()}
     lines = [f"| {name} | {value} |" for name, value in (rows | preprocessing).items()]
     return "\n".join(["| Option | Value |", "| --- | --- |", *lines])
 
@@ -125,15 +146,15 @@ def describe_training(about: Publication) -> str:
         fact = "What was learned still has its initial values: it was not trained." if drawn else ""
         return fact or "Not recorded: the data, the protocol and the scores are not known."
     facts = [
-        f"Trained on {trained['dataset']} (seed {trained['seed']}, step {trained['step']}).",
-        f"Measured: {trained['measured']}.",
+        f"Trained on {show_text(trained['dataset'])} (seed {trained['seed']}, step {trained['step']}).",
+        f"Measured: {show_text(trained['measured'])}.",
     ]
     names = list(dict.fromkeys(name for row in trained["scores"].values() for name in row))
     table = [
-        "| | " + " | ".join(names) + " |",
+        "| | " + " | ".join(map(show_text, names)) + " |",
         "| --- |" + " --- |" * len(names),
         *(
-            f"| {DIRECTIONS.get(direction, direction)} | "
+            f"| {DIRECTIONS.get(direction) or show_text(direction)} | "
             + " | ".join(f"{row[name]:.4g}" if name in row else "" for name in names)
             + " |"
             for direction, row in trained["scores"].items()
@@ -144,10 +165,10 @@ def describe_training(about: Publication) -> str:
 
 def describe_licence(about: Publication, base_license: str | None) -> str:
     """Return what the licences are."""
-    base = f"`{about.base}`" if about.base else "a file without a name"
+    base = show_code(about.base) if about.base else "a file without a name"
     of_base = base_license or "not known here; ask those who published it"
-    own = about.license or base_license or "not known"
+    own = show_text(about.license or base_license or "not known")
     return (
-        f"Base model: {base}, licence: {of_base}. What was learned: {own}. Written by "
+        f"Base model: {base}, licence: {show_text(of_base)}. What was learned: {own}. Written by "
         f"tempme_jax {__version__}."
     )

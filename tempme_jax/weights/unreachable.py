@@ -3,6 +3,8 @@
 import os
 import pathlib
 
+from tempme_jax.words import name_program
+
 # Repositories with the same arrays as safetensors, and the size of the file: of OpenAI's own, some
 # hold PyTorch's files only.
 TWINS = {
@@ -33,7 +35,7 @@ class OutOfReachError(FileNotFoundError):
         """
         self.repository, self.reason, self.hint = repository, reason, hint
         self.steps = list_steps(repository, reason, folder)
-        super().__init__(f"{self.problem}.\n\n{self.steps}\n\n{TRY_NOW}")
+        super().__init__(f"{self.problem}.\n\n{self.steps}\n\n{describe_tiny()}")
 
     @property
     def problem(self) -> str:
@@ -45,10 +47,13 @@ class OutOfReachError(FileNotFoundError):
         )
 
 
-TRY_NOW = (
-    "To try it now, without a network:\n"
-    "  --model tiny-tempme    comes with the package; it knows only short films of moving shapes"
-)
+def describe_tiny() -> str:
+    """Say how to try everything without these weights."""
+    return (
+        "To try it now, without a network, take the model tiny-tempme, which comes with the "
+        "package,\nand knows only short films of moving shapes:\n"
+        f"  {name_program()} index FOLDER --model tiny-tempme"
+    )
 
 
 def get_endpoint() -> str:
@@ -66,10 +71,10 @@ def list_steps(repository: str, reason: str, folder: pathlib.Path | None) -> str
     about = f" ({size})" if size else ""
     steps = [
         "With a network:" if reason != OFFLINE else "With a network, and HF_HUB_OFFLINE unset:",
-        f"  tempme download {repository}",
+        f"  {name_program()} download {repository}",
         "Or on another machine, download this file, and bring it here:",
         f"  {address}{about}",
-        f"  tempme download {repository} --from {name}",
+        f"  {name_program()} download {repository} --from {name}",
     ]
     if folder is not None:
         steps += [

@@ -10,7 +10,7 @@ from random_weights import make_random_params
 
 from tempme_jax import building
 from tempme_jax.bench import encode
-from tempme_jax.cli import main
+from tempme_jax.cli import COMMANDS, main
 from tempme_jax.compare import paper
 from tempme_jax.networks.architecture import Architecture
 from tempme_jax.version import __version__
@@ -56,7 +56,29 @@ def test_help(command, shown):
         text = run(*command, option).stdout
         assert text.startswith(" ".join(["Usage: tempme", *command]))
         assert [name for name in shown if name not in text] == []
-        assert "..." not in text.split("Commands:")[-1] or "Commands:" not in text
+        assert "..." not in text.split("Show this message and exit.")[-1]  # names of commands
+
+
+def test_help_has_headings():
+    """Of the commands each is under one; the options that matter most come first."""
+    listed = [one.name for commands in COMMANDS.values() for one in commands]
+    assert sorted(listed) == main.list_commands(None)
+    text = run("--help").stdout
+    places = [text.index(f"\n{heading}:\n") for heading in COMMANDS]
+    assert places == sorted(places) and "Commands:" not in text
+    for name, first in (("index", "--model"), ("search", "-k")):
+        command, text = main.commands[name], run(name, "--help").stdout
+        common = text.split("Options:")[1].partition("\n\n")[0]
+        assert first in common and "--int8" not in common and "TEXT..." not in common
+        options = [o.opts[0] for o in command.params if isinstance(o, click.Option)]
+        assert set().union(*command.headings.values()) < set(options)
+        assert [option for option in options if text.count(f"\n  {option} ") != 1] == []
+
+
+def test_a_name_without_quotes():
+    words = run("index", "Holiday", "2023", exit_code=2).stderr
+    assert "unexpected extra argument (2023); put a name with spaces in quotes" in words
+    assert words.count("quotes") == 1
 
 
 def test_every_option_has_a_help():

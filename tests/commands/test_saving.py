@@ -14,10 +14,14 @@ from tempme_jax.search import index as index_module
 from tempme_jax.search.query.results import Moment, Results
 from tempme_jax.search.saving.sources import find_source
 from tempme_jax.search.store.rows import FileRow
+from tempme_jax.search.videos import IndexVideos
 
 
 class FakeIndex:
     """An index of three files, of which the last is gone."""
+
+    uri = ""
+    require_no_video = IndexVideos.require_no_video
 
     def __init__(self, place, **options):
         self.folder, self.rows = place, {}
@@ -27,6 +31,8 @@ class FakeIndex:
             self.rows[str(number)] = FileRow(
                 str(number), place, f"{number}.mp4".encode(), status.st_size, status.st_mtime_ns
             )
+        searcher = types.SimpleNamespace(files=self.rows)
+        self._state = types.SimpleNamespace(get_searcher=lambda: searcher)
 
     def search(self, text, k, **options):
         moments = [
@@ -88,9 +94,18 @@ def test_saving_what_can_be_saved(place):
     assert sorted(os.listdir(place)) == [".tempme", "0.mp4", "1.mp4", "clips", "reel.mp4"]
 
 
+def test_a_video_of_the_index_is_never_replaced(place):
+    before = (place / "1.mp4").read_bytes()
+    os.symlink("1.mp4", place / "other.mp4")
+    for name in ("1.mp4", "other.mp4"):
+        refused = search("--reel", name, "--overwrite", code=1)
+        assert f"Error: {name} is a video of the index; choose another name" in refused.stderr
+    assert (place / "1.mp4").read_bytes() == before
+
+
 def test_places_that_cannot_be_written(place):
-    missing = search("--reel", "missing/reel.mp4", code=1)
-    assert "missing/reel.mp4 cannot be written (No such file or directory)" in missing.stderr
+    missing = search("--reel", "missing/reel.mp4", code=2)
+    assert "--reel missing/reel.mp4: there is no folder missing" in missing.stderr
     below = search("--save", "0.mp4/clips", code=1)
     assert "0.mp4/clips cannot be written (Not a directory)" in below.stderr
 

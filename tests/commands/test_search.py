@@ -214,9 +214,12 @@ def test_queries_that_cannot_be(folder, tmp_path, here):
     assert "not a video" in error("search", "--clip", tmp_path / "picture.png")
     long = f"{folder}/deep/d.mp4: 15.3 s long; nothing is left from 20 s on"
     assert error("search", "--clip", "deep/d.mp4", "--from", "20") == long
-    for start, end in (("5", "3"), ("-1", "3"), ("nan", "3"), ("1", "inf"), ("0", "0")):
+    for start, end in (("0:05", "3"), ("0", "0")):
         line = error("search", "--clip", "deep/d.mp4", "--from", start, "--to", end)
         assert "are not a part of a video" in line
+    for time in ("-1", "nan", "inf", "1:2:3:4", ""):
+        line = error("search", "--clip", "deep/d.mp4", "--from", time, code=2)
+        assert f"{time!r} is not a time; write it in seconds, or like 1:30" in line
     assert "x>=1" in error("search", "a cat", "-k", "0", code=2)
 
 
@@ -232,13 +235,19 @@ def test_no_index(tmp_path, monkeypatch):
     line = error("search", "a cat")
     assert line.startswith(f"there is no index in {tmp_path}; `tempme index FOLDER` makes one")
     assert list(tmp_path.iterdir()) == []
+    (tmp_path / "my videos").mkdir()
+    (tmp_path / "my videos" / "a.mp4").touch()
+    line = error("search", "a cat", "--index", "my videos")
+    assert f"`tempme index '{tmp_path}/my videos'` makes one of the videos in it" in line
+    line = error("search", "a cat", "--index", "my vidoes")
+    assert line.endswith("/my vidoes does not exist (did you mean 'my videos'?)")
 
 
 def test_folders_that_cannot_be_indexed(tmp_path, model):
     assert "there is no video in" in error("index", tmp_path, "--model", model)
     assert "nowhere does not exist" in error("index", tmp_path / "nowhere", "--model", model)
     (tmp_path / "file").touch()
-    assert "is a file" in error("index", tmp_path / "file", code=2)
+    assert "is a file, not a folder; give a folder" in error("index", tmp_path / "file")
     hostile = tmp_path / os.fsdecode(b"\xff\x1b[31m")
     hostile.mkdir()
     assert "there is no video in" in error("index", hostile)

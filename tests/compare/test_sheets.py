@@ -131,6 +131,12 @@ def test_a_comparison_is_read_with_the_names_of_its_rows(tmp_path):
     assert "is damaged" in show(work, code=1)
 
 
+def test_a_run_that_is_given_twice_counts_once(folders):
+    assert show(folders[0], f"{folders[0]}/", "--format", "md") == show(
+        folders[0], "--format", "md"
+    )
+
+
 def test_mistakes(folders, tmp_path):
     assert "--paper needs --format" in show(folders[0], "--paper", 2, code=2)
     assert "no rows of tables [99]" in show(folders[0], "--paper", 99, "--format", "md", code=1)

@@ -111,10 +111,10 @@ def test_extras_are_optional(libraries):
     assert (here.state, here.text) == (State.OK, "complete for TPUs")
     assert {line.state for line in lines} == {State.OPTIONAL}
     assert [line.text for line in lines] == [
-        "ray, for `tempme index --ray`",
-        "torch, for the tests against PyTorch (torch 2.1 is out of range)",
-        "test, for the tests (old-one 2.0 is out of range)",
-        "cuda12 or cuda13, for NVIDIA GPUs",
+        "needed for `tempme index --ray`",
+        "needed for the tests against PyTorch (torch 2.1 is out of range)",
+        "needed for the tests (old-one 2.0 is out of range)",
+        "needed for NVIDIA GPUs",
     ]
     assert lines[0].cure == software.make_install_command("ray")
     assert lines[3].values["cuda12"] == ["gpu-plugin>=1"]
@@ -168,11 +168,15 @@ def test_a_bad_machine_fits_a_screen():
     assert len(lines) <= 30
     assert max(map(len, lines)) <= 100
     assert lines[-3:] == [
-        "Optional parts that are missing: tempme doctor --json",
+        "More optional parts that are missing: tempme doctor --json",
         "",
         "Not ready: see the lines that begin with MISSING.",
     ]
     assert lines.count(" " * 22 + "pip install one") == 8
+    needed = [Finding("extras", State.OPTIONAL, f"needed for {n}", f"pip {n}") for n in range(40)]
+    lines = report.format_text(report.examine({"all": lambda: needed})).splitlines()
+    assert len(lines) == 30  # a full screen, from the first on
+    assert lines[2] == "optional extras     needed for 0: pip 0" and "for 24" in lines[-4]
 
 
 def test_this_machine():

@@ -1,5 +1,6 @@
 """What is said: subtitles follow their files, and words in them are found beside what is seen."""
 
+import contextlib
 import math
 import os
 import shutil
@@ -184,6 +185,22 @@ def test_an_index_of_an_earlier_version_gets_its_subtitles(folder):
     assert not place.exists()
     assert run(folder).subtitles == 2
     assert len(find(folder, "boat")) == 2
+
+
+def test_what_a_run_left_half_done_is_taken_back(folder, tmp_path):
+    """A process that was killed, or a full disk, leaves a journal beside the file."""
+    index = open_index(folder)
+    place = subtitle_file.locate_subtitles(index.uri)
+    with contextlib.closing(sqlite3.connect(place)) as connection:
+        connection.execute("PRAGMA cache_size = 1")
+        for _ in range(50):
+            connection.execute("INSERT INTO lines (text, times) VALUES (?, '[]')", ("x" * 5000,))
+        for name in (place.name, f"{place.name}-journal"):
+            shutil.copy(place.with_name(name), tmp_path / name)
+    for name in (place.name, f"{place.name}-journal"):
+        shutil.copy(tmp_path / name, place.with_name(name))
+    results = index.search("bigger boat")
+    assert len(results.said) == 2 and not results.notice
 
 
 def test_damage_is_found_and_what_is_lost_is_read_again(folder):

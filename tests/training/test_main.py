@@ -65,7 +65,10 @@ def assert_one_line(text, *parts):
             ["flag 'learning_rate' (did you mean '--config.train.learning_rate'?)"],
         ),
         (("--config=x.py", "--processes=two"), ["--processes=two", "--help lists the flags"]),
-        (("configs/msrvtt.py", "--config=x.py"), ["unknown words: configs/msrvtt.py"]),
+        (
+            ("configs/msrvtt.py", "--config=x.py"),
+            ["unknown words: configs/msrvtt.py; write --config="],
+        ),
         (
             ("--config=configs/msrvt.py:lora",),
             ["there is no config file configs/msrvt.py (did you mean 'configs/msrvtt.py'"],

@@ -132,6 +132,10 @@ def test_damaged_and_foreign_files(tmp_path, text, message):
 def test_no_file(tmp_path):
     with pytest.raises(FileNotFoundError, match="results.json: a run writes it when it ends"):
         read_results(tmp_path)
+    (tmp_path / "clip").mkdir()
+    (tmp_path / "clip" / "results.json").touch()
+    with pytest.raises(FileNotFoundError, match=f"ends; {tmp_path} holds runs.*{tmp_path}/clip$"):
+        read_results(tmp_path)
 
 
 def test_the_table(capsys):

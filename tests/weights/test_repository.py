@@ -123,6 +123,9 @@ def test_offline_is_no_memory(server, monkeypatch):
         patch.setattr(constants, "HF_HUB_OFFLINE", True)
         with pytest.raises(OutOfReachError, match="HF_HUB_OFFLINE unset:\n  tempme download"):
             locate(OPENAI)
+        patch.setenv("TEMPME_PROGRAM", "bash run.sh")
+        with pytest.raises(OutOfReachError, match="  bash run.sh index FOLDER --model tiny-temp"):
+            locate(OPENAI)
     assert locate(OPENAI)[0].is_file()
 
 

@@ -168,7 +168,11 @@ def write_failures(failures: list[Failure], file: Path) -> None:
     A name that is not Unicode is written as Python's os.fsdecode returns it.
     """
     lines = [json.dumps(_convert_failure(failure)) for failure in failures]
-    write_text(file, "".join(f"{line}\n" for line in lines))
+    try:
+        write_text(file, "".join(f"{line}\n" for line in lines))
+    except OSError as error:
+        reason = error.strerror or error
+        raise OSError(f"{file} cannot be written ({reason}); what was indexed is stored") from error
 
 
 def _convert_failure(failure: Failure) -> dict[str, str]:

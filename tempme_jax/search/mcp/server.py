@@ -166,9 +166,27 @@ class IndexTools:
         notes += dict.fromkeys(str(one.message) for one in caught if one.category is TextCutWarning)
 
 
+class StrictServer(MCPServer):
+    """A server that refuses arguments which a tool does not have.
+
+    Else an assistant would take what it made up, such as `folder`, for a filter that was used.
+    """
+
+    async def call_tool(self, name: str, arguments: dict[str, Any], context: Any = None) -> Any:
+        """Call a tool."""
+        schemas = {tool.name: tool.input_schema for tool in await self.list_tools()}
+        allowed = schemas[name].get("properties", {}) if name in schemas else arguments
+        if unknown := [key for key in arguments if key not in allowed]:
+            which = f"it has {', '.join(allowed)}" if allowed else "it has none"
+            raise ToolError(f"{name} has no argument {unknown[0][:100]!r}; {which}")
+        return await super().call_tool(name, arguments, context)
+
+
 def make_server(index: VideoIndex, within: Path | None = None) -> MCPServer:
     """Make the server of an index, or of a folder in it."""
-    server = MCPServer("tempme", instructions=INSTRUCTIONS, version=__version__, log_level="ERROR")
+    server = StrictServer(
+        "tempme", instructions=INSTRUCTIONS, version=__version__, log_level="ERROR"
+    )
     tools = IndexTools(index, within)
     for function in (tools.search, tools.similar, tools.stats):
         server.tool(annotations=READ_ONLY)(function)

@@ -71,14 +71,12 @@ class SavedPart(NamedTuple):
         seconds: its length.
         copied: whether its pictures were copied and not encoded again.
         size: width and height of its picture, if it was encoded; else None.
-        notes: what is missing, in a few words each.
     """
 
     file: Path
     seconds: float
     copied: bool
     size: Size | None = None
-    notes: tuple[str, ...] = ()
 
 
 class DiskFailure(NamedTuple):

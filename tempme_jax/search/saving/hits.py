@@ -27,7 +27,6 @@ class SavedMoment(NamedTuple):
         copied: whether its pictures were copied and not encoded again.
         reason: why it was not saved; "" if it was.
         is_failure: whether something went wrong; not if the file had been there before.
-        notes: what the file lacks, in a few words each.
     """
 
     moment: "Moment"
@@ -35,13 +34,13 @@ class SavedMoment(NamedTuple):
     copied: bool = False
     reason: str = ""
     is_failure: bool = False
-    notes: tuple[str, ...] = ()
 
 
 def save_moment(
     index: "IndexVideos", file_id: str, start: float, end: float, target: Path, **options
 ) -> SavedPart:
     """Save a part of a video of an index; see `IndexVideos.save_part`."""
+    index.require_no_video(target)
     file, root, state = index.locate(file_id)
     return save_part(file, start, end, target, root=root, state=state, **options)
 
@@ -94,7 +93,7 @@ def make_cut(index: "IndexVideos", moment: "Moment") -> Cut | VideoError:
 def convert(moment: "Moment", result: SavedPart | VideoError | OSError) -> SavedMoment:
     """Return what became of a moment, from what `save_parts` yielded."""
     if isinstance(result, SavedPart):
-        return SavedMoment(moment, result.file, result.copied, notes=result.notes)
+        return SavedMoment(moment, result.file, result.copied)
     reason = str(result)
     if isinstance(result, OSError):
         reason = f"{result.filename} cannot be written ({result.strerror})"
@@ -112,7 +111,9 @@ def save_reel(
 
     Raises:
         OSError: the file cannot be written.
+        ValueError: it is a video of the index.
     """
+    index.require_no_video(target)
     cuts = [make_cut(index, moment) for moment in moments]
     with (
         Reel(target) as reel,

@@ -24,17 +24,20 @@ COLUMNS = (
 )  # fmt: skip
 
 
-def list_hits(results: Results) -> tuple[Moment, ...]:
-    """Return the moments that a search shows: those that are seen, then those that are said."""
-    return *results.shown, *results.said
+def list_hits(results: Results, *, everything: bool = False) -> tuple[Moment, ...]:
+    """Return the moments that a search shows: those that are seen, then those that are said.
+
+    `everything` is that of `print_results`, whose table shows the same.
+    """
+    return *(results.moments if everything else results.shown), *results.said
 
 
-def format_csv(results: Results) -> str:
+def format_csv(results: Results, *, everything: bool = False) -> str:
     """Return a table of comma-separated values: paths, times in seconds, scores."""
     file = io.StringIO()
     table = csv.writer(file, lineterminator="\r\n")  # as RFC 4180 has it
     table.writerow(COLUMNS)
-    for moment in list_hits(results):
+    for moment in list_hits(results, everything=everything):
         values = {name: getattr(moment, name) for name in COLUMNS}
         values["copies"] = len(moment.copies)
         for name in ("start", "end", "at", "score", "percentile", "fit"):
@@ -45,10 +48,10 @@ def format_csv(results: Results) -> str:
     return file.getvalue()
 
 
-def format_m3u(results: Results) -> str:
+def format_m3u(results: Results, *, everything: bool = False) -> str:
     """Return a play list, from and to the times of the moments in VLC."""
     lines = ["#EXTM3U"]
-    for moment in list_hits(results):
+    for moment in list_hits(results, everything=everything):
         times = f"{format_clock(moment.start)}-{format_clock(moment.end)}"
         name = _print(moment.file.name)
         lines.append(f"#EXTINF:{round(moment.end - moment.start)},{name} {times}")
@@ -59,13 +62,13 @@ def format_m3u(results: Results) -> str:
     return "\n".join(lines) + "\n"
 
 
-def format_edl(results: Results) -> str:
+def format_edl(results: Results, *, everything: bool = False) -> str:
     """Return an edit decision list, CMX 3600, of the moments one after another.
 
     Raises:
         ValueError: there are more moments than it can hold.
     """
-    hits = list_hits(results)
+    hits = list_hits(results, everything=everything)
     if len(hits) > MOST_EVENTS:
         raise ValueError(
             f"an EDL holds {MOST_EVENTS} moments at most, not {len(hits)}; "
@@ -86,10 +89,10 @@ def format_edl(results: Results) -> str:
     return "\n".join(lines) + "\n"
 
 
-def format_otio(results: Results) -> str:
+def format_otio(results: Results, *, everything: bool = False) -> str:
     """Return a timeline of OpenTimelineIO, as JSON, of the moments one after another."""
     clips = []
-    for moment in list_hits(results):
+    for moment in list_hits(results, everything=everything):
         first, count = _count_frames(moment)
         media = _make_otio(
             "ExternalReference.1", target_url=make_address(moment.file), available_range=None
@@ -119,8 +122,8 @@ def format_otio(results: Results) -> str:
     return json.dumps(timeline, indent=1) + "\n"
 
 
-# The formats by their names, for `tempme search --format`.
-FORMATS: dict[str, Callable[[Results], str]] = {
+# The formats by their names, with the arguments of `list_hits`, for `tempme search --format`.
+FORMATS: dict[str, Callable[..., str]] = {
     "csv": format_csv,
     "m3u": format_m3u,
     "edl": format_edl,

@@ -12,6 +12,7 @@ from av.audio.stream import AudioStream
 from av.container import InputContainer
 from av.error import FFmpegError
 from av.packet import Packet
+from av.stream import Stream
 
 from tempme_jax.search.saving.mp4 import Mp4File
 from tempme_jax.search.saving.part import Part
@@ -64,7 +65,8 @@ def list_sound_packets(part: Part, sound: AudioStream) -> Iterator[Packet]:
     Where the times of the pictures are moved, those of the sound that lies beside them are, too.
     """
     container = cast(InputContainer, sound.container)
-    shifts, streams, number, shift = dict(part.index.clock.shifts), [sound], 0, 0
+    shifts, number, shift = dict(part.index.clock.shifts), 0, 0
+    streams: list[Stream] = [sound]
     if shifts:
         streams.insert(0, find_video_stream(container, part.path))
     with contextlib.suppress(FFmpegError, IndexError):

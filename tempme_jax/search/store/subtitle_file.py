@@ -43,7 +43,9 @@ def open_subtitles(uri: str) -> Iterator[Subtitles | None]:
     import sqlite3
 
     try:
-        with contextlib.closing(_connect(place, "ro")) as connection:
+        # What a process left half done that was killed is taken back, for which SQLite writes.
+        mode = "rw" if Path(f"{place}-journal").exists() else "ro"
+        with contextlib.closing(_connect(place, mode)) as connection:
             if connection.execute("PRAGMA user_version").fetchone()[0] != FORMAT:
                 yield None
                 return
@@ -74,6 +76,7 @@ def write_subtitles(uri: str) -> Iterator[Subtitles]:
     except sqlite3.Error as error:
         if type(error) is sqlite3.DatabaseError:  # damaged
             remove_subtitles(uri)
+        _take_back(place)
         raise VideoIndexError(
             f"subtitles cannot be written to {place} ({error}); the next run reads them again"
         ) from error
@@ -112,6 +115,14 @@ def remove_subtitles(uri: str) -> None:
     """Remove the file."""
     if place := locate_subtitles(uri):
         _remove(place)
+
+
+def _take_back(place: Path) -> None:
+    """Take back what is half done, as of a disk that was full, which has room again by that."""
+    import sqlite3
+
+    with contextlib.suppress(sqlite3.Error), contextlib.closing(_connect(place, "rw")) as opened:
+        opened.execute("SELECT 1 FROM sqlite_master").fetchone()
 
 
 def _remove(place: Path) -> None:

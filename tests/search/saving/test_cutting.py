@@ -88,7 +88,7 @@ def test_copied_with_its_sound(film, tmp_path, suffix):
                 file.mux(packet)
     video = add_sound(tmp_path / f"a.{suffix}")
     saved = save_part(video, 2.5, 4.5, tmp_path / "part.mp4")
-    assert saved.copied and saved.seconds == 2.0 and saved.notes == ()
+    assert saved.copied and saved.seconds == 2.0
     assert_alike(video, saved.file)
     if suffix != "ts":  # there, the picture of this one begins after the sound
         assert list_levels(saved.file, [0.05]) == pytest.approx([25], abs=0.5)
@@ -123,6 +123,17 @@ def test_encoded_with_its_sound_for_browsers(tmp_path):
     with av.open(str(saved.file)) as file:
         names = [stream.codec_context.name for stream in file.streams]
     assert names == ["h264", "aac"]
+
+
+def test_sound_where_recordings_were_laid_end_to_end(film, tmp_path):
+    recording = add_sound(write_grey_video(tmp_path / "a.ts", range(50))).read_bytes()
+    (tmp_path / "joined.ts").write_bytes(recording + recording)
+    lengths = [scan(str(tmp_path / name)).length for name in ("joined.ts", "sound_a.ts")]
+    second = float(lengths[0] - lengths[1])  # where the second recording begins
+    saved = save_part(tmp_path / "joined.ts", second + 1, second + 4.5, tmp_path / "part.mp4")
+    once = save_part(tmp_path / "sound_a.ts", 1, 4.5, tmp_path / "once.mp4", most_side=2000)
+    assert not saved.copied
+    assert find_onset(saved.file) == pytest.approx(find_onset(once.file), abs=0.1)
 
 
 def test_a_turned_video_is_copied_with_its_turn(tmp_path):

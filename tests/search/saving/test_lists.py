@@ -1,6 +1,7 @@
 """What was found, as lists that other programs open."""
 
 import csv
+import dataclasses
 import io
 import math
 from pathlib import Path
@@ -32,6 +33,17 @@ def test_csv(results):
     first, second = csv.DictReader(io.StringIO(FORMATS["csv"](results)))
     assert (first["file"], first["start"], first["end"]) == ("/videos/ä.mp4", "3599.5", "3723.25")
     assert (second["file"], second["percentile"], second["fit"]) == (str(ODD), "", "")
+
+
+def test_of_weak_moments_as_many_are_listed_as_the_table_shows(results):
+    weak = tuple(
+        dataclasses.replace(make_moment(Path(f"/{n}.mp4"), 0.0, 1.0, 1.0), window=str(n))
+        for n in range(5)
+    )
+    results = dataclasses.replace(results, moments=weak, confident=False)
+    for write in FORMATS.values():
+        assert [f"/{n}.mp4" in write(results) for n in range(5)] == [True] * 3 + [False] * 2
+        assert all(f"/{n}.mp4" in write(results, everything=True) for n in range(5))
 
 
 def test_m3u(results):

@@ -148,6 +148,15 @@ def test_an_index_in_an_object_store_is_looked_at_only_now_and_then(client, inde
     assert index.refreshed == 1
 
 
+def test_the_first_visitor_waits_neither_for_the_model_nor_for_thumbnails(
+    client, index, monkeypatch
+):
+    opened = []
+    monkeypatch.setattr(index, "thumbnail", opened.append)  # the first opens the database
+    client.app.state.service.warm()
+    assert len(opened) == 1 and len(index.asked) == 1
+
+
 def test_an_index_that_was_not_made_yet(client, index):
     index.exists = False
     answer = client.get("/api/search?q=x").json()

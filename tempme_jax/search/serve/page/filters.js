@@ -15,8 +15,9 @@ const LABELS = {
   folder: value => `in ${shortenPath(value)}`,
   after: value => `from ${formatDate(value)}`,
   before: value => `until ${formatDate(value)}`,
-  length: () => fields.length.selectedOptions[0].textContent,
-  verdict: () => `matches: ${fields.verdict.selectedOptions[0].textContent}`,
+  // An address that was changed by hand may have any value.
+  length: value => fields.length.selectedOptions[0]?.textContent ?? value,
+  verdict: value => `matches: ${fields.verdict.selectedOptions[0]?.textContent ?? value}`,
   without: value => `without ${value}`,
   file: () => "in one video",
 };

@@ -15,8 +15,9 @@ export async function show() {
   element("indexed").textContent = `${pluralize(stats.videos, "video")}, ${formatHours(stats.hours)}`;
   element("indexed").title = [`${pluralize(stats.windows, "window")} in ${stats.address}`, ...stats.folders].join("\n");
   // The name of a model may be a long path.
-  element("model").textContent = `model ${stats.model.split("/").pop()}`;
-  element("model").title = `${stats.model}, method ${stats.method}`;
+  const model = stats.model || "passed by a program";
+  element("model").textContent = `model ${model.split("/").pop()}`;
+  element("model").title = `${model}, method ${stats.method}`;
   element("run").title = stats.outdated ? `${pluralize(stats.outdated, "file")} to be looked at again by tempme index` : "";
   element("run").textContent = run && `indexed ${run}`;
   element("failed").hidden = !stats.failed;
