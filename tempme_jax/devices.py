@@ -30,8 +30,10 @@ def find_device(device: str | Device) -> Device:
             f'device must be a name such as "cpu" or "gpu:1", or a jax.Device, not '
             f"{type(device).__name__}"
         )
-    platform, _, number = device.partition(":")
+    platform, colon, number = device.partition(":")
     try:
+        if not platform or bool(colon) != number.isdecimal():  # -1 would be the last one
+            raise ValueError
         return jax.local_devices(backend=platform)[int(number or 0)]
     except (RuntimeError, IndexError, ValueError) as error:
         raise ValueError(

@@ -17,6 +17,9 @@ def write_whole(file: str | os.PathLike) -> Iterator[Path]:
     At any time, also after a power cut, the old file or the new one is there, whole. If the block
     raises, the temporary file is removed and `file` stays as it was.
 
+    Raises:
+        OSError: `file` is a device or a pipe, which a file must not replace.
+
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     with write_whole(f"{folder}/a.txt") as unfinished:
@@ -25,6 +28,8 @@ def write_whole(file: str | os.PathLike) -> Iterator[Path]:
     ['a.txt']
     """
     file = Path(file)
+    if file.exists() and not (file.is_file() or file.is_dir()):
+        raise OSError(errno.EINVAL, "not a regular file", os.fspath(file))
     unfinished = file.with_name(f".{file.name}.{os.getpid()}")
     try:
         yield unfinished

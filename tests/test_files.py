@@ -25,6 +25,15 @@ def test_what_fails_leaves_the_old_file_and_nothing_else(tmp_path):
     assert (tmp_path / "a.txt").read_text() == "old"
 
 
+def test_a_device_or_pipe_is_not_replaced(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to("pipe")
+    for name in ("pipe", "link"):
+        with pytest.raises(OSError, match="not a regular file"), write_whole(tmp_path / name):
+            pass
+    assert sorted(os.listdir(tmp_path)) == ["link", "pipe"] and (tmp_path / "pipe").is_fifo()
+
+
 def test_file_and_folder_are_forced_to_the_disk(tmp_path, monkeypatch):
     synced, fsync = [], os.fsync
     monkeypatch.setattr(os, "fsync", lambda one: synced.append(os.fstat(one).st_ino) or fsync(one))

@@ -339,6 +339,8 @@ def test_a_model_computes_where_it_is_put(model):
     ("given", "error", "reason"),
     [
         ({"device": "cpu:9"}, ValueError, "there is no device 'cpu:9' .*; there are: cpu:0"),
+        ({"device": "cpu:-1"}, ValueError, "there is no device 'cpu:-1' in this process"),
+        ({"device": ""}, ValueError, "there is no device '' in this process"),
         ({"device": "gpus"}, ValueError, "there is no device 'gpus' in this process"),
         ({"device": 0}, TypeError, 'device must be a name such as "cpu" or "gpu:1", .* not int'),
         ({"dtype": np.float16}, ValueError, "unknown dtype: 'float16' .*: bfloat16, float32"),

@@ -156,7 +156,7 @@ def test_a_file_of_weights_never_runs_one(tmp_path):
     file = write(tmp_path / "code", METHOD)
     tempme_jax.load_plugin(file)
     saved = tmp_path / "model.safetensors"
-    settings = dict(width=16, heads=2, depth=2, patch=8, image_size=16, embed_dim=16)
+    settings = dict(width=16, heads=2, depth=1, patch=8, image_size=16, embed_dim=16)
     settings |= dict(text_width=16, text_depth=1, text_heads=2, vocab_size=600, num_frames=2)
     building.create(**settings, method="mine").save(saved)
     assert str(tmp_path).encode() not in saved.read_bytes()  # nobody sees where it lay

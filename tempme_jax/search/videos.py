@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tempme_jax.search.arguments import check_seconds
 from tempme_jax.search.paths import resolve_file
 from tempme_jax.search.state import IndexState
 
@@ -62,10 +63,13 @@ class IndexVideos:
             KeyError: the id is not known.
             VideoError: the video is gone, has changed since, or cannot be read.
             OSError: the file cannot be written.
+            TypeError: `start` or `end` is no number.
             ValueError: there is no such part, or `target` is a video of the index.
         """
         from tempme_jax.search.saving.hits import save_moment
 
+        check_seconds("start", start)
+        check_seconds("end", end)
         return save_moment(self, file_id, start, end, Path(target), **options)
 
     def find_duplicates(

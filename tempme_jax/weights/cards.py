@@ -95,7 +95,7 @@ def show_code(text: object) -> str:
     r"""Return a text as a line of code within text or a table.
 
     >>> show_code("a`|\n# b")
-    "`a'\\\\| # b`"
+    "`a'\\| # b`"
     """
     return "`" + " ".join(str(text).split()).replace("`", "'").replace("|", r"\|") + "`"
 
@@ -105,9 +105,9 @@ def describe_model(about: Publication) -> str:
     base = show_code(about.base) if about.base else "weights without a name"
     holds = "the whole model" if about.whole else "what was learned, without the base model"
     return (
-        f"A model for text-video retrieval: method {show_code(about.settings['method'])} on {base}, with "
-        f"{about.settings['num_frames']} frames of a video. This repository holds {holds} "
-        f"({about.learned:,} learned parameters), as safetensors."
+        f"A model for text-video retrieval: method {show_code(about.settings['method'])} on "
+        f"{base}, with {about.settings['num_frames']} frames of a video. "
+        f"This repository holds {holds} ({about.learned:,} learned parameters), as safetensors."
     )
 
 
@@ -115,7 +115,8 @@ def describe_use(about: Publication) -> str:
     """Return how to open the model, in code."""
     given = f'"{about.repository}"'
     if not (about.whole or about.has_public_base):
-        given = f"{json.dumps(about.base or 'base.safetensors')}, adapter={given}"
+        base = json.dumps(about.base or "base.safetensors").replace("`", r"\x60")
+        given = f"{base}, adapter={given}"
     return (
         "```python\nimport tempme_jax\n\n"
         f"model = tempme_jax.load({given})\n"
@@ -146,7 +147,8 @@ def describe_training(about: Publication) -> str:
         fact = "What was learned still has its initial values: it was not trained." if drawn else ""
         return fact or "Not recorded: the data, the protocol and the scores are not known."
     facts = [
-        f"Trained on {show_text(trained['dataset'])} (seed {trained['seed']}, step {trained['step']}).",
+        f"Trained on {show_text(trained['dataset'])} (seed {trained['seed']}, step "
+        f"{trained['step']}).",
         f"Measured: {show_text(trained['measured'])}.",
     ]
     names = list(dict.fromkeys(name for row in trained["scores"].values() for name in row))

@@ -75,7 +75,9 @@ def test_saving_what_can_be_saved(place):
     out = place / "clips"
     result = search("--save", "clips", "--reel", "reel.mp4", "--json", code=1)
     saved = json.loads(result.stdout)["saved"]
-    names = os.listdir(out)
+    # Clips among the videos are copies, which the next run does not index.
+    assert (out / ".tempmeignore").read_text().splitlines()[-1] == "*"
+    names = [name for name in os.listdir(out) if name != ".tempmeignore"]
     assert len(names) == 1 and names[0].startswith("0 0m00s-0m00.5s ")
     assert [one["file"] for one in saved] == [
         f"clips/{names[0]}",

@@ -1,12 +1,15 @@
 """What was learned goes into a small file or a repository, and opens with its own base only."""
 
+import ast
 import dataclasses
 import json
+import re
 
 import numpy as np
 import pytest
 import safetensors
 import safetensors.numpy
+import yaml
 from hub_server import point_at, serve_hub
 from hub_uploads import TOKEN, UploadHandler, read_card_data
 from huggingface_hub import constants
@@ -18,6 +21,7 @@ from tempme_jax.fingerprint import describe_model
 from tempme_jax.parameters import flatten
 from tempme_jax.weights import repository
 from tempme_jax.weights.adapter_files import WrongBaseError
+from tempme_jax.weights.cards import Publication, write_card
 from tempme_jax.weights.publishing import PublishingError
 from tempme_jax.weights.saved import ADAPTER
 
@@ -32,7 +36,7 @@ FACTS = {
 }  # fmt: skip
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def model():
     """A model whose training is told."""
     return dataclasses.replace(tempme_jax.load("tiny-tempme"), trained=FACTS)
@@ -239,6 +243,29 @@ def test_the_licence_and_the_link_of_a_base_in_a_repository(model, hub):
     dataclasses.replace(model, base="you/gone").push_to_hub("me/b", token=TOKEN)
     card = (hub.folder / "me" / "b" / "README.md").read_text()
     assert read_card_data(card)["license"] == "unknown" and "licence: not known here" in card
+
+
+def test_what_a_file_says_is_no_code_in_the_card(model):
+    evil = 'x"); import os  # \n```\n---\n# <b>|'
+    facts = FACTS | {"dataset": evil, "measured": evil}
+    settings = {
+        "method": evil, "options": {evil: evil}, "num_frames": 8, "max_words": 12,
+    }  # fmt: skip
+    card = write_card(
+        Publication(
+            repository="me/x", settings=settings, arch=model.network.arch, base=evil,
+            trained=facts, whole=False, learned=1, license=evil,
+        ),
+        evil,
+    )  # fmt: skip
+    _, head, text = re.split("^---$", card, flags=re.M)
+    assert yaml.safe_load(head)["license"] == evil
+    assert "<b>" not in re.sub("```.*?```|`[^`]*`", "", text, flags=re.S)
+    code = ast.parse(text.split("```python\n")[1].split("\n```\n")[0])
+    assert [node.names[0].name for node in code.body if isinstance(node, ast.Import)] == [
+        "tempme_jax"
+    ]
+    assert len(re.findall("^#", text, re.M)) == 5
 
 
 def test_a_card_of_somebody_else_stays(model, hub):

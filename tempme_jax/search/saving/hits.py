@@ -6,6 +6,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from tempme_jax.files import write_text
+from tempme_jax.search.indexing.exclusion import IGNORE_FILE
 from tempme_jax.search.saving.cutting import Cut, SavedPart, save_part, save_parts
 from tempme_jax.search.saving.names import make_mark, name_part
 from tempme_jax.search.saving.reel import Reel
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
     from tempme_jax.search.videos import IndexVideos
 
 ALREADY_THERE = "is there already, and stays as it is"
+# What a folder of saved moments says to `tempme index` if it is made among the videos.
+NOT_INDEXED = "# Copies of moments of the videos around this folder, which are indexed already.\n*\n"
 
 
 class SavedMoment(NamedTuple):
@@ -59,6 +63,7 @@ def save_moments(
     Raises:
         OSError: the folder cannot be made or written to.
     """
+    is_new = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
     given = list(moments)
     found: dict[int, SavedMoment] = {}
@@ -74,6 +79,8 @@ def save_moments(
             found[number] = convert(moment, cut)
         else:
             jobs.append((cut, target))
+    if is_new and any(folder.resolve().is_relative_to(cut.root) for cut, _ in jobs):
+        write_text(folder / os.fsdecode(IGNORE_FILE), NOT_INDEXED)
     with contextlib.closing(save_parts(jobs)) as saved:
         for number, moment in enumerate(given):
             yield found[number] if number in found else convert(moment, next(saved))

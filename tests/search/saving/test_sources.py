@@ -33,6 +33,10 @@ def index(tmp_path):
 
 def test_a_part_of_an_indexed_video(index, tmp_path):
     assert index.locate("a.mp4").file == tmp_path / "a.mp4"
+    with pytest.raises(TypeError, match="start='0' must be a number of seconds"):
+        index.save_part("a.mp4", "0", 1, tmp_path / "part.mp4")
+    with pytest.raises(ValueError, match="copy.mp4 is a video of the index"):
+        index.save_part("a.mp4", 0, 1, tmp_path / "copy.mp4")
     saved = index.locate("copy.mp4")
     assert (saved.file, saved.root) == (tmp_path / "copy.mp4", tmp_path)
     (tmp_path / "a.mp4").write_bytes(b"other")
