@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 ALREADY_THERE = "is there already, and stays as it is"
 # What a folder of saved moments says to `tempme index` if it is made among the videos.
-NOT_INDEXED = "# Copies of moments of the videos around this folder, which are indexed already.\n*\n"
+NOT_INDEXED = "# Copies of moments of the videos around this folder, which are indexed.\n*\n"
 
 
 class SavedMoment(NamedTuple):
