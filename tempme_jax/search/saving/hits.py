@@ -79,7 +79,7 @@ def save_moments(
             found[number] = convert(moment, cut)
         else:
             jobs.append((cut, target))
-    if is_new and any(folder.resolve().is_relative_to(cut.root) for cut, _ in jobs):
+    if is_new and any(cut.root and folder.resolve().is_relative_to(cut.root) for cut, _ in jobs):
         write_text(folder / os.fsdecode(IGNORE_FILE), NOT_INDEXED)
     with contextlib.closing(save_parts(jobs)) as saved:
         for number, moment in enumerate(given):
