@@ -7,11 +7,7 @@ stopped.
 
 import sys
 
-from tempme_jax.large_pages import restart_with_large_pages
 from tempme_jax.screen import show_work
-
-if __name__ == "__main__":
-    restart_with_large_pages()
 
 # These imports take seconds; whoever waits for the program is told at once that it runs.
 with show_work("Starting", quiet=__name__ != "__main__"):

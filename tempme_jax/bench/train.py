@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator
 
 import tempme_jax
 from tempme_jax.bench import steps as worker
-from tempme_jax.large_pages import add_large_pages
 
 HERE = pathlib.Path(tempme_jax.__file__).parents[1]
 
@@ -57,11 +56,8 @@ class Worker:
 
     def __init__(self, folder: pathlib.Path, settings: list[str]):
         self.folder = folder
-        # A training does the same by itself; a version that does not is measured without.
-        knows = (folder / "tempme_jax" / "large_pages.py").is_file()
         self.process = subprocess.Popen(
             [sys.executable, worker.__file__, str(folder), *settings],
-            env=add_large_pages(dict(os.environ)) if knows else None,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
         )  # fmt: skip
 
