@@ -229,6 +229,7 @@ def test_files_and_folders_with_the_words_in_their_name(open_page):
     assert text(page, "#viewer-match") == "“to the <beach>”"
     page.keyboard.press("Escape")
     search(page, "holiday")
+    api.expect(page.locator("#named h2")).to_have_text("Named “holiday”")
     page.locator("#named button").click()
     expect_tiles(page, 3)
     assert "folder=" in page.url
