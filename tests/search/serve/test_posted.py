@@ -8,27 +8,14 @@ import tempfile
 import time
 
 import pytest
-from fake_index import FakeIndex, serving
+from fake_index import BEACH, HERE, serving
 from PIL import Image
 from starlette.exceptions import HTTPException
 from starlette.testclient import TestClient
 
 from tempme_jax.search.serve import connections, posted, server
 
-HERE = "http://127.0.0.1:8765"
 ADDRESS = "/api/queries"
-BEACH = f"{0:024x}"
-
-
-@pytest.fixture(scope="module")
-def index(tmp_path_factory):
-    return FakeIndex(tmp_path_factory.mktemp("top") / "videos")
-
-
-@pytest.fixture(scope="module")
-def client(index):
-    with TestClient(server.create_application(index), base_url=HERE) as client:
-        yield client
 
 
 @pytest.fixture(autouse=True)

@@ -4,26 +4,11 @@ import math
 import threading
 
 import pytest
-from fake_index import HOSTILE, UNPLAYABLE, FakeIndex
-from starlette.testclient import TestClient
+from fake_index import BEACH, HOSTILE, UNPLAYABLE
 
 from tempme_jax.search.query.results import Moment
-from tempme_jax.search.serve import parameters, server, service
+from tempme_jax.search.serve import parameters, service
 from tempme_jax.search.serve.schemas import find_marks, make_moment_answer
-
-HERE = "http://127.0.0.1:8765"
-BEACH = f"{0:024x}"
-
-
-@pytest.fixture(scope="module")
-def index(tmp_path_factory):
-    return FakeIndex(tmp_path_factory.mktemp("top") / "videos")
-
-
-@pytest.fixture(scope="module")
-def client(index):
-    with TestClient(server.create_application(index), base_url=HERE) as client:
-        yield client
 
 
 @pytest.fixture
