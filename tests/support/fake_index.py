@@ -30,10 +30,10 @@ RATE, SIZE = 6, (320, 180)
 # A name that is HTML, and that of a file that no browser plays.
 HOSTILE = '<img src=x onerror="document.title=1">.mp4'
 UNPLAYABLE = "old camera.avi"
-# folder, name, seconds that the index says it lasts, colours of background and of what moves
 # The address that the service has in tests, and the id of the first video, beach.mp4.
 HERE = "http://127.0.0.1:8765"
 BEACH = f"{0:024x}"
+# folder, name, seconds that the index says it lasts, colours of background and of what moves
 VIDEOS = (
     ("holiday", "beach.mp4", 8, "#78b7d9", "#e8503a"),
     ("holiday", UNPLAYABLE, 8, "#8aa37b", "#3b2f2f"),
