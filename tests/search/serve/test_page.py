@@ -182,7 +182,7 @@ def test_a_search_shows_moments_and_keeps_its_address(open_page):
     assert first.locator(".verdict").inner_text() == "Strong match"
     assert tiles(page).nth(2).locator(".verdict").inner_text() == "Possible match"
     title = first.locator(".verdict").get_attribute("title")
-    assert title == "better than 99.6\u00a0% of unrelated texts (cosine 0.310)"
+    assert title == "higher than 99.6\u00a0% of unrelated texts (cosine 0.310)"
     assert "cosine" not in text(page, "main") and "%" not in text(page, "main")
     assert tiles(page).nth(2).locator(".copies").inner_text().strip() == "· 1 copy"
     assert first.locator(".date").inner_text() == "Jan 12, 2024"
@@ -261,7 +261,7 @@ def test_the_dialog_opens_at_the_moment(open_page):
     wait_for(page, "() => document.querySelector('#video').readyState >= 2")
     assert AT <= time_of(page, "#video") < END
     assert text(page, "#place") == "1 of 6"
-    assert text(page, "#viewer-match").startswith("Strong match: better than 99.6")
+    assert text(page, "#viewer-match").startswith("Strong match: higher than 99.6")
     part = page.evaluate("document.querySelector('#time .part').style.cssText")
     assert "left: 25%" in part and "width: 43.75%" in part
     assert page.locator("#time rect").count() == 7  # of eight parts; one has no window
@@ -337,7 +337,7 @@ def test_more_like_this_and_words_with_it(open_page, index):
     expect_tiles(page, 5)
     assert "similar=" in page.url and page.locator("#given img").is_visible()
     title = tiles(page).first.locator(".verdict").get_attribute("title")
-    assert title == "better than 99.6\u00a0% of random moments (cosine 0.310)"
+    assert title == "higher than 99.6\u00a0% of random moments (cosine 0.310)"
     shot(page, "similar")
     search(page, "at night")
     wait_for(page, "location.search.includes('q=at+night')")

@@ -39,7 +39,7 @@ export function describeRank({ percentile, score, verdict }, compared) {
   const cosine = `cosine ${score.toFixed(3)}`;
   if (percentile === null || verdict === "same") return cosine;
   const shown = Math.floor(percentile * 10 + 1e-6) / 10;
-  return `better than ${percentile >= 100 ? "all" : `${shown}\u00a0% of`} ${compared} (${cosine})`;
+  return `higher than ${percentile >= 100 ? "all" : `${shown}\u00a0% of`} ${compared} (${cosine})`;
 }
 
 // "no strong match: x" -> "No strong match: x."; the name of a file at the beginning stays as it is.
