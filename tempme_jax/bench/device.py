@@ -1,11 +1,13 @@
 """What a device does: encoding, a training step, memory, compiling, and whether its numbers agree.
 
 It is made to fit into a few minutes: the cases come in the order of their importance, and those for
-which no time is left are listed, not measured.
+which no time is left are listed, not measured. For an accelerator, compiling takes most of the
+time, so a few programs are compiled together, and then measured one after the other.
 """
 
 import dataclasses
 import functools
+import os
 import statistics
 import time
 from collections.abc import Callable
@@ -24,16 +26,15 @@ from tempme_jax.bench.device_cases import (
     describe_case,
     list_cases,
 )
-from tempme_jax.building import create
+from tempme_jax.bench.device_programs import (
+    Program,
+    compile_together,
+    draw_pixels,
+    explain,
+    make_model,
+)
 from tempme_jax.encoding import encode_pixels
-from tempme_jax.model import Model
-from tempme_jax.parameters import split
-from tempme_jax.training.config import TrainSettings
-from tempme_jax.training.optim import make_learning_rate, make_optimizer
-from tempme_jax.training.step import TrainState, leave_unchanged, train_step
-from tempme_jax.training.tasks import choose_task
 
-FRAMES = 12
 # No case begins that would probably end after this share of the given time, as one that takes
 # longer than all before it would exceed it.
 SHARE = 0.9
@@ -42,7 +43,10 @@ ROUNDS, SECONDS_A_CASE = 11, 2.0
 # Side of the matrices whose product is the device's own rate.
 SIDE = {"cpu": 1536}
 SIDE_ELSEWHERE = 8192
-MIB = 2**20
+# Programs that are compiled together, at most, and processors that each of them keeps busy.
+TOGETHER, PROCESSORS = 4, 4
+# Videos that are compared with the CPU's.
+COMPARED = 2
 
 
 def measure_device(
@@ -51,7 +55,7 @@ def measure_device(
     """Measure the first device of this process.
 
     Args:
-        limit: seconds after which no further case begins.
+        limit: seconds after which no further cases begin.
         report: called with a message before each part of the work.
     """
     started, device = time.monotonic(), jax.devices()[0]
@@ -62,103 +66,60 @@ def measure_device(
     matrix = {dtype: measure_matrix_rate(dtype, platform) for dtype in dtypes}
     speeds: list[CaseSpeed] = []
     parity: list[Parity] = []
-    left: list[Case] = []
-    longest = 0.0
-    for number, case in enumerate(cases):
-        began = time.monotonic()
+    together, longest = choose_together(platform), 0.0
+    while len(speeds) < len(cases):
+        began, done = time.monotonic(), len(speeds)
         if began - started + longest > limit:
-            left = cases[number:]
             break
-        report(f"{number + 1} of {len(cases)}: {describe_case(case)}")
-        speeds.append(measure_case(case, matrix[case.dtype]))
-        if number == 0 and platform != "cpu":
-            report("comparing with the CPU")
-            parity = [compare_with_cpu(dtype) for dtype in ("float32", "bfloat16")]
+        chosen = cases[done : done + together]
+        report(f"{done + 1} of {len(cases)}: compiling {', '.join(map(describe_case, chosen))}")
+        for program in compile_together(chosen):
+            report(f"{len(speeds) + 1} of {len(cases)}: {describe_case(program.case)}")
+            speed, vectors = measure_program(program, matrix[program.case.dtype])
+            speeds.append(speed)
+            new = not any(one.dtype == program.case.dtype for one in parity)
+            if new and platform != "cpu" and is_compared(speed):
+                report("comparing with the CPU")
+                parity.append(compare_with_cpu(program.case, np.asarray(vectors)))
         longest = max(longest, time.monotonic() - began)
     return DeviceReport(
-        device.device_kind, platform, platform == "cpu", matrix, speeds, parity, left,
-        time.monotonic() - started,
+        device.device_kind, platform, platform == "cpu", matrix, speeds, parity,
+        cases[len(speeds) :], together, time.monotonic() - started,
     )  # fmt: skip
 
 
-def measure_case(case: Case, matrix: float) -> CaseSpeed:
-    """Measure a case; `matrix` is the rate of a plain matrix product of its dtype.
+def choose_together(platform: str) -> int:
+    """Return how many programs are compiled together; for a CPU one, which is measured alone."""
+    processors = os.cpu_count() or 1
+    return 1 if platform == "cpu" else max(1, min(TOGETHER, processors // PROCESSORS))
 
-    That the device has too little memory for it is a result, too.
+
+def measure_program(program: Program, matrix: float) -> tuple[CaseSpeed, Any]:
+    """Measure a program; `matrix` is the rate of a plain matrix product of its dtype.
+
+    Returns:
+        Its speed, and the result of its last call.
     """
+    case, model = program.case, program.model
+    if program.make_call is None:
+        return CaseSpeed(case, problem=program.problem), None
     try:
-        prepare = prepare_encoding if case.what == "encode" else prepare_training
-        model = make_model(case.backbone, case.method, case.dtype)
-        started = time.monotonic()
-        compiled, call = prepare(model, case.batch)
-        compile_seconds = time.monotonic() - started
-        seconds = time_calls(call)
+        seconds, result = time_calls(program.make_call())
     except jax.errors.JaxRuntimeError as error:
-        if "RESOURCE_EXHAUSTED" not in str(error):
-            raise
-        return CaseSpeed(case, problem="too little memory")
+        return CaseSpeed(case, problem=explain(error)), None
     rate = 0.0
     if case.what == "encode":
         rate = costs.count_costs(model.network, model.num_frames).mac * case.batch / seconds
-    return CaseSpeed(
-        case, seconds, case.batch / seconds, rate, rate / matrix, compile_seconds,
-        measure_program(compiled),
+    speed = CaseSpeed(
+        case, seconds, case.batch / seconds, rate, rate / matrix, program.compile_seconds,
+        program.mib,
     )  # fmt: skip
+    return speed, result
 
 
-@functools.lru_cache(maxsize=1)
-def make_model(backbone: str, method: str, dtype: str) -> Model:
-    """Make a model of random weights; the last one is kept."""
-    return create(backbone, method=method, num_frames=FRAMES, dtype=dtype)
-
-
-def draw_pixels(model: Model, batch: int) -> tuple[np.ndarray, np.ndarray]:
-    """Draw normalised pixels and a mask, the same each time."""
-    size = model.arch.image_size
-    shape = (batch, model.num_frames, size, size, 3)
-    pixels = np.random.default_rng(0).standard_normal(shape, dtype=np.float32)
-    return pixels, np.ones(shape[:2], bool)
-
-
-def prepare_encoding(model: Model, batch: int) -> tuple[Any, Callable[[], Any]]:
-    """Compile the encoding of a batch; return the program and a call of it."""
-    network, params = model.folded
-    pixels, mask = map(jnp.asarray, draw_pixels(model, batch))
-    compiled = encode_pixels.lower(network, params, pixels, mask).compile()
-    return compiled, lambda: compiled(params, pixels, mask)
-
-
-def prepare_training(model: Model, batch: int) -> tuple[Any, Callable[[], Any]]:
-    """Compile a training step on a batch; return the program and a call that makes a step."""
-    network, arch = model.network, model.arch
-    trainable, frozen = (jax.tree.map(jnp.array, half) for half in split(network, model.params))
-    settings = TrainSettings(batch_size=batch)
-    optimizer = make_optimizer(settings, make_learning_rate(settings, 1000))
-    state = TrainState(jnp.int32(0), trainable, optimizer.init(trainable))
-    objective = choose_task(network).objective.make(network, settings, 0)
-    rng = np.random.default_rng(0)
-    shape = (batch, model.num_frames, arch.image_size, arch.image_size, 3)
-    words = [f"a drawn text of number {number}" for number in range(batch)]
-    ids, text_mask = model.tokenizer(words)
-    rows = {
-        "frames": rng.integers(0, 256, shape, dtype=np.uint8),
-        "frame_mask": np.ones(shape[:2], bool), "ids": ids, "text_mask": text_mask,
-    }  # fmt: skip
-    rows = jax.tree.map(jnp.asarray, rows)
-    given = (state, frozen, rows)
-    compiled = train_step.lower(objective, optimizer, leave_unchanged, *given).compile()
-
-    def call() -> Any:
-        nonlocal state  # the step takes the memory of the state that it is given
-        state, measured = compiled(state, frozen, rows)
-        return measured
-
-    return compiled, call
-
-
-def time_calls(call: Callable[[], Any]) -> float:
-    """Return the median seconds of a call, after one that is not timed."""
-    jax.block_until_ready(call())
+def time_calls(call: Callable[[], Any]) -> tuple[float, Any]:
+    """Return the median seconds of a call, after one that is not timed, and its result."""
+    result = jax.block_until_ready(call())
     taken, started = [], time.perf_counter()
     for _ in range(ROUNDS):
         began = time.perf_counter()
@@ -166,17 +127,7 @@ def time_calls(call: Callable[[], Any]) -> float:
         taken.append(time.perf_counter() - began)
         if len(taken) >= 3 and time.perf_counter() - started > SECONDS_A_CASE:
             break
-    return statistics.median(taken)
-
-
-def measure_program(compiled: Any) -> float:
-    """Return what a compiled program needs, in MiB; 0 where the compiler does not say."""
-    sizes = compiled.memory_analysis()
-    if sizes is None:
-        return 0.0
-    names = ("argument_size_in_bytes", "output_size_in_bytes", "temp_size_in_bytes")
-    shared = getattr(sizes, "alias_size_in_bytes", 0)  # results in the memory of arguments
-    return (sum(getattr(sizes, name, 0) for name in names) - shared) / MIB
+    return statistics.median(taken), result
 
 
 def measure_matrix_rate(dtype: str, platform: str) -> float:
@@ -194,17 +145,32 @@ def _time_once(multiply: Callable, a: jax.Array) -> float:
     return time.perf_counter() - started
 
 
-def compare_with_cpu(dtype: str, backbone: str = "ViT-B/32", method: str = "tempme") -> Parity:
-    """Compare the vectors of two videos with those that the CPU computes in float32."""
-    model = make_model(backbone, method, dtype)
-    there = np.asarray(encode_pixels(*model.folded, *draw_pixels(model, 2)), np.float32)
-    cpu = jax.devices("cpu")[0]
-    with jax.default_device(cpu):
-        exact = dataclasses.replace(model, network=model.network.copy(dtype="float32"))
-        network, params = exact.folded
-        params, pixels, mask = jax.device_put((params, *draw_pixels(model, 2)), cpu)
-        here = np.asarray(encode_pixels(network, params, pixels, mask))
+def is_compared(speed: CaseSpeed) -> bool:
+    """Return whether the vectors of a case are compared with those of the CPU."""
+    case = speed.case
+    return (
+        not speed.problem
+        and (case.what, case.method) == ("encode", "tempme")
+        and case.batch >= COMPARED
+    )
+
+
+def compare_with_cpu(case: Case, vectors: np.ndarray) -> Parity:
+    """Compare the first vectors of a case with those that the CPU computes in float32."""
+    here = encode_on_cpu(case.backbone, case.method, case.batch)
+    there = vectors[:COMPARED].astype(np.float32)
     return Parity(
-        backbone, method, dtype, float(np.abs(there - here).max()),
+        case.backbone, case.method, case.dtype, float(np.abs(there - here).max()),
         float(np.min(np.sum(there * here, axis=1))),
     )  # fmt: skip
+
+
+@functools.lru_cache(maxsize=2)
+def encode_on_cpu(backbone: str, method: str, batch: int) -> np.ndarray:
+    """Return the vectors of the first videos of a batch, computed by the CPU in float32."""
+    cpu = jax.devices("cpu")[0]
+    model = make_model(backbone, method, "float32")
+    with jax.default_device(cpu):
+        exact = dataclasses.replace(model, params=jax.device_put(model.params, cpu))
+        given = [array[:COMPARED] for array in draw_pixels(model, batch)]
+        return np.asarray(encode_pixels(*exact.folded, *given), np.float32)

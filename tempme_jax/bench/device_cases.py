@@ -36,7 +36,8 @@ class CaseSpeed:
         gmacs_per_second: 1e9 multiply-accumulates per second, of encoding; 0 for a training step,
             whose arithmetic is not counted.
         share: that over the rate of a plain matrix product of the same dtype; 0 likewise.
-        compile_seconds: seconds to trace and compile it, or to read it from the cache.
+        compile_seconds: seconds to trace and compile it, or to read it from the cache, while others
+            were compiled, too.
         program_mib: what the program needs in MiB: arguments, results and what lies in between.
         problem: why it could not be measured; empty if it was.
     """
@@ -80,6 +81,7 @@ class DeviceReport:
         speeds: the cases.
         parity: agreement with the CPU; empty on a CPU, which is its own reference.
         left: the cases for which no time was left.
+        together: how many programs were compiled at the same time.
         seconds: duration of all.
     """
 
@@ -90,6 +92,7 @@ class DeviceReport:
     speeds: list[CaseSpeed]
     parity: list[Parity]
     left: list[Case]
+    together: int
     seconds: float
 
 
@@ -138,6 +141,8 @@ def list_problems(report: DeviceReport) -> Iterator[str]:
             "A reduced set: on a CPU, B/16, bfloat16, larger batches and the comparison with the "
             "CPU are left out."
         )
+    if report.together > 1:
+        yield f"{report.together} programs were compiled at a time, and measured one by one."
     if report.left:
         names = ", ".join(dict.fromkeys(describe_case(case) for case in report.left))
         yield f"No time was left for {pluralize(len(report.left), 'case')}: {names}."

@@ -1,13 +1,15 @@
 """`tempme bench device` measures what there is, in the time it is given, and says what it left."""
 
+import dataclasses
 import json
 
 import jax
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
 import tempme_jax
-from tempme_jax.bench import device
+from tempme_jax.bench import device, device_programs
 from tempme_jax.bench.device_cases import Case, list_cases, list_problems
 from tempme_jax.cli import main
 
@@ -19,7 +21,8 @@ TRAIN = Case("train", "ViT-B/32", "tempme", "float32", 2)
 def tiny(monkeypatch):
     """A tiny model in place of all others, and small products."""
     model = tempme_jax.load("tiny-tempme")
-    monkeypatch.setattr(device, "make_model", lambda *_: model)
+    for module in (device, device_programs):
+        monkeypatch.setattr(module, "make_model", lambda *_: model)
     monkeypatch.setattr(device, "SIDE", {"cpu": 64})
     monkeypatch.setattr(device, "ROUNDS", 2)
     monkeypatch.setattr(device, "list_cases", lambda platform: [ENCODE])
@@ -42,7 +45,7 @@ def test_the_figures_and_the_table(monkeypatch):
     def fail(*_):
         raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: out of memory")
 
-    monkeypatch.setattr(device, "prepare_encoding", fail)
+    monkeypatch.setattr(device_programs, "prepare_encoding", fail)
     result = run()
     assert "too little memory" in result.stdout and "A reduced set" in result.stdout
     assert "1 of 1: encode ViT-B/32 tempme, float32, batch 2" in result.stderr
@@ -50,7 +53,8 @@ def test_the_figures_and_the_table(monkeypatch):
 
 @pytest.mark.slow
 def test_a_training_step():
-    speed = device.measure_case(TRAIN, 1.0)
+    [program] = device_programs.compile_together([TRAIN])
+    speed, _ = device.measure_program(program, 1.0)
     assert speed.videos_per_second == pytest.approx(2 / speed.seconds)
     assert speed.program_mib > 0 and (speed.share, speed.problem) == (0, "")
 
@@ -63,9 +67,19 @@ def test_when_the_time_is_up():
 
 
 def test_agreement_with_the_cpu():
-    """Of the CPU with itself, it is perfect."""
-    parity = device.compare_with_cpu("float32")
+    """That of the CPU with itself is perfect."""
+    [program] = device_programs.compile_together([ENCODE])
+    speed, vectors = device.measure_program(program, 1.0)
+    assert device.is_compared(speed)
+    parity = device.compare_with_cpu(ENCODE, np.asarray(vectors))
     assert parity.largest < 1e-6 and parity.cosine == pytest.approx(1, abs=1e-6)
+
+
+def test_programs_compiled_together():
+    """They are measured one by one, each as if it had been compiled alone."""
+    programs = device_programs.compile_together([ENCODE, dataclasses.replace(ENCODE, batch=4)])
+    vectors = [device.measure_program(program, 1.0)[1] for program in programs]
+    assert [len(one) for one in vectors] == [2, 4]
 
 
 def test_the_cases_of_an_accelerator():
