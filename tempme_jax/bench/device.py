@@ -44,7 +44,7 @@ ROUNDS, SECONDS_A_CASE = 11, 2.0
 SIDE = {"cpu": 1536}
 SIDE_ELSEWHERE = 8192
 # Programs that are compiled together, at most, and processors that each of them keeps busy.
-TOGETHER, PROCESSORS = 4, 4
+TOGETHER, PROCESSORS = 8, 2
 # Videos that are compared with the CPU's.
 COMPARED = 2
 
