@@ -54,7 +54,8 @@ class Storage(tfds.core.BuilderConfig):
     Attributes:
         variant: one of the builder's VARIANTS, such as "9k".
         size: side of the stored frames in pixels.
-        resize: how a frame becomes a square: "crop" or "squash", see `Architecture`.
+        resize: how a frame becomes a square: "crop", "squash" or "squash_bilinear", see
+            `Architecture`.
         fps: frames per second; None for `least` evenly spread frames of every video.
         least: smallest number of frames, evenly spread, as far as the video has distinct ones.
         most: largest number of frames, evenly spread.
@@ -149,6 +150,16 @@ class VideoSet(tfds.core.GeneratorBasedBuilder, skip_registration=True):
             AnnotationError: an annotation file is missing or malformed.
         """
         raise NotImplementedError
+
+    @classmethod
+    def list_negatives(cls, variant: str, split: str) -> dict[str, dict[str, str]]:
+        """Return the video of a split that differs from each other one in one thing, if known.
+
+        Returns:
+            For each kind of difference, such as "order", the id of the hard negative of each id;
+            {} if the set does not know such kinds.
+        """
+        return {}
 
     def is_prepared(self) -> bool:
         """Return whether all splits are stored."""

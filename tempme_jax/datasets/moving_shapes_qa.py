@@ -28,6 +28,8 @@ class MovingShapesQa(QuestionSet, MovingShapes):
     of frames answers at most half of them rightly.
     """
 
+    VARIANTS = ("default", "small")
+
     def list_videos(self, split: str) -> list[Video]:
         """Return the videos of a split; see `VideoSet.list_videos`."""
         questions = tuple(QUESTIONS.values())

@@ -56,6 +56,20 @@ class Motion:
         """The motion with the same frames in reverse order."""
         return dataclasses.replace(self, first=OPPOSITE[self.second], second=OPPOSITE[self.first])
 
+    @property
+    def leader(self) -> "Motion":
+        """The first, in order, of the motions with the same frames: itself and its reverse."""
+        return min(self, self.reverse)
+
+    @property
+    def look(self) -> "Motion":
+        """The same: these two also share place, size and shade."""
+        return self.leader
+
+    def draw(self, look: np.random.Generator, noise: np.random.Generator) -> np.ndarray:
+        """Draw the frames; see the function `draw`."""
+        return draw(self, look, noise)
+
 
 def list_motions() -> list[Motion]:
     """Return the 96 motions: 4 colours, 3 shapes, 8 paths."""
