@@ -37,6 +37,8 @@ class BaseTokenizer(abc.ABC):
 
     # The special tokens of a row and a token between them, in words.
     shortest: ClassVar[tuple[str, ...]]
+    # The id that fills rows up.
+    pad_id: ClassVar[int] = PAD_ID
 
     def __init__(
         self,
@@ -64,6 +66,11 @@ class BaseTokenizer(abc.ABC):
         """Number of tokens of a text that fit into a row, beside the special ones."""
         return self.max_words - len(self._start) - len(self._end)
 
+    @property
+    def longest(self) -> int:
+        """Number of ids of a row before those that end it."""
+        return self.max_words - len(self._end)
+
     @abc.abstractmethod
     def clean(self, text: str) -> str:
         """Return the text as the encoder takes it."""
@@ -81,7 +88,7 @@ class BaseTokenizer(abc.ABC):
 
         Returns:
             ids: int32 [b, max_words]; a row is the start, tokens, the end if the tokenizer has one,
-                then 0.
+                then what fills it up, mostly 0.
             mask: bool [b, max_words], True for all but what fills the row up.
 
         Raises:
@@ -94,7 +101,7 @@ class BaseTokenizer(abc.ABC):
             advice = f"max_words={self.max_words} is all the text tower can read: shorten the texts"
         self._warn_of_cut(texts, words, room, advice)
         rows = [[*self._start, *text_ids[:room], *self._end] for text_ids in words]
-        return pad_rows(rows, self.max_words)
+        return pad_rows(rows, self.max_words, self.pad_id)
 
     def decode(self, ids: 'Sequence[int] | Int32[np.ndarray, " n"]') -> str:
         """Return the text of one row of ids, in lower case, with one space between words.
@@ -153,10 +160,10 @@ def list_texts(texts: str | Sequence[str]) -> list[str]:
 
 
 def pad_rows(
-    rows: Sequence[Sequence[int]], length: int
+    rows: Sequence[Sequence[int]], length: int, pad_id: int = PAD_ID
 ) -> 'tuple[Int32[np.ndarray, "b n"], Bool[np.ndarray, "b n"]]':
-    """Return rows of ids as one array, filled up with 0, and the mask of what was not filled up."""
-    ids = np.full((len(rows), length), PAD_ID, np.int32)
+    """Return rows of ids as one array, filled up, and the mask of what was not filled up."""
+    ids = np.full((len(rows), length), pad_id, np.int32)
     mask = np.zeros(ids.shape, bool)
     for number, row in enumerate(rows):
         ids[number, : len(row)] = row

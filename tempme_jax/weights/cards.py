@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 from typing import Any
 
 from huggingface_hub import ModelCardData
@@ -117,10 +118,12 @@ def describe_use(about: Publication) -> str:
     if not (about.whole or about.has_public_base):
         base = json.dumps(about.base or "base.safetensors").replace("`", r"\x60")
         given = f"{base}, adapter={given}"
+    # With a temperature, texts are compared with the frames of videos.
+    embed = "embed_frames" if about.settings.get("tau") else "embed_video"
     return (
         "```python\nimport tempme_jax\n\n"
         f"model = tempme_jax.load({given})\n"
-        'model.similarity(model.embed_text("a cat jumps"), model.embed_video("cat.mp4"))\n```'
+        f'model.similarity(model.embed_text("a cat jumps"), model.{embed}("cat.mp4"))\n```'
     )
 
 
@@ -157,12 +160,23 @@ def describe_training(about: Publication) -> str:
         "| --- |" + " --- |" * len(names),
         *(
             f"| {DIRECTIONS.get(direction) or show_text(direction)} | "
-            + " | ".join(f"{row[name]:.4g}" if name in row else "" for name in names)
+            + " | ".join(show_score(row.get(name)) for name in names)
             + " |"
             for direction, row in trained["scores"].items()
         ),
     ]
     return "\n".join(facts) + "\n\n" + "\n".join(table)
+
+
+def show_score(score: float | None) -> str:
+    """Return a score as a number; "" for none, and in words what is no number.
+
+    >>> show_score(45.678), show_score(None), show_score(math.nan)
+    ('45.68', '', 'not a number')
+    """
+    if score is None:
+        return ""
+    return f"{score:.4g}" if math.isfinite(score) else "not a number"
 
 
 def describe_licence(about: Publication, base_license: str | None) -> str:

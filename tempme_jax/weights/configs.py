@@ -8,6 +8,7 @@ from tempme_jax.fields import FieldError, parse_json
 from tempme_jax.weights.errors import WeightsError
 from tempme_jax.weights.open_clip import OPEN_CLIP, read_open_clip
 from tempme_jax.weights.sections import Description, Section
+from tempme_jax.weights.siglip_files import is_of_siglip, read_siglip
 from tempme_jax.weights.tokenizer_files import (
     read_added_tokens,
     read_merges,
@@ -55,6 +56,8 @@ def read_configs(
         for config in configs
     }
     try:
+        if layout == "siglip" or (not layout and is_of_siglip(contents)):
+            return read_siglip(contents, activation)
         of_open_clip = [read_open_clip(contents[OPEN_CLIP])] if contents.get(OPEN_CLIP) else []
         if of_open_clip and layout != "huggingface" and not is_of_clip(contents):
             contents.pop(CONFIG, None)  # of a program around a model of open_clip

@@ -73,7 +73,9 @@ def convert_file(
     params, layout = read.params, layout or read.layout
     try:
         check_backbone(params, read.arch)
-        save_weights(target, params, read.arch, layout=layout, settings=settings)
+        save_weights(
+            target, params, read.arch, layout=layout, settings=settings, vocabulary=read.vocabulary
+        )
     except WeightsError as error:
         raise WeightsError(f"{source}: {error}") from error
     return list_remarks(read, file, leave_out)
@@ -145,7 +147,7 @@ def list_remarks(read: Interpretation, file: TorchFile, leave_out: Sequence[str]
     if leave_out:
         remarks.append(f"Left out: {', '.join(leave_out)}.")
     bias = next((a for n, a in arrays.items() if n.rpartition(".")[2] == "logit_bias"), None)
-    if bias is not None:
+    if bias is not None and ("logit_bias",) not in read.params:
         remarks.append("Left out: logit_bias, which moves all scores alike and changes no rank.")
     return remarks
 

@@ -13,7 +13,9 @@ PATTERNS = (
     (r"^Qformer\.|^query_tokens$|qformer\.", "BLIP-2"),
     (r"^vision_encoder\.encoder\.", "a part of UMT, or a relative such as InternVideo or VindLU"),
     (r"^visual_encoder\.|text_decoder\.bert|text_encoder\.bert|itm_head", "BLIP"),
-    (r"^vision_model\.(head\.|embeddings\.patch_embedding\.bias)|trunk\.attn_pool", "SigLIP"),
+    (r"^vision_model\.(head\.|embeddings\.patch_embedding\.bias)", "a part of SigLIP"),
+    (r"trunk\.attn_pool",
+     "SigLIP as timm has it, while transformers' is read, as google/siglip2-base-patch16-224"),
     (r"image_encoder\.model\.|text_encoder\.embedding_layer", "MobileCLIP"),
     (r"_image_encoder\.|_text_encoder\.", "TinyCLIP"),
     (r"text_decoder\.|visual\.attn_pool\.|text\.cls_emb|(^|\.)cls_emb$", "CoCa"),
@@ -65,7 +67,7 @@ def explain_names(names: Iterable[str], extra: Set[str]) -> None:
     if family:
         raise WeightsError(
             f"this is {family}; tempme_jax computes CLIP with a ViT, as OpenAI, open_clip and "
-            "transformers have it, and UMT"
+            "transformers have it, SigLIP as transformers has it, and UMT"
         )
     parts = name_parts_of_clip4clip(extra)
     if parts:

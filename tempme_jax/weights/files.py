@@ -14,7 +14,7 @@ import safetensors.numpy
 from tempme_jax.adapters.base import Path
 from tempme_jax.checks import require_one_of
 from tempme_jax.files import write_whole
-from tempme_jax.networks.architecture import ACTIVATIONS, MEAN, STD, Architecture
+from tempme_jax.networks.architecture import ACTIVATIONS, HALF, MEAN, STD, Architecture
 from tempme_jax.text import wordpiece
 from tempme_jax.text.bpe import VOCAB_SIZE
 from tempme_jax.weights.configs import read_configs
@@ -46,11 +46,13 @@ class Weights:
             version 0.1), "folded" (whether what was learned is added to the pretrained weights),
             "num_frames", "max_words", "drawn"; "base" (name of the weights that training began
             with) and "trained" (see `TrainingFacts`), which older files lack.
+        vocabulary: content of a tokenizer that lies with the weights, see `text.from_json`.
     """
 
     params: dict[Path, np.ndarray]
     arch: Architecture
     settings: dict[str, Any]
+    vocabulary: str = ""
 
 
 def load_weights(
@@ -81,19 +83,21 @@ def load_weights(
     except WeightsError as error:
         raise WeightsError(f"{file}: {error}") from error
     arch = dataclasses.replace(read.arch, backbone=backbone)
-    return Weights(params, arch, dict(ours.get("settings", {})))
+    return Weights(params, arch, dict(ours.get("settings", {})), read.vocabulary)
 
 
 class Interpretation(NamedTuple):
     """What the arrays of a file are: their layout, the parameters, and their architecture.
 
     `evidence` says what tells the activation; it is empty if the activation is assumed.
+    `vocabulary` is that of `Weights`.
     """
 
     layout: str
     params: dict[Path, np.ndarray]
     arch: Architecture
     evidence: str
+    vocabulary: str = ""
 
 
 def interpret(
@@ -130,9 +134,11 @@ def interpret(
             known = SavedArchitecture.__annotations__
             about: dict[str, Any] = {key: value for key, value in saved.items() if key in known}
             about["activation"] = activation or saved["activation"]
-            if find_vocabulary(params) > VOCAB_SIZE:  # of a version that did not ask
+            is_clips = about.get("tokenizer", "clip") == "clip"
+            if is_clips and find_vocabulary(params) > VOCAB_SIZE:  # of a version that did not ask
                 about["tokenizer"] = "unknown"
-            return Interpretation(layout, params, infer_architecture(params, **about), "the file")
+            arch, words = infer_architecture(params, **about), ours.get("vocabulary", "")
+            return Interpretation(layout, params, arch, "the file", words)
         describe = DESCRIBERS[find_family(params).name]
         return describe(Foreign(file, layout, params, configs, activation))
     except WeightsError as error:
@@ -195,8 +201,28 @@ def describe_umt(given: Foreign) -> Interpretation:
     return Interpretation(given.layout, given.params, arch, "the layout")
 
 
+def describe_siglip(given: Foreign) -> Interpretation:
+    """Return the interpretation of transformers' SigLIP, by what the configs beside it say."""
+    found = read_configs(given.configs, given.layout, given.activation)
+    found.raise_problems()
+    assert found.heads is not None and found.text_heads is not None
+    arch = infer_architecture(
+        given.params,
+        heads=found.heads,
+        text_heads=found.text_heads,
+        image_size=next(value for name, _, value in found.sizes if name == "image_size"),
+        activation=given.activation or found.activation,
+        mean=found.mean or HALF,
+        std=found.std or HALF,
+        resize=found.resize or "squash",
+        tokenizer=found.tokenizer,
+    )
+    found.compare(arch)
+    return Interpretation(given.layout, given.params, arch, found.source, found.vocabulary)
+
+
 # How another program's file is interpreted, by the family of its backbone.
-DESCRIBERS = {"CLIP": describe_clip, "UMT": describe_umt}
+DESCRIBERS = {"CLIP": describe_clip, "UMT": describe_umt, "SigLIP": describe_siglip}
 
 
 def find_vocabulary(params: dict[Path, np.ndarray]) -> int:
@@ -211,6 +237,7 @@ def save_weights(
     *,
     layout: str = "tempme_jax",
     settings: dict[str, Any] | None = None,
+    vocabulary: str = "",
 ) -> None:
     """Write a safetensors file, whole or not at all.
 
@@ -219,13 +246,15 @@ def save_weights(
         params: parameters by path.
         arch: their architecture, which is recorded in the file.
         layout: see `write_layout`.
-        settings: see `Weights`.
+        settings, vocabulary: see `Weights`.
 
     Raises:
         WeightsError: if the layout has no place for some of the parameters.
         ValueError: if the layout is unknown, or the name of the file ends otherwise.
     """
-    about = {"architecture": dataclasses.asdict(arch), "settings": settings or {}}
+    about: dict[str, Any] = {"architecture": dataclasses.asdict(arch), "settings": settings or {}}
+    if vocabulary:
+        about["vocabulary"] = vocabulary
     write_safetensors(file, write_layout(layout, params), {METADATA: json.dumps(about)})
 
 

@@ -1,7 +1,7 @@
 """Recognise the layout of the arrays of a file, read them, and write them.
 
-The layouts of other programs are tables: `clip_layouts` and `umt_layouts`. In tempme_jax's own
-layout, a name is the path of the parameter, joined by "/".
+The layouts of other programs are tables: `clip_layouts`, `umt_layouts` and `siglip_layouts`. In
+tempme_jax's own layout, a name is the path of the parameter, joined by "/".
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,9 +16,10 @@ from tempme_jax.weights.errors import WeightsError, raise_problems, shorten
 from tempme_jax.weights.families import name_family
 from tempme_jax.weights.forms import Family, LayoutEntry
 from tempme_jax.weights.naming import MARKS, TEXT_MARKS, Arrays, tidy_names
+from tempme_jax.weights.siglip_layouts import SIGLIP
 from tempme_jax.weights.umt_layouts import UMT
 
-FAMILIES = (CLIP, UMT)
+FAMILIES = (CLIP, UMT, SIGLIP)
 
 
 def read_layout(
@@ -68,8 +69,8 @@ def read_layout(
 def write_layout(layout: str, params: dict[Path, np.ndarray]) -> Arrays:
     """Return the arrays of a file in a layout: "tempme_jax", or one of another program.
 
-    Those are "openai", "published" and "huggingface" for CLIP, and "umt", "umt_retrieval" and
-    "umt_qa" for UMT.
+    Those are "openai", "published" and "huggingface" for CLIP, "umt", "umt_retrieval" and "umt_qa"
+    for UMT, and "siglip" for SigLIP, as transformers has it.
 
     Raises:
         WeightsError: if the layout has no place for some of the parameters; it lists them.
@@ -117,8 +118,8 @@ def recognise_layout(names: Iterable[str]) -> str:
     family, marks = name_family(names), ", ".join(map(repr, dict.fromkeys(MARKS.values())))
     told = f", but {family}" if family else ""
     raise WeightsError(
-        f"of no known layout of CLIP with a ViT, or of UMT{told}: none of {marks} is among the "
-        f"{len(names)} arrays, which are {shorten(names)}"
+        f"of no known layout of CLIP with a ViT, of SigLIP or of UMT{told}: none of {marks} is "
+        f"among the {len(names)} arrays, which are {shorten(names)}"
     )
 
 

@@ -20,6 +20,7 @@ MARKS = {
     "tempme_jax": "video/patches/kernel",
     "published": PUBLISHED_PREFIX + "visual.conv1.weight",
     "openai": "visual.conv1.weight",
+    "siglip": "vision_model.head.probe",
     "huggingface": "vision_model.embeddings.patch_embedding.weight",
     "umt_qa": UMT_PATCHES,
     "umt": UMT_PATCHES,
@@ -34,8 +35,10 @@ TEXT_MARKS = {
 # What DataParallel, torch.compile, Lightning and others put before every name, in any order.
 PREFIXES = ("module", "_orig_mod", "model", "clip_model", "net", "network", "clip", "backbone")
 # Arrays that some files hold beside the weights. They follow from the architecture, and a bias of
-# all logits changes no rank.
-NOT_WEIGHTS = ("input_resolution", "context_length", "vocab_size", "logit_bias")
+# all logits changes no rank. SigLIP's belongs to its loss.
+LOGIT_BIAS = "logit_bias"
+NOT_WEIGHTS = ("input_resolution", "context_length", "vocab_size", LOGIT_BIAS)
+OF_SIGLIP = (MARKS["siglip"], "video/head/probe")
 CUSTOM_TEXT = "text."
 IN_CUSTOM_TEXT = ("token_embedding.weight", "positional_embedding", "text_projection")
 # Of a mask that is added to the attention: from here on down, nothing is seen.
@@ -67,7 +70,8 @@ def tidy_names(arrays: Arrays, leave_out: Sequence[str] = ()) -> Arrays:
             start + n.removeprefix(custom) if n.startswith(custom) else n: a
             for n, a in arrays.items()
         }
-    return {n: a for n, a in arrays.items() if is_weight(n.removeprefix(start), a)}
+    kept = {LOGIT_BIAS} if any(mark in arrays for mark in OF_SIGLIP) else set()
+    return {n: a for n, a in arrays.items() if n in kept or is_weight(n.removeprefix(start), a)}
 
 
 def remove_prefix(arrays: Arrays) -> Arrays:

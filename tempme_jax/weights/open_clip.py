@@ -68,7 +68,9 @@ def read_vision(vision: Section) -> None:
     vision.compare("width", "width")
     compare_square(vision, "patch_size", "patch")
     compare_square(vision, "image_size", "image_size")
-    found.head_width = get_positive(vision, "head_width")
+    # open_clip's default, also of wide towers, whose heads are wider where nothing is said.
+    default = 64 if "width" in vision.fields else None
+    found.head_width = get_positive(vision, "head_width", default)
     compare_mlp(vision, "video")
     vision.require("pos_embed_type", "learnable")
     vision.require("pool_type", "tok")

@@ -52,6 +52,8 @@ class SavedSettings(TypedDict, total=False):
     num_frames: int
     max_words: int
     drawn: SavedDrawn
+    # The learned temperature of late interaction, of a model that was trained with it.
+    tau: float
     # Where the method comes from, if not from the package. They are never run because of this.
     plugins: list[str]
     base: str
@@ -82,6 +84,8 @@ class SavedModel(TypedDict, total=False):
 
     architecture: SavedArchitecture
     settings: SavedSettings
+    # The content of a tokenizer that does not come with the package, see `text.from_json`.
+    vocabulary: str
 
 
 class ShardIndex(TypedDict):

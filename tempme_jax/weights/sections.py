@@ -30,6 +30,8 @@ class Description:
         sizes: (field of `Architecture`, field of the config, value), to be compared with arrays.
         mlp_ratios: (tower, field of the config, width inside the MLPs over that of a token).
         problems: what the file asks for that tempme_jax does not compute.
+        tokenizer, vocabulary: name and content of a tokenizer that lies with the weights, see
+            `text.from_json`; empty for those that come with the package.
     """
 
     source: str = ""
@@ -43,6 +45,8 @@ class Description:
     sizes: list[tuple[str, str, int]] = dataclasses.field(default_factory=list)
     mlp_ratios: list[tuple[str, str, float]] = dataclasses.field(default_factory=list)
     problems: list[str] = dataclasses.field(default_factory=list)
+    tokenizer: str = ""
+    vocabulary: str = ""
 
     def add(self, other: "Description") -> None:
         """Add what another file says; where both decide the same, this one counts, and logs it."""

@@ -7,13 +7,18 @@ from typing import Any
 import numpy as np
 
 from tempme_jax.adapters.base import Path
-from tempme_jax.networks.architecture import UMT_B16, Architecture
+from tempme_jax.networks.architecture import SIGLIP2_B16, UMT_B16, Architecture
 from tempme_jax.weights.errors import WeightsError, raise_problems
 from tempme_jax.weights.forms import find_depth
 from tempme_jax.weights.layouts import find_family
 
 # CLIP's heads are this wide unless a config says otherwise.
 HEAD_WIDTH = 64
+# But those of open_clip's ViT-H, ViT-g and ViT-bigG, by the width of a token, and of all that have
+# their layout.
+HEAD_WIDTHS = {1280: 80, 1408: 88, 1664: 104}
+# Up to this width all CLIPs have heads 64 wide.
+USUAL_WIDTH = 1024
 # The positions of a UMT are computed, so a damaged number could ask for far too many.
 LARGEST_IMAGE = 2048
 # The arrays that show the sizes, and their numbers of dimensions.
@@ -22,6 +27,7 @@ UMT_DIMENSIONS = {
     ("text", "token_embedding"): 2,
     ("text", "position_embedding"): 2,
 }
+SIGLIP_DIMENSIONS = UMT_DIMENSIONS | {("video", "position_embedding"): 2}
 DIMENSIONS = UMT_DIMENSIONS | {
     ("video", "class_embedding"): 1,
     ("video", "position_embedding"): 2,
@@ -53,14 +59,16 @@ def infer_clip(
 ) -> Architecture:
     """Read the sizes of a CLIP with a ViT, whose arrays show `image_size` and `embed_dim`.
 
-    Heads are 64 wide unless their number or width is given.
+    Heads are 64 wide unless their number or width is given, or in a tower as wide as ViT-H's.
     """
     check_dimensions(params, DIMENSIONS)
     width = params["video", "class_embedding"].shape[0]
     patch = math.isqrt(params["video", "patches", "kernel"].shape[1] // 3)
     side = math.isqrt(max(params["video", "position_embedding"].shape[0] - 1, 0))
     context_length, text_width = params["text", "position_embedding"].shape
-    of_video = width // max(HEAD_WIDTH if head_width is None else head_width, 1)
+    of_video = heads
+    if of_video is None:
+        of_video = width // max(choose_head_width(width) if head_width is None else head_width, 1)
     try:
         return Architecture(
             embed_dim=params["video", "projection"].shape[1],
@@ -68,7 +76,7 @@ def infer_clip(
             patch=patch,
             width=width,
             depth=find_depth(params, "video"),
-            heads=of_video if heads is None else heads,
+            heads=of_video,
             text_width=text_width,
             text_depth=find_depth(params, "text"),
             text_heads=text_width // HEAD_WIDTH if text_heads is None else text_heads,
@@ -83,6 +91,24 @@ def infer_clip(
         if "heads" in str(error):
             hint = " (the arrays do not show the number of heads; a config.json beside them does)"
         raise WeightsError(f"this CLIP cannot be built: {error}{hint}") from error
+
+
+def choose_head_width(width: int) -> int:
+    """Return how wide the heads are of published video towers of this width.
+
+    Raises:
+        WeightsError: if none is known.
+
+    >>> choose_head_width(768), choose_head_width(1280)
+    (64, 80)
+    """
+    if width > USUAL_WIDTH and width not in HEAD_WIDTHS:
+        raise WeightsError(
+            f"this CLIP cannot be built: its video tower is {width} wide, and no published one of "
+            "that width tells its number of heads, which the arrays do not show; an "
+            "open_clip_config.json or config.json beside them does"
+        )
+    return HEAD_WIDTHS.get(width, HEAD_WIDTH)
 
 
 def infer_umt(
@@ -135,8 +161,59 @@ def infer_umt(
         raise WeightsError(f"this UMT cannot be built: {error}") from error
 
 
+def infer_siglip(
+    params: dict[Path, np.ndarray],
+    *,
+    heads: int,
+    text_heads: int,
+    image_size: int | None = None,
+    embed_dim: int | None = None,
+    tokenizer: str,
+    **others: Any,
+) -> Architecture:
+    """Read the sizes of a SigLIP, whose arrays show `embed_dim`.
+
+    Frames may be larger than their patches together, so `image_size` is not shown.
+    """
+    check_dimensions(params, SIGLIP_DIMENSIONS)
+    width, patch = params["video", "patches", "kernel"].shape
+    patch = math.isqrt(patch // 3)
+    patches = params["video", "position_embedding"].shape[0]
+    context_length, text_width = params["text", "position_embedding"].shape
+    if not patch:
+        raise WeightsError("this SigLIP cannot be built: its patches have no pixels")
+    image_size = math.isqrt(patches) * patch if image_size is None else image_size
+    if (image_size // patch) ** 2 != patches:
+        raise WeightsError(
+            f"frames of {image_size} pixels have {(image_size // patch) ** 2} patches of {patch}, "
+            f"but the arrays show positions for {patches}"
+        )
+    try:
+        return dataclasses.replace(
+            SIGLIP2_B16,
+            embed_dim=params["text", "head", "bias"].size,
+            image_size=image_size,
+            patch=patch,
+            width=width,
+            depth=find_depth(params, "video"),
+            heads=heads,
+            text_width=text_width,
+            text_depth=find_depth(params, "text"),
+            text_heads=text_heads,
+            vocab_size=params["text", "token_embedding"].shape[0],
+            context_length=context_length,
+            mlp_width=find_mlp_width(params, "video", width),
+            text_mlp_width=find_mlp_width(params, "text", text_width),
+            tokenizer=tokenizer,
+            backbone="siglip2" if tokenizer == "gemma" else "siglip",
+            **others,
+        )
+    except ValueError as error:
+        raise WeightsError(f"this SigLIP cannot be built: {error}") from error
+
+
 # How the sizes are read, by the family of the backbone.
-SIZES = {"CLIP": infer_clip, "UMT": infer_umt}
+SIZES = {"CLIP": infer_clip, "UMT": infer_umt, "SigLIP": infer_siglip}
 
 
 def count_heads(name: str, width: int) -> int:

@@ -209,8 +209,8 @@ def test_a_damaged_vocabulary_is_refused(data, message, tmp_path):
 
 
 def test_a_tokenizer_is_chosen_by_name():
-    assert TOKENIZERS.keys() == {"clip", "bert"}
-    for name, cls in TOKENIZERS.items():
+    assert TOKENIZERS.keys() == {"clip", "bert", "siglip", "gemma"}
+    for name, cls in list(TOKENIZERS.items())[:2]:  # the others lie with the weights
         tokenizer = make_tokenizer(name, 8, 40, vocab_size=5000)
         assert type(tokenizer) is cls and tokenizer.max_words == 8
         ids, mask = tokenizer(["a cat", "two dogs jump"])

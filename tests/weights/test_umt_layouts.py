@@ -268,7 +268,7 @@ CROSS = "text_encoder.bert.encoder.layer.3.crossattention.output.dense.bias"
         ),
         (
             {"text_encoder.bert.embeddings.word_embeddings.weight": None},
-            "of no known layout of CLIP with a ViT, or of UMT, but a part of UMT",
+            "of no known layout of CLIP with a ViT, of SigLIP or of UMT, but a part of UMT",
         ),
     ],
 )

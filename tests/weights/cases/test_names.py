@@ -138,7 +138,8 @@ def test_weights_of_whole_numbers_are_refused(params):
     ("family", "names"),
     [
         ("PEFT", ["base_model.model.vision_model.encoder.layers.0.self_attn.q_proj.lora_A.weight"]),
-        ("SigLIP", ["vision_model.embeddings.patch_embedding.weight", "vision_model.head.probe"]),
+        ("SigLIP", ["vision_model.embeddings.patch_embedding.bias"]),
+        ("SigLIP as timm has it", ["visual.trunk.attn_pool.latent"]),
         ("MobileCLIP", ["image_encoder.model.patch_embed.0.conv.weight"]),
         ("TinyCLIP", ["_image_encoder.module.visual.conv1.weight", "_logit_scale"]),
         ("CoCa", ["visual.conv1.weight", "text_decoder.resblocks.0.ln_1.weight"]),
