@@ -1,13 +1,17 @@
 """Check the arguments of `VideoIndex`: what was given, what is allowed, what to do."""
 
+import math
 import numbers
 import os
+import re
 from collections.abc import Iterable
 from typing import Any
 
 from tempme_jax.checks import require_whole, suggest
 
 PATH = "a path: str or os.PathLike"
+# No dial goes further.
+FASTEST = 100.0
 
 
 def read_queries(text: Any) -> list[str]:
@@ -98,3 +102,22 @@ def check_shard(shard: Any) -> None:
     is_pair = isinstance(shard, tuple | list) and len(shard) == 2
     if not is_pair or not all(type(number) is int for number in shard):
         raise TypeError(f"shard={shard!r} must be two whole numbers, such as (0, 4)")
+
+
+def parse_speed(text: str | float) -> float:
+    """Return a speed that is given as a multiple of the trained one, such as "2x".
+
+    Raises:
+        ValueError: if it is none.
+
+    >>> parse_speed("2x"), parse_speed("1.5"), parse_speed(3)
+    (2.0, 1.5, 3.0)
+    """
+    parts = re.fullmatch(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*[xX×]?\s*", str(text))
+    speed = float(parts[1]) if parts and not isinstance(text, bool) else math.nan
+    if not 0 < speed <= FASTEST:
+        raise ValueError(
+            f"speed {text!r} is not a multiple of the speed that the model was trained for; write "
+            "it like 2x, for twice as fast, or 1x, for as trained"
+        )
+    return speed

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tempme_jax.search.dials import describe_dial
 from tempme_jax.search.header import make_header, refuse_other_model
 from tempme_jax.search.indexing.progress import IndexProgress
 from tempme_jax.search.indexing.survey import refuse_empty_folder
@@ -23,7 +24,10 @@ if TYPE_CHECKING:
 
 def make_index(uri: str, request: IndexRequest, model: "Model", progress: IndexProgress) -> Store:
     """Create an index without videos, or open the one that another process has just created."""
-    header = make_header(model, request.source, request.make_sampling(model))
+    header = make_header(
+        model, request.source, request.make_sampling(model), per_frame=request.per_frame
+    )
+    header |= describe_dial(model) or request.dial
     texts = unrelated.read_texts()
     with warnings.catch_warnings(), progress.show("Embedding texts to compare scores with"):
         warnings.simplefilter("ignore", TextCutWarning)  # it matters little if one of these is cut

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
 from tempme_jax.fields import check_type
 from tempme_jax.fingerprint import describe_model
 from tempme_jax.loading import load
+from tempme_jax.search.dials import DialFields, turn_to_header
 from tempme_jax.search.errors import VideoIndexError
 from tempme_jax.search.runtimes import RuntimeFields, describe_runtime
 from tempme_jax.version import __version__
@@ -35,6 +36,20 @@ class SamplingFields(TypedDict):
     overlap: float
 
 
+class FrameFields(TypedDict):
+    """The field "per_frame" of a header: windows keep vectors of their frames.
+
+    Attributes:
+        frames: number of frames of a window.
+        tau: temperature of late interaction that the model has learned; 0 if it has not.
+        scale: that of the model's logits, by which its similarities spread.
+    """
+
+    frames: int
+    tau: float
+    scale: float
+
+
 class HeaderFields(TypedDict):
     """The fields of a header that any version has."""
 
@@ -42,6 +57,8 @@ class HeaderFields(TypedDict):
     model: IndexedModel
     sampling: SamplingFields
     runtime: NotRequired[RuntimeFields]
+    dial: NotRequired[DialFields]
+    per_frame: NotRequired[FrameFields]
 
 
 def check_header(header: Mapping[str, Any], uri: str) -> None:
@@ -55,17 +72,39 @@ def check_header(header: Mapping[str, Any], uri: str) -> None:
         ) from error
 
 
-def make_header(model: "Model", source: Mapping[str, Any], sampling: "Sampling") -> dict[str, Any]:
+def make_header(
+    model: "Model", source: Mapping[str, Any], sampling: "Sampling", *, per_frame: bool = False
+) -> dict[str, Any]:
     """Make the header of an index, of JSON's types.
 
-    `source` holds the arguments of `load` that open the model again; empty if a Model was passed.
+    Args:
+        model: embeds.
+        source: the arguments of `load` that open the model again; empty if a Model was passed.
+        sampling: how videos are cut into windows.
+        per_frame: whether windows keep vectors of their frames.
+
+    Raises:
+        VideoIndexError: the model has no vectors of frames.
     """
+    frames: dict[str, FrameFields] = {}
+    if per_frame:
+        if model.frame_problem:
+            raise VideoIndexError(
+                f"an index with vectors of frames cannot be made: {model.frame_problem}; leave "
+                "--per-frame out, or choose another model or method"
+            )
+        frames["per_frame"] = {
+            "frames": model.num_frames,
+            "tau": float(model.tau),
+            "scale": float(model.network.compute_scale(model.params)),
+        }
     return {
         "version": __version__,
         "source": dict(source),
         "model": describe_model(model),
         "sampling": dataclasses.asdict(sampling),
         **describe_runtime(model),
+        **frames,
     }
 
 
@@ -92,7 +131,7 @@ def open_model(header: Mapping[str, Any], uri: str) -> "Model":
             "weights is not known; pass the model"
         )
     try:
-        model = load(**header["source"])
+        model = turn_to_header(load(**header["source"]), header)
     except OutOfReachError as error:
         raise VideoIndexError(
             f"the index {uri} needs its model, but {error.problem}.\n\n{error.steps}"
@@ -158,4 +197,14 @@ def refuse_other_sampling(header: Mapping[str, Any], sampling: "Sampling", uri: 
             f"the index {uri} has windows of {made.frames} frames at {made.fps:g} per second with "
             f"an overlap of {made.overlap:g}, not of {sampling.frames} at {sampling.fps:g} with "
             f"{sampling.overlap:g}; leave these options out, or rebuild the index with --rebuild"
+        )
+
+
+def refuse_without_frames(header: Mapping[str, Any], uri: str) -> None:
+    """Raise a VideoIndexError if the windows of an index keep no vectors of frames."""
+    if "per_frame" not in header:
+        raise VideoIndexError(
+            f"the index {uri} has no vectors of frames, and only embedding all of its videos again "
+            "gives it these: `tempme index FOLDER --rebuild --per-frame`. Without --per-frame, it "
+            "is brought up to date as it is"
         )

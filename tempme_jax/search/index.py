@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from tempme_jax.extras import require_packages
 from tempme_jax.search import opening, paths
-from tempme_jax.search.arguments import check_exclude, check_model, check_path
+from tempme_jax.search.arguments import check_exclude, check_model, check_path, parse_speed
 from tempme_jax.search.queries import IndexQueries
 from tempme_jax.search.state import IndexState
 from tempme_jax.words import pluralize
@@ -48,6 +48,8 @@ class VideoIndex(IndexQueries):
         anew: bool = False,
         runtime: str | None = None,
         int8: bool = False,
+        per_frame: bool = False,
+        speed: float | str | None = None,
     ):
         """Open an index. If there is none, `add` will create it.
 
@@ -64,9 +66,15 @@ class VideoIndex(IndexQueries):
             runtime: what runs the model, "jax" or "onnx" (ONNX Runtime, on the CPU; the first use
                 exports the model to the user's cache). Default: what the index was built with.
             int8: whether ONNX Runtime computes with 8-bit whole numbers, which is faster.
+            per_frame: whether a new index keeps vectors of the frames of each window, so that
+                searches by a text find the second that fits best, and short events. True for an
+                index without them is an error.
+            speed: how many times as fast as it was trained the model embeds, such as 2 or "2x", by
+                merging more tokens, see `Model.dial`. Default: that of the index; for a new one, 1.
 
         Raises:
-            VideoIndexError: the index cannot be read, or has another method or other windows.
+            VideoIndexError: the index cannot be read, has another method or other windows, or no
+                vectors of frames though they are asked for.
             ValueError: there is no such runtime, or it has no int8; or a number is out of range.
             TypeError: an argument is of another type.
             ModuleNotFoundError: the extra [search] is not installed.
@@ -78,7 +86,8 @@ class VideoIndex(IndexQueries):
         self.uri = paths.find_index(path, is_index=opening.is_index)
         self._request = opening.IndexRequest(
             model=model, method=method, num_frames=num_frames,
-            fps=fps, overlap=overlap, anew=anew, runtime=runtime, int8=int8,
+            fps=fps, overlap=overlap, anew=anew, runtime=runtime, int8=int8, per_frame=per_frame,
+            speed=None if speed is None else parse_speed(speed),
         )  # fmt: skip
         self._state = IndexState(self.uri, anew=anew)
         if self.exists:
@@ -160,7 +169,9 @@ class VideoIndex(IndexQueries):
             self.store if self.exists else None, self.uri, self._request, open_model,
             Path(folder), options.exclude, progress=progress,
         )  # fmt: skip
-        embed = run.make_embed(open_model, self.sampling, options, progress)
+        embed = run.make_embed(
+            open_model, self.sampling, options, progress, per_frame="per_frame" in self.header
+        )
         place = VideoFolder.locate(self.uri, Path(folder))
         report = run.update_index(self._state.store, place, embed, options, progress)
         self._state.finish_writing()

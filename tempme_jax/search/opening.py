@@ -4,15 +4,13 @@ import contextlib
 import dataclasses
 import functools
 import os
-import shlex
 import warnings
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from tempme_jax import text_encoder
-from tempme_jax.checks import suggest
 from tempme_jax.loading import load
+from tempme_jax.search import dials
 from tempme_jax.search.errors import NewerIndexError, VideoIndexError
 from tempme_jax.search.header import (
     check_header,
@@ -23,16 +21,16 @@ from tempme_jax.search.header import (
     refuse_other_method,
     refuse_other_model,
     refuse_other_sampling,
+    refuse_without_frames,
 )
-from tempme_jax.search.paths import decode_root, is_remote
+from tempme_jax.search.paths import decode_root
 from tempme_jax.search.query.searcher import Searcher
 from tempme_jax.search.runtimes import choose_runtime, open_exported, refuse_other_precision
 from tempme_jax.search.store.checksums import list_versions
 from tempme_jax.search.store.failures import explain_read_errors
-from tempme_jax.search.store.locking import DEFAULT_NAME, find_local_folder, lock_index
+from tempme_jax.search.store.locking import find_local_folder, lock_index
 from tempme_jax.search.store.sidefile import SideFile, read_side_file
 from tempme_jax.text_encoder import TextEncoder
-from tempme_jax.words import name_program
 
 # A search does without these, and to import them takes longer than everything else in it.
 if TYPE_CHECKING:
@@ -49,7 +47,10 @@ Header = Mapping[str, Any]
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class IndexRequest:
-    """The arguments of `VideoIndex`: the model and windows that a user asks for; None for any."""
+    """The arguments of `VideoIndex`: the model and windows that a user asks for; None for any.
+
+    `dial` is what the header of a new index says of the dial, once its model is open.
+    """
 
     model: "Model | str | os.PathLike | None"
     method: str | None
@@ -59,6 +60,9 @@ class IndexRequest:
     anew: bool = False
     runtime: str | None = None
     int8: bool = False
+    per_frame: bool = False
+    speed: float | None = None
+    dial: dict[str, Any] = dataclasses.field(default_factory=dict, init=False)
 
     @property
     def passed_model(self) -> "Model | None":
@@ -76,9 +80,11 @@ class IndexRequest:
 
     def load_new_model(self) -> "Model":
         """Return the model for a new index."""
+        model = load(**self.source) if self.passed_model is None else self.passed_model
+        model = dials.turn_to_speed(model, self.speed)
+        self.dial.update(dials.describe_dial(model))
         if self.passed_model is not None:
-            return self.passed_model
-        model = load(**self.source)
+            return model
         runtime, precision = choose_runtime(None, self.runtime, int8=self.int8)
         if runtime == "jax" or model.is_exported:
             return model
@@ -90,8 +96,11 @@ class IndexRequest:
         Raises:
             VideoIndexError: it is not the model of the index, or cannot be opened.
         """
-        model = self.passed_model
-        if model is None:
+        open_trained = functools.partial(self.load_whole_model, uri=uri)
+        header = dials.choose_dial(header, self.speed, open_trained, uri)
+        if self.passed_model is not None:
+            model = dials.turn_to_header(self.passed_model, header)
+        else:
             runtime, precision = choose_runtime(header, self.runtime, int8=self.int8)
             if runtime == "jax":
                 model = self.load_whole_model(header, uri)
@@ -115,6 +124,7 @@ class IndexRequest:
         model = self.passed_model
         if model is None:  # weights that have moved are opened with the index's own options
             model = load(**header["source"] | self.source)
+        model = dials.turn_to_header(model, header)
         refuse_other_model(header, model, uri)
         return model
 
@@ -124,7 +134,8 @@ class IndexRequest:
         One of another model is not taken: the name of a repository may mean newer weights since.
         """
         encoder = text_encoder.find(self._find_source(header)) if self._has_tower(header) else None
-        if encoder is None or list_differences(header["model"], encoder.description):
+        made = dials.strip_dial(header)["model"]  # texts do not depend on the dial
+        if encoder is None or list_differences(made, encoder.description):
             return None  # the model itself tells what is wrong, if anything is
         return encoder
 
@@ -135,7 +146,9 @@ class IndexRequest:
         """
         if not self._has_tower(header) or not hasattr(model, "network"):
             return None
-        if not text_encoder.keep(model, self._find_source(header), describe_model(model)):
+        about = {"model": describe_model(model)} | dials.describe_dial(model)
+        made = dials.strip_dial(about)["model"]
+        if not text_encoder.keep(model, self._find_source(header), made):
             return None
         return self.open_text_encoder(header)
 
@@ -154,12 +167,12 @@ class IndexRequest:
 
     def may_differ(self, header: Header) -> bool:
         """Return whether the model has to be opened to tell if it is that of the index."""
-        if self.passed_model is not None:
+        if self.passed_model is not None or not dials.is_of_speed(header, self.speed):
             return True
         return self.model is not None and self.source != header["source"]
 
     def check(self, header: Header, uri: str) -> None:
-        """Raise a VideoIndexError if an index has another method or other windows."""
+        """Raise a VideoIndexError if an index has another method, other windows or no frames."""
         asked: dict[str, Any] = {"fps": self.fps, "overlap": self.overlap}
         if self.passed_model is None:  # a Model has a method and frames of its own
             asked["frames"] = self.num_frames
@@ -169,6 +182,8 @@ class IndexRequest:
             from tempme_jax.video.windows import Sampling
 
             refuse_other_sampling(header, Sampling(**header["sampling"] | given), uri)
+        if self.per_frame:
+            refuse_without_frames(header, uri)
 
     def make_sampling(self, model: "Model") -> "Sampling":
         """Return the sampling for a new index."""
@@ -181,21 +196,6 @@ class IndexRequest:
 
 class DamagedIndexWarning(UserWarning):
     """An index was damaged, and has returned to an earlier state."""
-
-
-def make_missing_error(uri: str) -> VideoIndexError:
-    """Make the error for an address without an index."""
-    folder = Path(uri.removesuffix(f"/{DEFAULT_NAME}"))
-    if not is_remote(uri) and not folder.exists():
-        beside = os.listdir(folder.parent) if os.access(folder.parent, os.R_OK) else ()
-        near = suggest(folder.name, beside)
-        return VideoIndexError(f"there is no index in {uri}: {folder} does not exist{near}")
-    known = str(folder) != uri  # a folder of videos, not an empty one or an address
-    named = shlex.quote(str(folder)) if known else "FOLDER"
-    return VideoIndexError(
-        f"there is no index in {uri}; `{name_program()} index {named}` makes one of the videos in "
-        f"{'it' if known else 'a folder'}, and --index names one that lies elsewhere"
-    )
 
 
 def is_index(uri: str) -> bool:

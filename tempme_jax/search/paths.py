@@ -7,9 +7,11 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
+from tempme_jax.checks import suggest
 from tempme_jax.search.errors import VideoIndexError
 from tempme_jax.search.store.checksums import list_versions
 from tempme_jax.search.store.locking import DEFAULT_NAME, is_begun
+from tempme_jax.words import name_program
 
 # The name by which an index refers to the folder that it lies in, so both can be moved together.
 BESIDE = ".."
@@ -151,3 +153,18 @@ def list_folders(uri: str, files: Iterable[tuple[str, bytes]]) -> list[str]:
         parent = (folder / os.fsdecode(path)).parent
         found |= {str(one) for one in (parent, *parent.parents) if one.is_relative_to(folder)}
     return sorted(found)
+
+
+def make_missing_error(uri: str) -> VideoIndexError:
+    """Make the error for an address without an index."""
+    folder = Path(uri.removesuffix(f"/{DEFAULT_NAME}"))
+    if not is_remote(uri) and not folder.exists():
+        beside = os.listdir(folder.parent) if os.access(folder.parent, os.R_OK) else ()
+        near = suggest(folder.name, beside)
+        return VideoIndexError(f"there is no index in {uri}: {folder} does not exist{near}")
+    known = str(folder) != uri  # a folder of videos, not an empty one or an address
+    named = shlex.quote(str(folder)) if known else "FOLDER"
+    return VideoIndexError(
+        f"there is no index in {uri}; `{name_program()} index {named}` makes one of the videos in "
+        f"{'it' if known else 'a folder'}, and --index names one that lies elsewhere"
+    )

@@ -110,12 +110,16 @@ class IndexQueries(IndexVideos):
                 path, or a pattern with * or ?), `min_seconds` and `max_seconds` (their length),
                 `after` and `before` (the day of their last change, such as "2026-01-31"). And
                 `per_video`: return at most so many moments of one video, unless only one is
-                searched, as by its path as `folder`; `lines=True`: fill `Results.lines`, too.
+                searched, as by its path as `folder`; `lines=True`: fill `Results.lines`, too;
+                `tau`: the temperature of late interaction, by which an index that keeps vectors of
+                frames compares texts: near 0 the best frame of a window counts, with infinity the
+                mean. By default it is what the model learned, else a part of the mean is added.
 
         Raises:
-            ValueError: the text is empty, or `k` is below 1.
+            ValueError: the text is empty, `k` is below 1, or `tau` is not above 0.
             TypeError: an argument is of another type, or there is no such filter.
-            VideoIndexError: there is no index, its model cannot be opened, or has no matching head.
+            VideoIndexError: there is no index, its model cannot be opened, or has no matching head;
+                or `tau` is given, and the index keeps no vectors of frames.
         """
         texts = read_queries(text)
         check_options("search", k, filters)
@@ -129,32 +133,31 @@ class IndexQueries(IndexVideos):
     def _search_text(
         self, searcher: "Searcher", text: str, vector: np.ndarray, k: int, rerank: int, **filters
     ) -> Results:
-        find = functools.partial(searcher.search, vector, kind="text", query=text, **filters)
+        found = searcher.search(vector, kind="text", query=text, k=max(k, rerank), **filters)
         if rerank:
             from tempme_jax.search.query.rerank import rerank_moments
 
-            found = find(k=max(k, rerank))
-            results = rerank_moments(found, k, rerank, self.whole_model, self.uri, searcher)
-        else:
-            results = find(k=k)
-        return add_said(results, self.uri, searcher, text, k, **filters)
+            found = rerank_moments(found, k, rerank, self.whole_model, self.uri, searcher)
+        return add_said(found, self.uri, searcher, text, k, **filters)
 
-    def search_image(self, image: str | os.PathLike, k: int = 10, **filters) -> Results:
+    def search_image(self, image: Any, k: int = 10, **filters) -> Results:
         """Find the moments that look like a picture.
 
         Args:
-            image: the file (JPEG, PNG, WebP, GIF, BMP or TIFF).
+            image: a file (JPEG, PNG, WebP, GIF, BMP or TIFF), or pixels; see `Model.embed_image`.
             k, **filters: as for `search`.
 
         Raises:
-            VideoError: the picture cannot be read.
+            VideoError, ValueError, TypeError: it is no picture that can be read.
         """
         from tempme_jax.search.query.frames import read_still
         from tempme_jax.search.query.same import find_own_part
 
-        check_path("image", image)
         check_options("search_image", k, filters)
         searcher = self._get_searcher()
+        if not isinstance(image, str | os.PathLike):
+            vector = self.model.embed_image([image])[0]
+            return searcher.search(vector, query="a picture", kind="picture", k=k, **filters)
         video = read_still(self.model, image)
         filters = {"own": find_own_part(searcher, image), "kind": "picture", **filters}
         return self._search_frames(video, f"the picture {Path(image).name}", k, filters)

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from tempme_jax.search import opening
+from tempme_jax.search.paths import make_missing_error
 from tempme_jax.search.query.searcher import Searcher
 from tempme_jax.search.store.locking import find_local_folder
 from tempme_jax.search.store.sidefile import (
@@ -47,7 +48,7 @@ class IndexState:
         if self._store is None and self._side is not None:
             self._store = opening.open_store(self.uri)
         if self._store is None:
-            raise opening.make_missing_error(self.uri)
+            raise make_missing_error(self.uri)
         return self._store
 
     @store.setter

@@ -35,6 +35,8 @@ class IndexStats:
         frames: frames per window.
         fps: frames per second of video.
         overlap: share of a window that the next one repeats.
+        speed: speed of the model that was asked for, as a multiple of the trained one; None if a
+            program has turned its dial.
         outdated: number of files that an earlier version of this package read. The next run of
             `tempme index` looks at them again, and embeds anew those that it reads otherwise.
 
@@ -52,6 +54,7 @@ class IndexStats:
     frames: int
     fps: float
     overlap: float
+    speed: float | None = 1.0
     outdated: int = 0
 
     @property
@@ -131,6 +134,7 @@ def compute_stats(store: "Store | SideFile", within: Path | None = None) -> Inde
         hours=sum(row.seconds for row in contents) / 3600,
         model=str(store.header["source"].get("source", "")),
         method=store.header["model"]["method"],
+        speed=store.header["dial"]["speed"] if "dial" in store.header else 1.0,
         outdated=count_outdated(rows),
         **store.header["sampling"],
     )

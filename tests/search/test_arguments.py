@@ -40,7 +40,7 @@ def index(tmp_path_factory):
         (lambda i: i.search("a", name=["x"]), TypeError, "name must be text, not list"),
         (lambda i: i.search("a", per_video=0), ValueError, "per_video=0 must be a whole"),
         (lambda i: i.search("a", rerank=-1), ValueError, "rerank=-1 must be a whole number of 0"),
-        (lambda i: i.search_image(3), TypeError, "image must be a path: .*, not int"),
+        (lambda i: i.search_image(3), TypeError, "a picture must be .*; int is none"),
         (lambda i: i.search_image("a.jpg", k=None), TypeError, "k=None must be a whole number"),
         (lambda i: i.search_clip(np.zeros(3)), TypeError, "video must be a path: .*, not ndarray"),
         (lambda i: i.similar(3), TypeError, "window must be text, not int"),

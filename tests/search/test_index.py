@@ -6,6 +6,7 @@ import shutil
 import threading
 
 import numpy as np
+import PIL.Image
 import pytest
 import toy_index
 from toy_index import (
@@ -486,7 +487,13 @@ def test_what_is_like_a_video_a_part_of_it_or_a_picture(folder, tmp_path):
     np.testing.assert_allclose(alone.vectors, [row.vector for row in windows], atol=1e-6)
     picture = tmp_path / "picture.jpg"
     picture.write_bytes(index.thumbnail(part.window))
-    assert len(index.search_image(picture, k=2).moments) == 2
+    found = index.search_image(picture, k=2).moments
+    assert len(found) == 2
+    with PIL.Image.open(picture) as opened:
+        for same in (opened, np.asarray(opened), picture.read_bytes()):
+            again = index.search_image(same, k=2).moments
+            assert [one.window for one in again] == [one.window for one in found]
+            assert again[0].score == pytest.approx(found[0].score, abs=1e-5)
     like = index.similar(part.window)
     assert rows["d.mp4"].id not in {moment.file_id for moment in like.moments}
     with pytest.raises(KeyError):

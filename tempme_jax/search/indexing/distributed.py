@@ -52,10 +52,17 @@ class ActorInputs:
     decoders: int  # number of decoding processes per actor
     parts: list[list[Source]]  # the videos, in the parts that actors take
     folder: str  # the folder that all videos are below
+    per_frame: bool = False  # whether vectors hold those of the frames
 
 
 def embed_on_cluster(
-    work: Work, model: Model, sampling: Sampling, *, address: str, actors: int | None
+    work: Work,
+    model: Model,
+    sampling: Sampling,
+    *,
+    address: str,
+    actors: int | None,
+    per_frame: bool = False,
 ) -> Generator[EmbeddedVideo | FailedVideo, None, None]:
     """Embed the videos of `work` on a cluster.
 
@@ -67,6 +74,7 @@ def embed_on_cluster(
             is used.
         actors: number of actors at most; None for one per GPU or TPU chip of the cluster, or,
             without any, one per machine.
+        per_frame: whether vectors hold those of the frames, see `make_embedder`.
 
     Yields:
         Embedded and failed videos in any order, each as soon as it is done.
@@ -85,7 +93,7 @@ def embed_on_cluster(
         parts = split_work(work, pool.actors)
         on_host = dataclasses.replace(model, params=jax.device_get(model.params))
         folder = os.path.commonpath([os.path.dirname(source.file) for source in work.sources])
-        given = ray.put(ActorInputs(on_host, sampling, pool.decoders, parts, folder))
+        given = ray.put(ActorInputs(on_host, sampling, pool.decoders, parts, folder, per_frame))
         relay = start_relay(ray, given, len(parts), pool)
         try:
             while (row := ray.get(relay.take_row.remote())) is not None:
@@ -150,7 +158,7 @@ class Actor:
         os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
         use_persistent_cache()
         self.given: ActorInputs = ray.get(given)
-        self.embedder = make_embedder(self.given.model)
+        self.embedder = make_embedder(self.given.model, per_frame=self.given.per_frame)
 
     def __call__(self, row: dict[str, Any]) -> Iterator[dict[str, Any]]:
         """Yield one row per video of a part, in the order of the part.

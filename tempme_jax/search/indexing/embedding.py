@@ -11,8 +11,10 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Float, UInt8
 
-from tempme_jax.encoding import choose_video_batch, encode_frames
+from tempme_jax.encoding import choose_video_batch, encode_each_frame, encode_frames
+from tempme_jax.late_interaction import scale_to_unit
 from tempme_jax.model import Model
+from tempme_jax.search.indexing.frame_rows import join_frames
 from tempme_jax.search.indexing.plan import Work
 from tempme_jax.search.indexing.progress import IndexProgress
 from tempme_jax.search.indexing.reading import FailedVideo, Piece, read_windows
@@ -34,7 +36,7 @@ class EmbeddedVideo(NamedTuple):
         key: key of its source.
         seconds: length of the video in seconds.
         spans: start and end of each window, in seconds from the video's start.
-        vectors: unit vectors, float32 [w, e].
+        vectors: unit vectors, float32 [w, e]; with vectors of frames, rows of `join_frames`.
         thumbnails: one JPEG file per window.
         whole: 64 hexadecimal digits, the SHA-256 of the file.
     """
@@ -165,8 +167,11 @@ class _PartialVideo:
         return self.all_read and len(self.vectors) == len(self.spans)
 
 
-def make_embedder(model: Model) -> Embedder:
-    """Make an embedder for a model, on all devices of this process."""
+def make_embedder(model: Model, *, per_frame: bool = False) -> Embedder:
+    """Make an embedder for a model, on all devices of this process.
+
+    With `per_frame`, vectors have length e + t * e + t: those of `join_frames`.
+    """
     if model.is_exported:
         return make_exported_embedder(model)
     mesh = Mesh(np.array(jax.local_devices()), ("data",))
@@ -180,7 +185,11 @@ def make_embedder(model: Model) -> Embedder:
         vectors = encode_frames(network, params, jax.device_put(frames, split), mask)
         return np.asarray(vectors if network.unit_videos else normalize(vectors))
 
-    return Embedder(encode, batch)
+    def encode_each(frames: UInt8[np.ndarray, "b f s s 3"]) -> Float[np.ndarray, "b n"]:
+        found = encode_each_frame(network, params, jax.device_put(frames, split), mask)
+        return join_frames(scale_to_unit(found))
+
+    return Embedder(encode_each if per_frame else encode, batch)
 
 
 def make_exported_embedder(model: TwoTowers) -> Embedder:
@@ -200,6 +209,7 @@ def embed_locally(
     sampling: Sampling,
     *,
     workers: int,
+    per_frame: bool = False,
     unfinished: UnfinishedVideos | None = None,
     progress: IndexProgress | None = None,
 ) -> Generator[EmbeddedVideo | FailedVideo | Advance, None, None]:
@@ -210,6 +220,7 @@ def embed_locally(
         model: the model that embeds.
         sampling: the way in which videos are cut into windows.
         workers: number of processes that decode.
+        per_frame: whether vectors hold those of the frames, see `make_embedder`.
         unfinished: keeps what is done of a video every few seconds, and however this ends; None to
             keep nothing.
         progress: says what lasts; None to say nothing.
@@ -222,7 +233,7 @@ def embed_locally(
     sources = [unfinished.mark(source) for source in work.sources] if unfinished else work.sources
     items = read_windows(sources, sampling, image_size=size, resize=resize, workers=workers)
     with contextlib.closing(items):
-        embedder = make_embedder(model)
+        embedder = make_embedder(model, per_frame=per_frame)
         embedder.known = unfinished.known if unfinished else {}
         embedder.encode = progress.show_first("Compiling the model (once)", embedder.encode)
         first = progress.show_first("Reading the first frames", lambda: next(items, None))()

@@ -18,6 +18,7 @@ from tempme_jax.model import Model
 from tempme_jax.search.arguments import check_count, check_seconds, check_shard
 from tempme_jax.search.errors import VideoIndexError
 from tempme_jax.search.indexing.embedding import Advance, EmbeddedVideo, embed_locally
+from tempme_jax.search.indexing.frame_rows import make_window_rows
 from tempme_jax.search.indexing.identify import make_content_id
 from tempme_jax.search.indexing.outcome import count_known, report_failures
 from tempme_jax.search.indexing.plan import Planner, Work, make_failure_row
@@ -28,7 +29,7 @@ from tempme_jax.search.indexing.subtitles import add_subtitles
 from tempme_jax.search.indexing.survey import VideoFolder, survey_folder
 from tempme_jax.search.indexing.unfinished import UnfinishedVideos
 from tempme_jax.search.store.locking import lock_index
-from tempme_jax.search.store.rows import FileRow, WindowRow, make_window_id
+from tempme_jax.search.store.rows import FileRow, WindowRow
 from tempme_jax.search.store.store import Store
 from tempme_jax.video.opening import CHANGED, PASSING
 from tempme_jax.video.windows import Sampling
@@ -79,22 +80,24 @@ def make_embed(
     sampling: Sampling,
     options: IndexOptions,
     progress: IndexProgress,
+    *,
+    per_frame: bool = False,
 ) -> Embed:
     """Return the function that embeds: in this process or on a Ray cluster.
 
-    The model is opened only if there is something to embed.
+    The model is opened only if there is something to embed. `per_frame` is that of `make_embedder`.
     """
 
     def embed(work: Work, unfinished: UnfinishedVideos) -> Embedded:
         if options.ray is None:
             return embed_locally(
-                work, open_model(), sampling,
+                work, open_model(), sampling, per_frame=per_frame,
                 workers=options.processes, unfinished=unfinished, progress=progress,
             )  # fmt: skip
         from tempme_jax.search.indexing.distributed import embed_on_cluster
 
         cluster = {"address": options.ray, "actors": options.workers}
-        return embed_on_cluster(work, open_model(), sampling, **cluster)
+        return embed_on_cluster(work, open_model(), sampling, per_frame=per_frame, **cluster)
 
     return embed
 
@@ -260,10 +263,9 @@ class Writer:
         Its windows are left out if `stored`, the ids of contents that have windows, names it.
         """
         content = make_content_id(video.whole)
-        rows = enumerate(zip(video.spans, video.vectors, video.thumbnails, strict=True))
-        for number, ((start, end), vector, thumbnail) in () if content in stored else rows:
-            window_id = make_window_id(content, number)
-            self.windows.append(WindowRow(window_id, content, start, end, vector, thumbnail))
+        if content not in stored:
+            about = self.store.header, content, video.spans, video.vectors, video.thumbnails
+            self.windows += make_window_rows(*about)
         stored.add(content)
         found = {"windows": len(video.spans), "seconds": video.seconds, "whole": video.whole}
         self.files += [row._replace(content=content, **found) for row in files]

@@ -31,7 +31,7 @@ class Windows(NamedTuple):
     Attributes:
         whole: 64 hexadecimal digits, the SHA-256 of the file.
         spans: start and end of each window, in seconds.
-        vectors: unit vectors, float32 [w, e].
+        vectors: unit vectors, float32 [w, e]; with vectors of frames, rows of `join_frames`.
         thumbnails: one JPEG file per window.
     """
 

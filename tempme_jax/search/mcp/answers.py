@@ -22,6 +22,9 @@ class FoundMoment(BaseModel):
     start: float = Field(description="Seconds from the start of the video.")
     end: float
     clock: str = Field(description="The same as on a player's clock.")
+    best: float | None = Field(
+        default=None, description="The second that fits best; null if the index does not know."
+    )
     verdict: str = Field(description='"same", "strong", "possible" or "weak".')
     percentile: float | None = Field(
         description="How many of 100 unrelated queries match less well; null if it is not known."
@@ -73,6 +76,7 @@ def convert_moment(moment: Moment) -> FoundMoment:
         start=round(moment.start, 3),
         end=round(moment.end, 3),
         clock=f"{start} to {end}",
+        best=None if moment.best is None else round(moment.best, 3),
         verdict=moment.verdict,
         percentile=None if math.isnan(moment.percentile) else round(moment.percentile, 1),
         text=moment.text,

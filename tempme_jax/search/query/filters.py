@@ -9,6 +9,7 @@ import re
 import unicodedata
 from typing import Any
 
+from tempme_jax.late_interaction import require_tau
 from tempme_jax.search.arguments import (
     check_count,
     check_names,
@@ -86,7 +87,10 @@ def check_options(function: str, k: Any, options: dict[str, Any]) -> None:
     """
     check_count("k", k)
     filters = [field.name for field in dataclasses.fields(Filters)]
-    check_names(options, [*filters, "per_video", "lines"], function)
+    tau = ["tau"] if function == "search" else []
+    check_names(options, [*filters, "per_video", "lines", *tau], function)
+    if options.get("tau") is not None:
+        require_tau("tau", options["tau"])
     if options.get("per_video") is not None:
         check_count("per_video", options["per_video"])
 

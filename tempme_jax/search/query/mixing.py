@@ -98,8 +98,11 @@ def search_mixed(
     mixed = compose(query.shares, parts, unwanted, searcher.measure_spread)
     kind = "text" if query.text else query.kind
     own = None if query.text else query.own  # with a text, others than the same are looked for
-    found = searcher.search(mixed, kind=kind, query=query.text, own=own, **options)
-    if len(parts) == 1 and not query.without:
+    is_mixed = len(parts) > 1 or bool(query.without)
+    found = searcher.search(
+        mixed, kind=kind, query=query.text, own=own, is_mixed=is_mixed, **options
+    )
+    if not is_mixed:
         return found
     moments = tuple(judge(one, searcher, query.shares, parts) for one in found.moments)
     confident = bool(moments) and moments[0].verdict in CONFIDENT

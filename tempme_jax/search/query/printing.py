@@ -14,6 +14,7 @@ from tempme_jax.words import format_clock, pluralize, printable_name
 if TYPE_CHECKING:
     from rich.table import Table
 
+LATE = "Score: of the frames together, of which those that fit best count most (tau {tau:.3g})."
 FIT = "Fits: how likely the text fits, by the model looking at the text and the moment together."
 
 
@@ -33,7 +34,7 @@ def print_results(
     moments = results.moments if everything else results.shown
     judged = any(moment.fit is not None for moment in moments)
     if moments:
-        out.print(make_moment_table(moments, judged=judged))
+        out.print(make_moment_table(moments, judged=judged, late=results.tau is not None))
     for line in explain_table(results, len(moments), judged=judged, per_video=per_video):
         out.print(line, style="dim", highlight=False)
     if results.message:
@@ -50,8 +51,8 @@ def print_results(
         out.print(f"Warning: {results.notice}.", markup=False, highlight=False)
 
 
-def make_moment_table(moments: Sequence[Moment], *, judged: bool) -> "Table":
-    """Make the table of moments that were found by what is seen."""
+def make_moment_table(moments: Sequence[Moment], *, judged: bool, late: bool = False) -> "Table":
+    """Make the table of moments that were found by what is seen; `late`: by late interaction."""
     from rich.text import Text
 
     from tempme_jax.screen import make_table
@@ -59,7 +60,10 @@ def make_moment_table(moments: Sequence[Moment], *, judged: bool) -> "Table":
     table = make_table("")
     table.add_column("", justify="right")
     table.add_column("Video", overflow="fold")  # a truncated path cannot be used
-    for name in ("From", "To", "Match", "Higher than", "Cosine", *(["Fits"] if judged else [])):
+    located = any(moment.best is not None for moment in moments)
+    names = ["From", "To", *["Best at"] * located, "Match", "Higher than"]
+    names += ["Score" if late else "Cosine", *["Fits"] * judged]
+    for name in names:
         table.add_column(name, justify="left" if name == "Match" else "right")
     for place, moment in enumerate(moments, start=1):
         table.add_row(
@@ -67,6 +71,7 @@ def make_moment_table(moments: Sequence[Moment], *, judged: bool) -> "Table":
             Text(describe_video(moment)),  # no markup, no emoji
             format_clock(moment.start, tenths=True),
             format_clock(moment.end, tenths=True),
+            *([format_second(moment.best)] if located else []),
             moment.verdict,
             format_percentile(moment.percentile),
             f"{moment.score:.3f}",
@@ -107,6 +112,8 @@ def explain_table(
         f"{LEAST_STRONG:.0f} % on a match is strong, from {LEAST_POSSIBLE:.0f} % possible, else "
         "weak."
     )
+    if results.tau is not None:
+        yield LATE.format(tau=results.tau)
     if judged:
         yield FIT
     if shown < len(results.moments):
@@ -129,6 +136,11 @@ def describe_name(match: NameMatch) -> str:
     """Return the path of a name, of a folder with the number of its videos."""
     path = format_path(match.path)
     return f"{path}{os.sep} ({pluralize(match.count, 'video')})" if match.is_folder else path
+
+
+def format_second(second: float | None) -> str:
+    """Return the second that fits best as a clock; "-" if it is not known."""
+    return "-" if second is None else format_clock(second, tenths=True)
 
 
 def describe_fit(moment: Moment) -> str:

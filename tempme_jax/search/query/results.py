@@ -26,8 +26,9 @@ class Moment:
         file: path of the video. Of several files with equal bytes it is the first by path that
             passes the filters.
         start, end: seconds from the video's start.
-        at: start of the best window, in seconds: a good place to start playing.
-        score: cosine of the query and the best window; higher is more similar.
+        at: a good place to start playing, in seconds: `best`, else the start of the best window.
+        score: cosine of the query and the best window; higher is more similar. With late
+            interaction (`Results.tau`) that of its frames, which is at least as high.
         percentile: rank of the score among those that unrelated queries get in the same index, 0
             to 100, see `UnrelatedScores`; NaN if there are too few of them.
         window: id of the best window.
@@ -42,6 +43,9 @@ class Moment:
             other, else "possible".
         text: what is said there; "" unless that was looked for.
         subtitles: the file or the track that says so.
+        best: the second at which a frame of the best window fits best; None if the index keeps no
+            vectors of frames.
+        curve: the second of each frame of the best window, and how well it fits; empty likewise.
     """
 
     file: Path
@@ -58,6 +62,8 @@ class Moment:
     found_in: str = SEEN
     text: str = ""
     subtitles: str = ""
+    best: float | None = None
+    curve: tuple[tuple[float, float], ...] = ()
 
     def __post_init__(self):
         """Choose the verdict, unless it is given."""
@@ -125,6 +131,7 @@ class Results:
         lines: for each video with a moment, its scores over time; empty unless asked for.
         levels: cosines that tell how to draw lines: what 95 of 100 unrelated queries reach, and
             where "possible" and "strong" begin; None if they are not known.
+        tau: temperature of late interaction; None if the moments are those of the best cosines.
     """
 
     query: str
@@ -139,6 +146,7 @@ class Results:
     said: tuple[Moment, ...] = ()
     lines: tuple[ScoreLine, ...] = ()
     levels: tuple[float, float, float] | None = None
+    tau: float | None = None
 
     @property
     def verdict(self) -> str:
@@ -205,4 +213,6 @@ def convert_from_json(converted: dict[str, Any]) -> Results:
 def _read_moment(fields: dict[str, Any]) -> Moment:
     numbers = {name: math.nan if fields[name] is None else fields[name] for name in NUMBERS}
     copies = tuple(map(Path, fields["copies"]))
-    return Moment(**{**fields, **numbers, "file": Path(fields["file"]), "copies": copies})
+    curve = tuple((second, score) for second, score in fields.get("curve", ()))
+    changed = {**numbers, "file": Path(fields["file"]), "copies": copies, "curve": curve}
+    return Moment(**{**fields, **changed})

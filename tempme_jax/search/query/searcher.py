@@ -1,9 +1,6 @@
 """Find the moments of an index that are most similar to the vector of a query."""
 
-import functools
-import math
 import os
-import threading
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -11,28 +8,28 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from tempme_jax.checks import require_one_of, require_whole
-from tempme_jax.search.query.candidates import (
-    Candidates,
-    DatabaseCandidates,
-    InMemoryCandidates,
-    ScoredWindows,
-    sample_ids,
-)
+from tempme_jax.late_interaction import require_tau
+from tempme_jax.search.errors import VideoIndexError
+from tempme_jax.search.query.candidates import ScoredWindows
 from tempme_jax.search.query.catalogue import Catalogue
-from tempme_jax.search.query.coded_candidates import CodedCandidates
+from tempme_jax.search.query.choosing import choose_candidates
 from tempme_jax.search.query.filters import Filters
-from tempme_jax.search.query.lines import find_levels, make_line
+from tempme_jax.search.query.late import (
+    BEST_FRAME,
+    LateSearch,
+    Temper,
+    explain_no_frames,
+    make_lines,
+)
+from tempme_jax.search.query.lines import find_levels
+from tempme_jax.search.query.measures import IndexMeasures
 from tempme_jax.search.query.moments import MergedWindows, count_candidates, merge_windows
 from tempme_jax.search.query.names import NameSearch
 from tempme_jax.search.query.results import Moment, Results
 from tempme_jax.search.query.same import OwnPart
 from tempme_jax.search.query.scoring import MIN_SCORES, UnrelatedScores
-from tempme_jax.search.query.verdicts import (
-    CONFIDENT,
-    SAME,
-    choose_verdict,
-)
-from tempme_jax.search.query.wording import explain_damage, explain_doubt, explain_empty
+from tempme_jax.search.query.verdicts import CONFIDENT, SAME, choose_verdict
+from tempme_jax.search.query.wording import explain_doubt, explain_empty
 from tempme_jax.search.store.rows import FileRow
 from tempme_jax.search.store.sidefile import SideFile
 
@@ -62,13 +59,14 @@ class WindowFiles(NamedTuple):
 
 
 class Wanted(NamedTuple):
-    """What is looked for: see `Searcher.search`; `most` is `per_video`."""
+    """What is looked for: see `Searcher.search`; `most` is `per_video`, no `temper` is the mean."""
 
     vector: np.ndarray
     kind: str
     k: int
     most: int | None
     own: OwnPart | None
+    temper: Temper | None
 
 
 class Searcher:
@@ -87,27 +85,13 @@ class Searcher:
         `paths` holds the path of each file by its id. Files that could not be indexed are left out,
         and of a small store those whose windows are damaged.
         """
-        rows = list(rows)
-        self._catalogue, self.damage = Catalogue(rows, paths), ""
-        self._candidates: Candidates
-        if not store.is_large:
-            self._candidates = found = InMemoryCandidates(store, self._catalogue)
-            if damaged := found.find_damaged(self._catalogue, store.read_checksums()):
-                whole = [row for row in rows if row.content not in damaged]
-                self.damage = explain_damage(len(damaged), "video")
-                self._catalogue = Catalogue(whole, paths)
-                self._candidates = InMemoryCandidates(store, self._catalogue)
-        elif isinstance(store, SideFile):
-            self._candidates = CodedCandidates(store, self._catalogue)
-        else:
-            self._candidates = DatabaseCandidates(store, self._catalogue)
-            missing = int(self._catalogue.windows.sum()) - store.count_windows()
-            self.damage = explain_damage(missing, "window") if missing > 0 else ""
+        self._catalogue, self._candidates, self.damage = choose_candidates(store, rows, paths)
         self.files = {row.id: row for row in self._catalogue.rows}
-        self._texts = np.asarray(store.unrelated[1], np.float32)
+        self._late = LateSearch.open(store, self._candidates)
+        self._store = store
         self._names = NameSearch(self._catalogue)
-        self._unrelated: dict[str, UnrelatedScores] = {}
-        self._lock = threading.Lock()
+        texts = np.asarray(store.unrelated[1], np.float32)
+        self._measures = IndexMeasures(self._catalogue, self._candidates, self._late, texts)
 
     @property
     def catalogue(self) -> Catalogue:
@@ -125,6 +109,8 @@ class Searcher:
         lines: bool = False,
         exclude_content: str | None = None,
         own: OwnPart | None = None,
+        tau: float | None = None,
+        is_mixed: bool = False,
         **filters: Any,
     ) -> Results:
         """Find the moments that match a query, best first.
@@ -138,10 +124,13 @@ class Searcher:
             k, per_video, lines: as for `VideoIndex.search`.
             exclude_content: a content to leave out.
             own: what the query was taken from: moments there are the same, and come first.
+            tau: as for `VideoIndex.search`.
+            is_mixed: whether `vector` is that of several queries, which is compared by cosines.
             **filters: which videos are searched, see `Filters`.
 
         Raises:
             ValueError: for a k below 1, an unknown kind, or a vector of another width.
+            VideoIndexError: `tau` is given, and the index keeps no vectors of frames.
         """
         require_whole("k", k, least=1)
         require_one_of(kind, tuple(KINDS), "kind of query")
@@ -153,19 +142,40 @@ class Searcher:
         if exclude_content in self._catalogue.number:
             first[self._catalogue.number[exclude_content]] = -1
         names, more = self._names.find(query, passes) if kind == "text" else ((), 0)
-        found = self._answer(Wanted(vector, kind, k, per_video, own), first, lines=lines)
+        temper = self._choose_temper(tau, by_mean=kind != "text" or is_mixed)
+        found = self._answer(Wanted(vector, kind, k, per_video, own, temper), first, lines=lines)
         if not found["searched"]:
             found["message"] = explain_empty(Filters(**filters), exclude_content is not None)
         return Results(
-            query=query, kind=kind, names=names, more_names=more, notice=self.damage, **found
-        )
+            query=query, kind=kind, names=names, more_names=more, notice=self.damage,
+            tau=temper.tau if temper else None, **found,
+        )  # fmt: skip
+
+    def _choose_temper(self, tau: float | None, *, by_mean: bool) -> Temper | None:
+        if tau is not None:
+            tau = require_tau("tau", tau)
+            if by_mean:
+                raise ValueError("tau is for texts; other queries are compared by cosines")
+            if self._late is None:
+                raise VideoIndexError(explain_no_frames(self._store.header, self._store.uri))
+        if self._late is None or by_mean:
+            return None
+        return self._late.temper if tau is None else Temper(tau)
 
     def _answer(self, wanted: Wanted, first: np.ndarray, *, lines: bool) -> dict[str, Any]:
         """Return the fields of `Results` that depend on the vectors of some files."""
         searched = int(self._catalogue.windows[first >= 0].sum())
         moments = self._list_moments(wanted, first) if searched else []
         message = self.doubt(moments[0], wanted.kind) if moments else ALL_MISSING
-        drawn = self._make_lines(wanted, moments) if lines and moments else {}
+        if self._late:
+            moments = self._late.locate(moments, wanted.vector)
+        drawn: dict[str, Any] = {}
+        if lines and moments:
+            files = [self.files[name] for name in dict.fromkeys(one.file_id for one in moments)]
+            late = self._late if wanted.temper else None
+            unrelated = self.measure_unrelated(wanted.kind, BEST_FRAME if late else None)
+            drawn["lines"] = make_lines(files, wanted.vector, self._candidates, late)
+            drawn["levels"] = find_levels(unrelated)
         return {
             "moments": tuple(moments), "confident": bool(moments) and not message,
             "searched": searched, "message": message, **drawn,
@@ -192,15 +202,11 @@ class Searcher:
 
     def measure_spread(self, vector: np.ndarray) -> float:
         """Return how much the scores of a query differ over the index; NaN for too few windows."""
-        is_enough = len(self._sample) >= MIN_SCORES
-        return float(np.std(self._sample @ vector)) if is_enough else math.nan
+        return self._measures.measure_spread(vector)
 
-    @functools.cached_property
-    def _sample(self) -> np.ndarray:
-        """The vectors of some windows, evenly over contents and time, float32 [n, d]."""
-        found = [self.find_vector(window) for window in sample_ids(self._catalogue)]
-        vectors = [vector for vector in found if vector is not None]
-        return np.stack(vectors) if vectors else np.zeros((0, self._texts.shape[1]), np.float32)
+    def measure_unrelated(self, kind: str, temper: Temper | None = None) -> UnrelatedScores:
+        """Return the scores of unrelated queries of a kind; see `IndexMeasures`."""
+        return self._measures.measure_unrelated(KINDS[kind], temper)
 
     def find_window(self, window: str) -> WindowFiles | None:
         """Return a window and the files that hold it; None if there is none."""
@@ -211,16 +217,6 @@ class Searcher:
         ids = [self._catalogue.rows[file].id for file in self._catalogue.list_files(number)]
         return WindowFiles(tuple(ids), found.start, found.end)
 
-    def measure_unrelated(self, kind: str) -> UnrelatedScores:
-        """Return the scores of unrelated queries of a kind; the first call computes them."""
-        find, kind = self._candidates, KINDS[kind]
-        with self._lock:
-            if kind not in self._unrelated:
-                is_text = kind == "text"
-                best = find.measure_texts(self._texts) if is_text else find.measure_windows()
-                self._unrelated[kind] = UnrelatedScores(best)
-            return self._unrelated[kind]
-
     def doubt(self, moment: Moment, kind: str = "text") -> str:
         """Return why a moment, the best one, is not a confident match; "" if it is one."""
         if moment.verdict in CONFIDENT:
@@ -230,13 +226,16 @@ class Searcher:
 
     def _find_moments(self, wanted: Wanted, first: np.ndarray) -> list[Moment]:
         """Ask for more and more windows until they make `k` moments, at most `most` of a video."""
-        unrelated, allowed = self.measure_unrelated(wanted.kind), first >= 0
+        unrelated, allowed = self.measure_unrelated(wanted.kind, wanted.temper), first >= 0
         contents = int(np.count_nonzero(allowed))
         most = wanted.most if contents > 1 else None  # of a single video, all are asked for
         k = wanted.k if most is None else min(wanted.k, most * contents)
         margin, count = min(max(unrelated.spread, MARGINS[0]), MARGINS[1]), count_candidates(k)
         while True:
             windows = self._candidates.score_windows(wanted.vector, allowed, count)
+            cosines = windows.scores
+            if self._late and wanted.temper:
+                windows = self._late.rescore(windows, wanted.vector, wanted.temper)
             merged = merge_windows(windows.spans, windows.scores, k, margin, most)
             if len(merged) == k or windows.complete:
                 break
@@ -245,7 +244,10 @@ class Searcher:
             if most is not None and count > count_candidates(k) and len(covered) == contents:
                 break
             count *= 4
-        moments = [self._make_moment(windows, one, first, unrelated, wanted.own) for one in merged]
+        moments = [
+            self._make_moment(windows, one, first, unrelated, wanted.own, float(cosines[one.row]))
+            for one in merged
+        ]
         return sorted(moments, key=lambda one: (-one.score, os.fsencode(one.file), one.start))
 
     def _list_moments(self, wanted: Wanted, first: np.ndarray) -> list[Moment]:
@@ -267,6 +269,7 @@ class Searcher:
         first: np.ndarray,
         unrelated: UnrelatedScores,
         own: OwnPart | None,
+        cosine: float,
     ) -> Moment:
         number, catalogue = int(windows.spans.contents[merged.row]), self._catalogue
         file, percentile = int(first[number]), unrelated.compute_percentile(merged.score)
@@ -283,17 +286,8 @@ class Searcher:
             at=float(windows.spans.starts[merged.row]),
             score=merged.score,
             percentile=percentile,
-            verdict=choose_verdict(merged.score, percentile, is_same=is_same),
+            verdict=choose_verdict(cosine, percentile, is_same=is_same),
             window=windows.ids[merged.row],
             file_id=catalogue.rows[file].id,
             copies=tuple(catalogue.paths[i] for i in catalogue.list_files(number) if i != file),
         )
-
-    def _make_lines(self, wanted: Wanted, moments: list[Moment]) -> dict[str, Any]:
-        """Return the scores over time of each video with a moment, and the levels to draw them."""
-        files = [self.files[file_id] for file_id in dict.fromkeys(one.file_id for one in moments)]
-        score = self._candidates.score_content
-        lines = (
-            make_line(one.id, one.seconds, *score(wanted.vector, one.content)) for one in files
-        )
-        return {"lines": tuple(lines), "levels": find_levels(self.measure_unrelated(wanted.kind))}

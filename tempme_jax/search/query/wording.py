@@ -1,7 +1,7 @@
 """What a search says of its results, in plain words."""
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from tempme_jax.search.query.filters import Filters
 from tempme_jax.search.query.verdicts import CONFIDENT, SAME, WEAK
@@ -18,7 +18,8 @@ QUERIES = {
     "similar": "moment",
     "mixed": "query",
 }
-SENTENCES, WINDOWS = "unrelated sentences", "windows in other videos"
+SENTENCES: Final = "unrelated sentences"
+WINDOWS: Final = "windows in other videos"
 
 
 def describe_verdict(verdict: str, kind: str) -> str:

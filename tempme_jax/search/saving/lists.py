@@ -20,7 +20,7 @@ RATE = 25
 MOST_EVENTS = 999
 COLUMNS = (
     "file", "start", "end", "at", "verdict", "score", "percentile", "fit", "found_in", "text",
-    "window", "copies",
+    "window", "copies", "best",
 )  # fmt: skip
 
 
@@ -40,7 +40,7 @@ def format_csv(results: Results, *, everything: bool = False) -> str:
     for moment in list_hits(results, everything=everything):
         values = {name: getattr(moment, name) for name in COLUMNS}
         values["copies"] = len(moment.copies)
-        for name in ("start", "end", "at", "score", "percentile", "fit"):
+        for name in ("start", "end", "at", "score", "percentile", "fit", "best"):
             value = values[name]
             is_known = value is not None and not math.isnan(value)
             values[name] = f"{value:.6g}" if is_known else ""

@@ -15,7 +15,7 @@ if TYPE_CHECKING:  # these modules import the database
     from tempme_jax.search.query.results import Moment, NameMatch, Results
 
 # Names of the unrelated queries: the 256 sentences, or windows of the index itself.
-Compared = Literal["unrelated texts", "random moments"]
+Compared = Literal["unrelated sentences", "windows in other videos"]
 Kind = Literal["text", "picture", "clip", "similar", "mixed"]
 Verdict = Literal["same", "strong", "possible", "weak"]
 # Media types that some browser plays, if it knows the codec.
@@ -54,11 +54,21 @@ class MomentAnswer(FileAnswer):
     )
     start: float = Field(description="Seconds from the video's start.")
     end: float
-    at: float = Field(description="Start of the best window, a good place to start playing.")
+    at: float = Field(
+        description="A good place to start playing: `best`, else the start of the best window."
+    )
+    best: float | None = Field(
+        default=None,
+        description="The second at which a frame fits best; null in an index without vectors of "
+        "frames.",
+    )
+    curve: list[tuple[float, float]] = Field(
+        default=[], description="The second of each frame of the best window, and how well it fits."
+    )
     verdict: Verdict
     score: float | None = Field(
-        description="Cosine of query and best window; higher is more similar. null if it was found "
-        "by what is said."
+        description="Cosine of query and best window; higher is more similar. With `tau` that of "
+        "its frames. null if it was found by what is said."
     )
     percentile: float | None = Field(
         description="Rank of the score, 0 to 100, among those that unrelated queries (see "
@@ -115,6 +125,11 @@ class SearchAnswer(BaseModel):
     levels: tuple[float, float, float] | None = Field(
         default=None,
         description="Scores that are usual for unrelated queries, possible, and strong.",
+    )
+    tau: float | None = Field(
+        default=None,
+        description="Temperature of late interaction, by which texts are compared with frames; "
+        "null if moments are compared by cosines.",
     )
 
 
@@ -206,6 +221,8 @@ def make_moment_answer(moment: "Moment", known: KnownFile | None) -> MomentAnswe
         start=float(moment.start),
         end=float(moment.end),
         at=float(moment.at),
+        best=moment.best,
+        curve=list(moment.curve),
         verdict=moment.verdict,  # pyright: ignore[reportArgumentType]  # one of these words
         score=drop_nan(moment.score),
         percentile=drop_nan(moment.percentile),

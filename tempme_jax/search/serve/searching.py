@@ -9,6 +9,7 @@ from starlette.exceptions import HTTPException
 from tempme_jax.search.query.mixing import MixedQuery, split_phrases
 from tempme_jax.search.query.results import Moment, Results
 from tempme_jax.search.query.verdicts import VERDICTS
+from tempme_jax.search.query.wording import SENTENCES, WINDOWS
 from tempme_jax.search.serve.parameters import FilterParameters, SearchParameters
 from tempme_jax.search.serve.schemas import (
     LineAnswer,
@@ -117,7 +118,7 @@ def make_empty_answer(query: str) -> SearchAnswer:
     """Return the answer if nothing is indexed yet."""
     return SearchAnswer(
         query=replace_unencodable(query), kind="text", moments=[], confident=False, verdict=None,
-        shown=0, compared="unrelated texts", searched=0, message=NOTHING_INDEXED,
+        shown=0, compared=SENTENCES, searched=0, message=NOTHING_INDEXED,
     )  # fmt: skip
 
 
@@ -143,7 +144,7 @@ def make_answer(
         confident=results.confident and bool(moments),
         verdict=results.verdict if moments else None,  # pyright: ignore[reportArgumentType]
         shown=count,
-        compared="random moments" if results.kind in SEEN else "unrelated texts",
+        compared=WINDOWS if results.kind in SEEN else SENTENCES,
         searched=results.searched,
         message=message,
         said=[convert(service, one) for one in results.said],
@@ -157,6 +158,7 @@ def make_answer(
             if one.file_id in files
         ],
         levels=results.levels,
+        tau=results.tau,
     )
 
 
@@ -188,5 +190,5 @@ def explain_cut(tokenizer: BaseTokenizer, text: str) -> str:
     ids, mask = whole(text)
     if mask.sum() <= tokenizer.max_words:
         return ""
-    kept = tokenizer.decode(ids[0, : tokenizer.room + 1])
+    kept = tokenizer.decode(ids[0, : tokenizer.longest])
     return f"The model reads no more of the text than its beginning: {kept!r}."

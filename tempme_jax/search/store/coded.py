@@ -13,6 +13,7 @@ import weakref
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 
@@ -105,15 +106,7 @@ class CodedVectors:
             ) from error
         parts = [data[start : start + size] for start in range(0, length, size)]
         if [zlib.crc32(part) for part in parts] != self._checksums[first:][: len(found)].tolist():
-            try:
-                self._path.unlink(missing_ok=True)
-                done = "so it was removed. Search again"
-            except OSError as error:
-                done = f"and cannot be removed ({error.strerror}). Remove it, and search again"
-            raise VideoIndexError(
-                f"{self._path} has changed since it was written, as by a bad disk, {done}: "
-                "without it a search takes longer. `tempme index FOLDER` writes it anew"
-            )
+            refuse_changed(self._path)
         found.reshape(-1)[: length // 4] = np.frombuffer(data, "<f4")
 
     def _round(self, queries: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -122,6 +115,19 @@ class CodedVectors:
         scales = np.abs(weighted).max(axis=1, keepdims=True) / LEVELS
         codes = np.rint(weighted / np.maximum(scales, np.finfo(np.float32).tiny))
         return codes.astype(np.int8), scales
+
+
+def refuse_changed(path: Path) -> NoReturn:
+    """Remove a side file that has changed, and raise a VideoIndexError that says so."""
+    try:
+        path.unlink(missing_ok=True)
+        done = "so it was removed. Search again"
+    except OSError as error:
+        done = f"and cannot be removed ({error.strerror}). Remove it, and search again"
+    raise VideoIndexError(
+        f"{path} has changed since it was written, as by a bad disk, {done}: "
+        "without it a search takes longer. `tempme index FOLDER` writes it anew"
+    )
 
 
 @functools.cache

@@ -13,6 +13,8 @@ import pyarrow.compute as pc
 from tempme_jax.search.store.rows import Content, FileRow, Vectors, WindowRow
 
 ROWS_AT_ONCE = 256
+# The column of vectors of frames, which only some indexes have.
+FRAMES = "frames"
 
 # Roots and paths may hold bytes that are not text. A reason is for people and may lose them. The
 # checksum is that of the content's windows; null if there are none, or an older version wrote it.
@@ -36,8 +38,14 @@ FILES = pa.schema(
 )
 
 
-def make_windows_schema(dimensions: int) -> pa.Schema:
-    """Make the columns of the table of windows, for vectors of `dimensions` values."""
+def make_windows_schema(dimensions: int, frame_bytes: int = 0) -> pa.Schema:
+    """Make the columns of the table of windows.
+
+    Args:
+        dimensions: number of values of a vector.
+        frame_bytes: size of a row's `frame_codes`; 0 in an index without them.
+    """
+    frames = [(FRAMES, pa.binary(frame_bytes))] if frame_bytes else []
     return pa.schema(
         [
             ("id", pa.string()),
@@ -47,13 +55,21 @@ def make_windows_schema(dimensions: int) -> pa.Schema:
             ("vector", pa.list_(pa.float32(), dimensions)),
             ("thumbnail", pa.binary()),
             ("checksum", pa.uint32()),
+            *frames,
         ]
     )
 
 
-def compute_checksum(vector: np.ndarray, thumbnail: bytes) -> int:
-    """Compute the CRC-32 of a vector's float32 bytes (little endian), then of the thumbnail."""
-    return zlib.crc32(thumbnail, zlib.crc32(np.asarray(vector, "<f4").tobytes()))
+def count_frame_bytes(schema: pa.Schema) -> int:
+    """Return the size of a row's `frame_codes`; 0 in an index without them."""
+    return schema.field(FRAMES).type.byte_width if FRAMES in schema.names else 0
+
+
+def compute_checksum(vector: np.ndarray, thumbnail: bytes, frames: bytes = b"") -> int:
+    """Compute the CRC-32 of a vector's float32 bytes (little endian), the thumbnail, the frames."""
+    return zlib.crc32(
+        frames, zlib.crc32(thumbnail, zlib.crc32(np.asarray(vector, "<f4").tobytes()))
+    )
 
 
 def compute_window_checksum(key: str, start: float, end: float, vector: np.ndarray) -> int:
@@ -106,11 +122,13 @@ def _read_column(table: pa.Table, name: str) -> list[Any]:
     return [default if value is None else value for value in table[name].to_pylist()]
 
 
-def make_windows_table(rows: Sequence[WindowRow], dimensions: int) -> pa.Table:
-    """Convert windows to Arrow, with their checksums.
+def make_windows_table(
+    rows: Sequence[WindowRow], dimensions: int, frame_bytes: int = 0
+) -> pa.Table:
+    """Convert windows to Arrow, with their checksums; see `make_windows_schema`.
 
     Raises:
-        ValueError: a vector does not have `dimensions` values.
+        ValueError: a vector does not have `dimensions` values, or frames have another size.
     """
     for row in rows:
         if np.shape(row.vector) != (dimensions,):
@@ -118,31 +136,44 @@ def make_windows_table(rows: Sequence[WindowRow], dimensions: int) -> pa.Table:
                 f"the vector of window {row.id} has shape {np.shape(row.vector)}; in this index "
                 f"vectors have {dimensions} values"
             )
+        if len(row.frames) != frame_bytes:
+            raise ValueError(
+                f"the frames of window {row.id} take {len(row.frames)} bytes; in this index they "
+                f"take {frame_bytes}"
+            )
     matrix = np.array([row.vector for row in rows], np.float32).reshape(len(rows), dimensions)
     columns: dict[str, Any] = {
         name: [getattr(row, name) for row in rows] for name in WindowRow._fields[:6]
     }
     columns["vector"] = make_vector_column(matrix)
-    columns["checksum"] = list(map(compute_checksum, matrix, columns["thumbnail"]))
-    return pa.table(columns, schema=make_windows_schema(dimensions))
+    frames = [row.frames for row in rows]
+    columns["checksum"] = list(map(compute_checksum, matrix, columns["thumbnail"], frames))
+    if frame_bytes:
+        columns[FRAMES] = frames
+    return pa.table(columns, schema=make_windows_schema(dimensions, frame_bytes))
 
 
 def read_windows(batch: pa.RecordBatch | pa.Table) -> list[WindowRow]:
-    """Convert windows back from Arrow; a thumbnail that was not read is empty."""
+    """Convert windows back from Arrow; a thumbnail and frames that were not read are empty."""
     others = [batch[name].to_pylist() for name in ("id", "content", "start", "end")]
-    has_thumbnails = "thumbnail" in batch.schema.names
-    others.append(batch["thumbnail"].to_pylist() if has_thumbnails else [b""] * batch.num_rows)
+    others += [
+        batch[name].to_pylist() if name in batch.schema.names else [b""] * batch.num_rows
+        for name in ("thumbnail", FRAMES)
+    ]
     vectors = read_matrix(batch)
     return [
-        WindowRow(key, content, start, end, vector, thumbnail)
-        for key, content, start, end, thumbnail, vector in zip(*others, vectors, strict=True)
+        WindowRow(key, content, start, end, vector, thumbnail, frames=frames or b"")
+        for key, content, start, end, thumbnail, frames, vector in zip(
+            *others, vectors, strict=True
+        )
     ]
 
 
 def read_checked_windows(batch: pa.RecordBatch | pa.Table) -> Iterator[WindowRow]:
     """Convert windows back from Arrow, and compare them with their checksums."""
     for row, stored in zip(read_windows(batch), batch["checksum"].to_pylist(), strict=True):
-        yield row._replace(is_whole=compute_checksum(row.vector, row.thumbnail) == stored)
+        computed = compute_checksum(row.vector, row.thumbnail, row.frames)
+        yield row._replace(is_whole=computed == stored)
 
 
 def read_contents(table: pa.Table) -> dict[str, Content]:

@@ -1,7 +1,7 @@
 """Reading an index: its files, windows and vectors, as of one moment."""
 
 import os
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -9,14 +9,18 @@ import numpy as np
 from tempme_jax.search.errors import VideoIndexError
 from tempme_jax.search.store import columns, lance
 from tempme_jax.search.store.failures import explain_read_errors, is_failure
+from tempme_jax.search.store.frame_codes import find_changed
 from tempme_jax.search.store.rows import Content, FileRow, Near, Vectors, WindowRow
 from tempme_jax.search.store.tables import Tables
+from tempme_jax.words import pluralize
 
 if TYPE_CHECKING:
     from lancedb.table import Table
 
 # Vectors without thumbnails that are read at once.
 VECTORS_AT_ONCE = 8192
+# Likewise of the vectors of frames.
+FRAMES_AT_ONCE = 1000
 T = TypeVar("T")
 
 
@@ -112,6 +116,45 @@ class StoreReader:
             query = self._windows.search().select(["id", "vector"])
             for batch in query.to_batches(VECTORS_AT_ONCE):
                 yield batch["id"].to_pylist(), columns.read_matrix(batch)
+
+    @property
+    def has_frames(self) -> bool:
+        """Whether windows keep vectors of their frames."""
+        return self._tables.frame_bytes > 0
+
+    def read_frames(self, ids: Sequence[str]) -> np.ndarray:
+        """Return the `frame_codes` of windows, uint8 [n, size], in the order of their ids.
+
+        Raises:
+            VideoIndexError: they cannot be read, some are missing, or have changed.
+        """
+        found: dict[str, bytes] = {}
+        for start in range(0, len(ids), FRAMES_AT_ONCE):
+            where = lance.make_condition("id", ids[start : start + FRAMES_AT_ONCE])
+            names = ["id", columns.FRAMES]
+            query = self._windows.search().where(where).select(names)
+            table = self._read(lambda query=query: query.to_arrow())
+            found |= zip(*(table[name].to_pylist() for name in names), strict=True)
+        missing = [name for name in ids if name not in found]
+        size = self._tables.frame_bytes
+        rows = np.frombuffer(b"".join(found.get(name, b"") for name in ids), np.uint8)
+        if missing or (changed := find_changed(ids, rows := rows.reshape(len(ids), size))):
+            why = "are missing, as another process may have just removed them; search again, or"
+            why = why if missing else "have changed, as by a bad disk;"
+            raise VideoIndexError(
+                f"the vectors of frames of {pluralize(len(missing or changed), 'window')} in the "
+                f"index {self.uri} {why} repair it with `tempme index FOLDER --verify`"
+            )
+        return rows
+
+    def scan_frames(self) -> Iterator[tuple[list[str], np.ndarray]]:
+        """Yield ids and `frame_codes`, uint8 [n, size], of all windows, as `scan_vectors` does."""
+        size = self._tables.frame_bytes
+        with explain_read_errors(self.uri):
+            query = self._windows.search().select(["id", columns.FRAMES])
+            for batch in query.to_batches(FRAMES_AT_ONCE):
+                data = b"".join(batch[columns.FRAMES].to_pylist())
+                yield batch["id"].to_pylist(), np.frombuffer(data, np.uint8).reshape(-1, size)
 
     def read_window(self, window_id: str) -> WindowRow | None:
         """Read a window; None if the id is not known.

@@ -56,6 +56,7 @@ class WindowRow(NamedTuple):
         vector: unit vector, float32 [d].
         thumbnail: a JPEG file; empty if it was not read.
         is_whole: False if vector or thumbnail have changed since they were stored.
+        frames: the vectors of its frames, see `frame_codes`; empty if the index has none.
     """
 
     id: str
@@ -65,6 +66,7 @@ class WindowRow(NamedTuple):
     vector: np.ndarray
     thumbnail: bytes
     is_whole: bool = True
+    frames: bytes = b""
 
 
 class Content(NamedTuple):

@@ -12,6 +12,7 @@ import hashlib
 import json
 import time
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +23,8 @@ from tempme_jax.files import write_whole
 from tempme_jax.mapped import map_arrays
 from tempme_jax.search.errors import VideoIndexError
 from tempme_jax.search.store.checksums import Checksums, list_versions
-from tempme_jax.search.store.coded import CodedVectors
+from tempme_jax.search.store.coded import CodedVectors, refuse_changed
+from tempme_jax.search.store.frame_codes import FrameScores, find_changed
 from tempme_jax.search.store.locking import find_local_folder
 from tempme_jax.search.store.rows import FileRow, Vectors
 
@@ -103,6 +105,29 @@ class SideFile:
         """The best scores of the unrelated texts, float32 [m]; only of a large index."""
         return self._arrays["text_scores"]
 
+    @property
+    def has_frames(self) -> bool:
+        """Whether windows keep vectors of their frames."""
+        return "frames" in self._arrays
+
+    def read_frames(self, ids: Sequence[str]) -> np.ndarray:
+        """Return the `frame_codes` of windows, uint8 [n, size], in the order of their ids.
+
+        Raises:
+            VideoIndexError: they have changed since they were written.
+        """
+        known = self._arrays["ids"]
+        table = known.view(f"S{known.shape[1]}")[:, 0]  # ascending
+        places = np.searchsorted(table, np.array(list(ids), table.dtype))
+        rows = self._arrays["frames"][places]
+        if find_changed(ids, rows):
+            refuse_changed(Path(self.uri) / NAME)
+        return rows
+
+    def read_text_frames(self) -> FrameScores:
+        """Return how the unrelated texts fit the frames of their nearest windows."""
+        return FrameScores(self._arrays["text_frames"], self._arrays["text_weights"])
+
 
 def read_side_file(uri: str) -> SideFile | None:
     """Return the newest state of an index, if its side file holds it and nothing is damaged."""
@@ -181,7 +206,7 @@ def _write_newest(store: "Store", folder: Path) -> bool:
 
 def _compute_checksums(arrays: dict[str, np.ndarray], header: str) -> dict[str, str]:
     """Compute the checksums in the metadata; vectors that are read in parts have others."""
-    others = {name: array for name, array in arrays.items() if name != "vectors"}
+    others = {name: array for name, array in arrays.items() if name not in ("vectors", "frames")}
     found = {"crc": compute_checksum(others, header)}
     if "codes" not in arrays:
         found["crc_vectors"] = compute_checksum({"vectors": arrays["vectors"]})

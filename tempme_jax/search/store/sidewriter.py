@@ -12,7 +12,9 @@ from tempme_jax.mapped import DTYPES, map_arrays
 from tempme_jax.search.errors import VideoIndexError
 from tempme_jax.search.store.coded import ROWS_A_CHECKSUM, Coder, compute_block_checksums
 from tempme_jax.search.store.columns import compute_window_checksum, join_checksums
+from tempme_jax.search.store.frame_codes import count_bytes, find_changed
 from tempme_jax.search.store.rows import FileRow, Vectors
+from tempme_jax.search.store.text_frames import NEAREST, compare_texts, find_nearest_rows
 
 if TYPE_CHECKING:  # it imports the database
     from tempme_jax.search.store.store import Store
@@ -79,11 +81,16 @@ def write_arrays(
         checksums    int32 [blocks]: CRC-32 of the exact vectors, `ROWS_A_CHECKSUM` at a time
         text_scores  float32 [m]: the best score of each unrelated text
 
+    In an index with vectors of frames these are added:
+
+        frames        uint8 [n, size]: the `frame_codes` of each window
+        text_frames, text_weights   float32 [m, c, t]: the `FrameScores` of the unrelated texts
+
     Raises:
         VideoIndexError: the tables cannot be read, or are damaged.
     """
     windows, rank = store.sort_windows()
-    count, width = len(windows.ids), store.dimensions
+    count = len(windows.ids)
     arrays = {
         "starts": windows.starts.astype(np.float32),
         "ends": windows.ends.astype(np.float32),
@@ -92,26 +99,63 @@ def write_arrays(
         "ids": pack_ids(windows.ids),
         "names": pack(windows.names),
     } | arrays
-    kinds = {"vectors": ("<f4", (count, width))}
-    if count > EXACT_WINDOWS:
-        kinds |= {
-            "steps": ("<f4", (width,)),
-            "checksums": ("<i4", (-(-count // ROWS_A_CHECKSUM),)),
-            "text_scores": ("<f4", (len(store.unrelated[1]),)),
-        }
-    kinds |= {name: (array.dtype.str, array.shape) for name, array in arrays.items()}
-    if count > EXACT_WINDOWS:
-        kinds["codes"] = ("i1", (count, width))
-    file = ArraysFile(path, kinds, metadata)
+    file = ArraysFile(path, list_kinds(store, arrays, count), metadata)
     for name, array in arrays.items():
         file.write(name, array)
     low, high = copy_vectors(store, file, windows, rank)
     vectors = map_arrays(path)[0]["vectors"]
     refuse_damage(store, rows, windows, vectors)
+    names = np.isin(windows.names, [row.content for row in rows if not row.reason])
+    known = names[windows.contents]
     if count > EXACT_WINDOWS:
-        known = np.isin(windows.names, [row.content for row in rows if not row.reason])
-        encode_vectors(file, vectors, Coder(low, high), store.unrelated[1], known[windows.contents])
+        encode_vectors(file, vectors, Coder(low, high), store.unrelated[1], known)
+    if store.has_frames:
+        write_frames(store, file, windows, rank, known)
     return file
+
+
+def list_kinds(
+    store: "Store", arrays: Mapping[str, np.ndarray], count: int
+) -> dict[str, tuple[str, tuple[int, ...]]]:
+    """Return the dtype and shape of all arrays of so many windows; those of large numbers first."""
+    width, texts = store.dimensions, len(store.unrelated[1])
+    kinds: dict[str, tuple[str, tuple[int, ...]]] = {"vectors": ("<f4", (count, width))}
+    bytes_only: dict[str, tuple[str, tuple[int, ...]]] = {}
+    if count > EXACT_WINDOWS:
+        kinds["steps"] = ("<f4", (width,))
+        kinds["checksums"] = ("<i4", (-(-count // ROWS_A_CHECKSUM),))
+        kinds["text_scores"] = ("<f4", (texts,))
+        bytes_only["codes"] = ("i1", (count, width))
+    if store.has_frames:
+        frames = store.header["per_frame"]["frames"]
+        shape = (texts, min(NEAREST, count), frames)
+        kinds |= {"text_frames": ("<f4", shape), "text_weights": ("<f4", shape)}
+        bytes_only["frames"] = ("u1", (count, count_bytes(frames, width)))
+    kinds |= {name: (array.dtype.str, array.shape) for name, array in arrays.items()}
+    return kinds | bytes_only
+
+
+def write_frames(
+    store: "Store", file: ArraysFile, windows: Vectors, rank: np.ndarray, known: np.ndarray
+) -> None:
+    """Write the vectors of frames, and how the unrelated texts fit those of windows of files.
+
+    Args:
+        store, file, windows, rank: those of `Copier`.
+        known: which windows a file has, bool [n].
+    """
+    copier = Copier(store, file, "frames", windows, rank)
+    for ids, rows in store.scan_frames():
+        if find_changed(ids, rows):
+            raise VideoIndexError(f"vectors of frames in {store.uri} are damaged")
+        copier.copy(ids, rows)
+    copier.refuse_rest()
+    written, texts = map_arrays(file.path)[0], store.unrelated[1]
+    nearest = find_nearest_rows(texts, written["vectors"], known)
+    frames = store.header["per_frame"]["frames"]
+    found = compare_texts(texts, nearest, lambda some: written["frames"][some], frames)
+    file.write("text_frames", found.scores)
+    file.write("text_weights", found.weights)
 
 
 def copy_vectors(
@@ -119,18 +163,41 @@ def copy_vectors(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Copy all vectors to their places; return the least and the largest value of each number."""
     low, high = np.full((2, store.dimensions), np.inf, np.float32) * [[1], [-1]]
-    done = 0
+    copier = Copier(store, file, "vectors", windows, rank)
     for ids, vectors in store.scan_vectors():
-        places = rank[done : done + len(ids)]
-        done += len(ids)
-        if [windows.ids[place] for place in places.tolist()] != ids:
-            raise VideoIndexError(f"{store.uri} was changed while it was read")
-        for run in np.split(np.arange(len(ids)), np.flatnonzero(np.diff(places) != 1) + 1):
-            file.write("vectors", vectors[run], int(places[run[0]]))
+        copier.copy(ids, vectors)
         low, high = np.fmin(low, vectors.min(axis=0)), np.fmax(high, vectors.max(axis=0))
-    if done != len(rank):
-        raise VideoIndexError(f"{store.uri} was changed while it was read")
+    copier.refuse_rest()
     return low.astype(np.float32), high.astype(np.float32)
+
+
+class Copier:
+    """Copies rows of the table of windows to their places in an array of a file."""
+
+    def __init__(
+        self, store: "Store", file: ArraysFile, name: str, windows: Vectors, rank: np.ndarray
+    ):
+        """Take what `Store.sort_windows` returned, and the name of the array."""
+        self.store, self.file, self.name = store, file, name
+        self.windows, self.rank, self.done = windows, rank, 0
+
+    def copy(self, ids: list[str], rows: np.ndarray) -> None:
+        """Copy the next rows, which are of windows with these ids.
+
+        Raises:
+            VideoIndexError: they are not those that were sorted.
+        """
+        places = self.rank[self.done : self.done + len(ids)]
+        self.done += len(ids)
+        if [self.windows.ids[place] for place in places.tolist()] != ids:
+            raise VideoIndexError(f"{self.store.uri} was changed while it was read")
+        for run in np.split(np.arange(len(ids)), np.flatnonzero(np.diff(places) != 1) + 1):
+            self.file.write(self.name, rows[run], int(places[run[0]]))
+
+    def refuse_rest(self) -> None:
+        """Raise a VideoIndexError if not all rows have been copied."""
+        if self.done != len(self.rank):
+            raise VideoIndexError(f"{self.store.uri} was changed while it was read")
 
 
 def refuse_damage(

@@ -130,7 +130,7 @@ class Store(StoreReader):
             VideoIndexError: they cannot be written. Everything stored before is intact. The new
                 windows may have been stored, but never the files without them.
         """
-        new = columns.make_windows_table(windows, self._tables.dimensions)
+        new = columns.make_windows_table(windows, self._tables.dimensions, self._tables.frame_bytes)
         with explain_write_errors(self.uri, "what was stored before is intact"):
             self._tables.add_columns()
             checksums = columns.compute_content_checksums(windows)

@@ -16,6 +16,7 @@ from tempme_jax.search.errors import NewerIndexError, VideoIndexError
 from tempme_jax.search.store import columns, lance, place
 from tempme_jax.search.store.checksums import Checksums
 from tempme_jax.search.store.failures import explain_read_errors, retry_conflicts
+from tempme_jax.search.store.frame_codes import count_bytes
 from tempme_jax.search.store.locking import find_local_folder, lock_creation
 
 if TYPE_CHECKING:
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 # Version of the tables' format; an index of a newer format is refused. Format 2 has checksums.
 FORMAT = 2
+# That of an index with vectors of frames: a version that does not know them must not write to it.
+FRAMES_FORMAT = 3
 T = TypeVar("T")
 
 
@@ -116,6 +119,11 @@ class Tables:
         """Number of values of a vector."""
         return self.windows.schema.field("vector").type.list_size
 
+    @property
+    def frame_bytes(self) -> int:
+        """Size of what is kept of a window's frames, see `frame_codes`; 0 if nothing is."""
+        return columns.count_frame_bytes(self.windows.schema)
+
     def write(self, name: str, change: Callable[["Table"], T]) -> T:
         """Change a table, try again if another process wrote at the same moment, and sync it.
 
@@ -207,10 +215,11 @@ class Tables:
             raise VideoIndexError(
                 f"{error}; rebuild it with `tempme index FOLDER --rebuild`"
             ) from error
-        if (version := header["format"]) > FORMAT:
+        newest = FRAMES_FORMAT if "per_frame" in header else FORMAT
+        if (version := header["format"]) > newest:
             raise NewerIndexError(
                 f"{self.uri} has format {version}, of a newer version of tempme_jax; this one "
-                f"reads formats up to {FORMAT}. Update tempme_jax, or rebuild the index with "
+                f"reads formats up to {newest}. Update tempme_jax, or rebuild the index with "
                 "`tempme index FOLDER --rebuild`"
             )
         stored = row.get("checksum"), header.pop("unrelated", None)
@@ -226,7 +235,10 @@ class Tables:
 def create_tables(
     uri: str | os.PathLike[str], header: dict[str, Any], texts: list[str], vectors: np.ndarray
 ) -> None:
-    """Create the tables of an empty index; `vectors`, float32 [m, d], are those of the texts."""
+    """Create the tables of an empty index; `vectors`, float32 [m, d], are those of the texts.
+
+    With a field `per_frame` in the header, windows keep `frame_codes` of so many frames.
+    """
     folder, made = find_local_folder(uri), os.urandom(16).hex()
     address = lance.make_address(uri)
     if folder is not None:
@@ -238,7 +250,10 @@ def create_tables(
     unrelated = pa.table({"text": texts, "vector": columns.make_vector_column(vectors)})
     connection.create_table("unrelated", unrelated)
     connection.create_table("files", schema=columns.FILES.with_metadata({"made": made}))
-    connection.create_table("windows", schema=columns.make_windows_schema(vectors.shape[1]))
+    frames = header.get("per_frame")
+    frame_bytes = count_bytes(frames["frames"], vectors.shape[1]) if frames else 0
+    schema = columns.make_windows_schema(vectors.shape[1], frame_bytes)
+    connection.create_table("windows", schema=schema)
     checksums = None
     if folder is not None:
         checksums = Checksums(folder)
@@ -253,6 +268,7 @@ def create_tables(
 def make_header_table(header: dict[str, Any], texts: list[str], vectors: np.ndarray) -> pa.Table:
     """Make the table of one row that describes an index."""
     checksum = columns.compute_texts_checksum(texts, vectors)
-    text = json.dumps({**header, "format": FORMAT, "unrelated": checksum})
+    version = FRAMES_FORMAT if "per_frame" in header else FORMAT
+    text = json.dumps({**header, "format": version, "unrelated": checksum})
     crc = pa.array([zlib.crc32(text.encode())], pa.uint32())
     return pa.table({"json": [text], "checksum": crc})

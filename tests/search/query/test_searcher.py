@@ -66,7 +66,7 @@ class Memory:
     def find_nearest_many(self, vectors, count):
         return [self.find_nearest(vector, count) for vector in vectors]
 
-    uri, dimensions = "memory", WIDTH
+    uri, dimensions, has_frames, header = "memory", WIDTH, False, {}
 
     def sort_windows(self):
         found = self.read_vectors()

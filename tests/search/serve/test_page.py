@@ -182,7 +182,7 @@ def test_a_search_shows_moments_and_keeps_its_address(open_page):
     assert first.locator(".verdict").inner_text() == "Strong match"
     assert tiles(page).nth(2).locator(".verdict").inner_text() == "Possible match"
     title = first.locator(".verdict").get_attribute("title")
-    assert title == "higher than 99.6\u00a0% of unrelated texts (cosine 0.310)"
+    assert title == "higher than 99.6\u00a0% of unrelated sentences (cosine 0.310)"
     assert "cosine" not in text(page, "main") and "%" not in text(page, "main")
     assert tiles(page).nth(2).locator(".copies").inner_text().strip() == "· 1 copy"
     assert first.locator(".date").inner_text() == "Jan 12, 2024"
@@ -337,7 +337,7 @@ def test_more_like_this_and_words_with_it(open_page, index):
     expect_tiles(page, 5)
     assert "similar=" in page.url and page.locator("#given img").is_visible()
     title = tiles(page).first.locator(".verdict").get_attribute("title")
-    assert title == "higher than 99.6\u00a0% of random moments (cosine 0.310)"
+    assert title == "higher than 99.6\u00a0% of windows in other videos (cosine 0.310)"
     shot(page, "similar")
     search(page, "at night")
     wait_for(page, "location.search.includes('q=at+night')")
@@ -374,6 +374,33 @@ def test_all_moments_of_one_video_and_its_timeline(open_page):
     wait_for(page, "document.activeElement.id === 'whole-time'")
     page.locator("#leave").click()
     expect_tiles(page, 6)
+
+
+def test_the_second_that_fits_best_is_played_and_its_curve_drawn(open_page):
+    page = open_page("/?q=by+frames")
+    expect_tiles(page, 6)
+    tiles(page).first.locator(".picture").click()
+    wait_for(page, "() => document.querySelector('#video').readyState >= 2")
+    assert 4.4 < time_of(page, "#video") < 6.5
+    assert text(page, "#viewer-match").endswith("(score 0.310)")
+    assert text(page, "#best") == "Frames of the best part; the best one at 0:04"
+    slider = page.locator("#frames")
+    heights = slider.evaluate(
+        "one => [...one.querySelectorAll('rect')].map(r => +r.getAttribute('height'))"
+    )
+    assert len(heights) == 4 and max(heights) == heights[2]
+    assert slider.locator("rect.strong").count() == 1
+    check_with_axe(page)
+    shot(page, "frames")
+    slider.press("Home")
+    assert slider.get_attribute("aria-valuetext") == "0:02, weak match, of 0:06"
+    wait_for(page, "() => document.querySelector('#video').currentTime < 4")
+    page.keyboard.press("Escape")
+    search(page, "holiday")  # without vectors of frames
+    expect_tiles(page, 6)
+    tiles(page).first.locator(".picture").click()
+    assert page.locator("#curve").is_hidden()
+    page.keyboard.press("Escape")
 
 
 def test_filters_and_order(open_page, index):

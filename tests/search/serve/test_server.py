@@ -61,7 +61,7 @@ def test_search_answers_with_moments(client, index):
     assert first["path"] == str(index.paths[BEACH])
     assert first["folder"] == str(index.root / "holiday")
     assert (first["start"], first["end"], first["at"], first["percentile"]) == (2, 5.5, 3, 99.67)
-    assert answer["confident"] and answer["compared"] == "unrelated texts"
+    assert answer["confident"] and answer["compared"] == "unrelated sentences"
     assert index.asked == [("a red disc", 2, None, None, None)]
 
 
@@ -117,7 +117,7 @@ def test_errors_tell_nothing_of_the_machine(client, caplog):
 def test_similar_thumbnails_and_pictures(client):
     window = f"{AVI}-00001"
     answer = client.get(f"/api/similar/{window}?k=3").json()
-    assert len(answer["moments"]) == 3 and answer["compared"] == "random moments"
+    assert len(answer["moments"]) == 3 and answer["compared"] == "windows in other videos"
     assert answer["moments"][0]["percentile"] is None
     assert client.get(f"/thumbnail/{window}").content.startswith(b"\xff\xd8")
     first, again = (client.get(f"/merged/{window}") for _ in range(2))

@@ -1,6 +1,6 @@
 // Play a moment, muted, over its thumbnail; only one plays at a time.
 
-import { choosePreview, explainFailure, isBlind, makeMediaAddress, needsPreview, notePreview } from "./sources.js";
+import { choosePreview, explainFailure, findEnd, isBlind, makeMediaAddress, needsPreview, notePreview } from "./sources.js";
 
 const WAIT = 140; // milliseconds; a pointer that only crosses a tile loads nothing
 const PREVIEW_WAIT = 500; // a preview costs the service more
@@ -58,7 +58,7 @@ function play(picture, moment) {
   stop();
   const preview = needsPreview(moment) ? choosePreview(moment) : null;
   const offset = preview?.start ?? 0;
-  const [from, until] = [moment.at - offset, Math.min(moment.end, preview?.end ?? moment.end) - offset];
+  const [from, until] = [moment.at - offset, Math.min(findEnd(moment), preview?.end ?? Infinity) - offset];
   const video = document.createElement("video");
   Object.assign(video, { muted: true, playsInline: true, preload: "auto", tabIndex: -1 });
   video.setAttribute("aria-hidden", "true");
@@ -99,7 +99,7 @@ function play(picture, moment) {
   picture.style.setProperty("--progress", 0);
   if (preview) mark(picture, "preparing", "preparing a preview…");
   picture.querySelector("img").after(video);
-  video.src = preview?.address ?? makeMediaAddress(moment, moment.at, moment.end);
+  video.src = preview?.address ?? makeMediaAddress(moment, moment.at, findEnd(moment));
   start();
 }
 

@@ -91,7 +91,10 @@ function show(answer, seconds) {
   const asking = readAddress();
   found = answer;
   // The index may no longer know the file, and then nobody knows its length.
-  for (const one of [...found.moments, ...found.said]) one.seconds ??= one.end;
+  for (const one of [...found.moments, ...found.said]) {
+    one.seconds ??= one.end;
+    one.by_frames = found.tau !== null;
+  }
   showMoments(before ? found.moments.length : found.shown);
   if (before) tiles.focus(before);
   else scrollTo({ top: 0 });

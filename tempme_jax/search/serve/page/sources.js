@@ -10,10 +10,13 @@ export const notePreview = moment => unplayable.add(moment.file_id);
 export const makeMediaAddress = ({ file_id }, at, end) =>
   `/media/${encodeURIComponent(file_id)}#t=${at.toFixed(3)}${end ? `,${end.toFixed(3)}` : ""}`;
 
+// Where a moment ends when it is played: what fits best is to be seen for some seconds.
+export const findEnd = ({ best, end, seconds }) => (best == null ? end : Math.min(seconds, Math.max(end, best + 3)));
+
 // The span and the address of a preview that holds the moment, or that begins `at` another time.
 export function choosePreview(moment, at = null) {
   const start = at ?? (moment.at - moment.start > LEAD ? moment.at : moment.start);
-  const last = at === null ? moment.end : moment.seconds;
+  const last = at === null ? findEnd(moment) : moment.seconds;
   const end = Math.max(start + 0.1, Math.min(last, start + longest));
   const parameters = new URLSearchParams({ start: start.toFixed(3), end: end.toFixed(3) });
   return { start, end, address: `/preview/${encodeURIComponent(moment.file_id)}?${parameters}` };

@@ -1,4 +1,4 @@
-// The time of a video as a slider, with a bar for how well each part of it matches.
+// The time of a video, or of a part of it, as a slider, with a bar for how well each part of it matches.
 
 import { formatClock, nameVerdict } from "./words.js";
 
@@ -19,49 +19,51 @@ export function addTimeline(root, label, seek) {
   root.append(part, drawing, cursor, bubble);
   root.setAttribute("role", "slider");
   root.setAttribute("aria-label", label);
-  root.setAttribute("aria-valuemin", 0);
   root.tabIndex = 0;
-  let shown = { seconds: 0, values: [], levels: null };
+  let shown = { from: 0, seconds: 0, values: [], levels: null };
   let now = 0;
 
   const name = time => {
-    const { seconds, values, levels } = shown;
-    const score = values[Math.min(values.length - 1, Math.floor((time / seconds) * values.length))] ?? null;
+    const { from, seconds, values, levels } = shown;
+    const score = values[Math.min(values.length - 1, Math.floor(((time - from) / seconds) * values.length))] ?? null;
     const words = score === null || !levels ? "" : nameVerdict(rate(score, levels)).toLowerCase();
     return words ? `${formatClock(time)}, ${words}` : formatClock(time);
   };
 
   function setTime(time) {
-    now = Math.min(Math.max(0, time), shown.seconds);
+    const end = shown.from + shown.seconds;
+    now = Math.min(Math.max(shown.from, time), end);
     place(cursor, now);
     root.setAttribute("aria-valuenow", Math.round(now));
-    root.setAttribute("aria-valuetext", `${name(now)}, of ${formatClock(Math.round(shown.seconds))}`);
+    root.setAttribute("aria-valuetext", `${name(now)}, of ${formatClock(Math.round(end))}`);
   }
 
   function place(one, start, end = null) {
-    one.style.left = `${(100 * start) / (shown.seconds || 1)}%`;
+    one.style.left = `${(100 * (start - shown.from)) / (shown.seconds || 1)}%`;
     if (end !== null) one.style.width = `${(100 * (end - start)) / (shown.seconds || 1)}%`;
   }
 
-  // `line` has the scores over time, if they are known; `moment` is the part that is marked, if any.
-  function show({ seconds, line = null, levels = null, moment = null, at = 0 }) {
+  // It begins at the second `from`. `line` has the scores over time, if they are known; `moment` is the part that is
+  // marked, if any. With `stretched` the bars are as high as they differ from each other.
+  function show({ from = 0, seconds, line = null, levels = null, moment = null, at = 0, stretched = false }) {
     const values = line?.scores ?? [];
     const gap = Math.min(0.08, 0.002 * values.length);
-    const heights = values.map(score => (score === null ? null : measure(score, values, levels)));
-    shown = { seconds, values, levels };
+    const heights = values.map(score => (score === null ? null : measure(score, values, stretched ? null : levels)));
+    shown = { from, seconds, values, levels };
     drawing.setAttribute("viewBox", `0 0 ${Math.max(1, values.length)} ${HEIGHT}`);
     drawing.replaceChildren(...values.map((score, place) => drawBar(place, heights[place], score, { levels, gap })).filter(Boolean));
     part.hidden = !moment;
     if (moment) place(part, moment.start, Math.min(seconds, moment.end));
     root.classList.toggle("plain", !values.length);
-    root.setAttribute("aria-valuemax", Math.round(seconds));
+    root.setAttribute("aria-valuemin", Math.round(from));
+    root.setAttribute("aria-valuemax", Math.round(from + seconds));
     bubble.hidden = true;
     setTime(at);
   }
 
   const readTime = event => {
     const box = root.getBoundingClientRect();
-    return Math.min(1, Math.max(0, (event.clientX - box.left) / box.width)) * shown.seconds;
+    return Math.min(1, Math.max(0, (event.clientX - box.left) / box.width)) * shown.seconds + shown.from;
   };
 
   root.addEventListener("pointerdown", event => {
@@ -74,7 +76,7 @@ export function addTimeline(root, label, seek) {
     if (root.hasPointerCapture(event.pointerId)) setTime(time);
     bubble.hidden = false;
     bubble.textContent = name(time);
-    bubble.style.left = `${Math.min(92, Math.max(8, (100 * time) / (shown.seconds || 1)))}%`;
+    bubble.style.left = `${Math.min(92, Math.max(8, (100 * (time - shown.from)) / (shown.seconds || 1)))}%`;
   });
   root.addEventListener("pointerleave", () => (bubble.hidden = true));
   root.addEventListener("pointerup", event => {
@@ -84,11 +86,11 @@ export function addTimeline(root, label, seek) {
   });
   root.addEventListener("keydown", event => {
     if (event.altKey || event.ctrlKey || event.metaKey) return;
-    const { seconds, values } = shown;
+    const { from, seconds, values } = shown;
     const step = values.length > 1 ? seconds / values.length : Math.max(1, seconds / 100);
     const next = {
       ArrowLeft: now - step, ArrowDown: now - step, ArrowRight: now + step, ArrowUp: now + step,
-      PageDown: now - seconds / 10, PageUp: now + seconds / 10, Home: 0, End: seconds, Enter: now,
+      PageDown: now - seconds / 10, PageUp: now + seconds / 10, Home: from, End: from + seconds, Enter: now,
     }[event.key];
     if (next === undefined) return;
     event.preventDefault();

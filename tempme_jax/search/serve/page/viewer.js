@@ -11,6 +11,7 @@ const figure = element("merged");
 const picture = figure.querySelector("img");
 const MERGED = "Patches with borders of one colour, in all frames, were merged: together they are one token.";
 const timeline = addTimeline(element("time"), "Time in the video", player.seek);
+const frames = addTimeline(element("frames"), "Frames of the moment", player.seek);
 let list = [];
 let number = 0;
 let found = null;
@@ -42,8 +43,26 @@ function show(which, { merged = false, at = null } = {}) {
     moment: moment.verdict && moment,
     at: at ?? moment.at,
   });
+  showFrames(moment, at);
   showMerged(merged, moment);
   if (!merged) player.load(moment, at);
+}
+
+// How well each frame of the best window fits, if the index knows it.
+function showFrames(moment, at) {
+  const curve = moment.curve ?? [];
+  element("curve").hidden = curve.length < 2;
+  if (curve.length < 2) return;
+  const step = curve[1][0] - curve[0][0];
+  frames.show({
+    from: Math.max(0, curve[0][0] - step / 2),
+    seconds: step * curve.length,
+    line: { scores: curve.map(([, score]) => score) },
+    levels: found?.tau ? found.levels : null, // those of other queries are of whole windows
+    at: at ?? moment.at,
+    stretched: true,
+  });
+  element("best").textContent = `Frames of the best part; the best one at ${formatClock(moment.best)}`;
 }
 
 function describe(moment) {
@@ -91,7 +110,7 @@ const actions = {
 const KEYS = { ArrowLeft: "previous", ArrowRight: "next", m: "similar", v: "whole" };
 
 player.listen({
-  time: timeline.setTime,
+  time: seconds => [timeline, frames].forEach(one => one.setTime(seconds)),
   gone: () => describe(list[number]),
   // The timeline brings back the video from what was merged.
   show: () => {

@@ -35,8 +35,8 @@ export const pluralize = (count, noun) => `${count.toLocaleString("en")} ${noun}
 export const nameVerdict = verdict => MATCHES[verdict] ?? "";
 
 // Round down: 99.96 must not read as 100.
-export function describeRank({ percentile, score, verdict }, compared) {
-  const cosine = `cosine ${score.toFixed(3)}`;
+export function describeRank({ percentile, score, verdict, by_frames: byFrames }, compared) {
+  const cosine = `${byFrames ? "score" : "cosine"} ${score.toFixed(3)}`;
   if (percentile === null || verdict === "same") return cosine;
   const shown = Math.floor(percentile * 10 + 1e-6) / 10;
   return `higher than ${percentile >= 100 ? "all" : `${shown}\u00a0% of`} ${compared} (${cosine})`;
