@@ -10,6 +10,7 @@ from tempme_jax.costs import count_costs
 from tempme_jax.networks.architecture import ARCHITECTURES
 from tempme_jax.networks.backbones import make_network
 from tempme_jax.parameters import find_shapes
+from tempme_jax.screen import make_console, make_table
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,3 +100,29 @@ def describe_numbers(options: dict) -> str:
         f"{name}={','.join(map(str, value)) if isinstance(value, tuple) else value}"
         for name, value in shown.items()
     )
+
+
+def print_backbone_costs(rows: list[BackboneCost]) -> None:
+    """Print what methods cost on backbones, and their settings there."""
+    left = ("Backbone", "Method")
+    table = make_table(
+        f"Costs of the video tower for one video of {rows[0].frames} frames",
+        (*left, "Parameters (M)", "Float32 (MB)", "Trains (M)", "GMAC", "Share", "Tokens"),
+        left=left,
+    )
+    last = None
+    for row in rows:
+        if last not in (None, row.backbone):
+            table.add_section()
+        table.add_row(
+            "" if row.backbone == last else row.backbone,
+            *(row.method, f"{row.parameters / 1e6:,.1f}", f"{row.megabytes:,.0f}"),
+            *(f"{row.trainable / 1e6:.3f}", f"{row.mac:,.1f}", f"{row.share:.1%}", str(row.tokens)),
+        )
+        last = row.backbone
+    out = make_console()
+    out.print(table)
+    out.print("GMAC: 1e9 multiply-accumulates. Share: of those of the first method.")
+    for row in rows:
+        if row.reducer:
+            out.print(f"{row.backbone}, {row.method}: {row.reducer}", markup=False)

@@ -67,7 +67,7 @@ def compile_case(case: Case, model: Model) -> Program:
     )
 
 
-def explain(error: jax.errors.JaxRuntimeError) -> str:
+def explain(error: Exception) -> str:
     """Say that the memory is too little; any other error is raised again."""
     if "RESOURCE_EXHAUSTED" not in str(error):
         raise error

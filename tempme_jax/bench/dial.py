@@ -8,7 +8,6 @@ import dataclasses
 import datetime
 import functools
 import json
-import statistics
 import time
 from collections.abc import Callable, Collection
 from typing import Any, NamedTuple
@@ -21,6 +20,7 @@ from jaxtyping import Float
 
 from tempme_jax.adapters.base import Adapter
 from tempme_jax.costs import count_output_tokens
+from tempme_jax.datasets.prepared import Prepared
 from tempme_jax.dial import change_reducer, list_settings
 from tempme_jax.encoding import choose_video_batch, encode_pixels
 from tempme_jax.fingerprint import compute_fingerprint, describe_model
@@ -44,109 +44,85 @@ from tempme_jax.version import __version__
 SAMPLES = "configs/moving_shapes.py"
 # The recall by which a setting is better than another.
 BY = "R@1"
+# The seconds of a call are those than which this share of the calls is faster.
+FASTEST_SHARE = 0.1
 
 Options = dict[str, Any]
 # A network and its variables.
 Runnable = tuple[Network, dict]
 
 
-class Turns(NamedTuple):
-    """What networks that took turns made of the videos of a split, in their order.
+class EncodedVideos(NamedTuple):
+    """What one network made of the videos of a split, in its turns.
 
     Attributes:
-        batch: videos in a call.
         vectors: the vectors of all videos, float32 [m, e].
         seconds: seconds of each call.
     """
 
-    batch: int
-    vectors: list[Float[np.ndarray, "m e"]]
-    seconds: list[list[float]]
+    vectors: Float[np.ndarray, "m e"]
+    seconds: list[float]
 
 
-def parse_setting(text: str) -> Options:
-    """Return the options of a setting, such as "r=4 keep_cross=0.5" or "r=8-4-2".
-
-    Raises:
-        ValueError: if they cannot be read.
-
-    >>> parse_setting("r=8-4-2 keep_cross=0.5"), parse_setting("gate=false")
-    ({'r': (8, 4, 2), 'keep_cross': 0.5}, {'gate': False})
-    """
-    options: Options = {}
-    for word in text.replace(",", " ").split():
-        name, equals, value = word.partition("=")
-        if not (name and equals and value):
-            raise ValueError(
-                f"the setting {text!r} must name options and their values, such as "
-                "'r=4 keep_cross=0.5'"
-            )
-        try:
-            parts = [json.loads(part) for part in value.split("-")]
-        except ValueError:
-            parts = [value]
-        options[name] = tuple(parts) if len(parts) > 1 else parts[0]
-    return options
-
-
-def measure_dial(
-    source: str,
+def measure_dials(
+    sources: Collection[str],
     config: Config,
     given: Collection[str] = (),
     *,
     settings: Collection[Options] = (),
     batch: int | None = None,
     report: Callable[[str], None] = lambda message: None,
-) -> DialCurve:
-    """Measure a model at settings of its dial on the test split of a config, prepared if need be.
+) -> list[DialCurve]:
+    """Measure models at settings of their dials on the test split of a config.
+
+    Models of as many frames take turns, too.
 
     Args:
-        source: the model, as for `tempme evaluate`.
-        config: the data and the protocol. The best are not ranked again, nor scores re-weighted.
+        sources: the models, as for `tempme evaluate`.
+        config: the data, prepared if need be, and the protocol. The best are not ranked again, nor
+            scores re-weighted.
         given: names of settings of the model that the user gave, see `evaluate_model`.
         settings: options of the reducer for each point; default: a ladder from slow to fast.
         batch: videos in a call; default: as for embedding.
         report: called with a message before each part of the work.
 
     Raises:
-        ValueError: if the method has no dial, a setting does not fit the model, or as of
+        ValueError: if a method has no dial, a setting does not fit a model, or as of
             `evaluate_model`.
     """
-    report(f"Opening {source}")
+    models, asked = {}, {}
+    for source in sources:
+        report(f"Opening {source}")
+        model = models[source] = open_retrieval_model(source, config, given)
+        asked[source] = list_asked(model, list(settings))
+    prepare_data(config.data)
+    prepared = open_split(config.data, config.data.test)
+    curves: dict[str, DialCurve] = {}
+    for frames in dict.fromkeys(model.num_frames for model in models.values()):
+        group = [source for source, model in models.items() if model.num_frames == frames]
+        runnables = [make_runnables(models[source], asked[source]) for source in group]
+        size = batch or choose_video_batch()
+        reader = FrameReader(prepared, frames, config.evaluate.frame_sampling)
+        turns = iter(encode_in_turns(sum(runnables, []), VideoRows(reader, size), report))
+        for source, own in zip(group, runnables, strict=True):
+            encoded = [next(turns) for _ in own]
+            networks = [network for network, _ in own]
+            points = make_points(
+                models[source], asked[source], networks, encoded, prepared, config, size
+            )
+            curves[source] = make_curve(source, models[source], points, prepared, config, size)
+    return [curves[source] for source in sources]
+
+
+def open_retrieval_model(source: str, config: Config, given: Collection[str]) -> Model:
+    """Open a model as `tempme evaluate` does; a ValueError if it cannot be measured so."""
     model = open_model(source, config, given).model
     require_agreement(model, source, config.model, given)
     require_same_resize(config.data, model)
     check_task(model.network, config)
     if choose_task(model.network).answers:
         raise ValueError(f"{source} answers questions; the dial is measured by retrieval")
-    asked = list_asked(model, list(settings))
-    prepare_data(config.data)
-    prepared = open_split(config.data, config.data.test)
-    batch = batch or choose_video_batch(model.device.platform if model.device else None)
-    runnables = make_runnables(model, asked)
-    reader = FrameReader(prepared, model.num_frames, config.evaluate.frame_sampling)
-    turns = encode_in_turns(runnables, VideoRows(reader, batch), report)
-    report("Ranking")
-    queries = make_pairs(prepared.captions, prepared.groups)
-    texts = model.embed_text(list(queries.texts))
-    points = []
-    for number, options in enumerate(asked):
-        measured = measure_retrieval(
-            texts @ turns.vectors[number].T, queries.video,
-            ties=config.evaluate.ties, rivals=config.evaluate.rivals,
-        )  # fmt: skip
-        networks = runnables[number][0], model.network
-        point = make_point(networks, model.num_frames, turns, number, measured)
-        points.append(dataclasses.replace(point, options=json.loads(json.dumps(options))))
-    device, fingerprint = name_device(model), compute_fingerprint(describe_model(model))
-    return DialCurve(
-        model=source, method=model.method, fingerprint=fingerprint, device=device,
-        date=datetime.date.today().isoformat(), version=__version__, dataset=config.data.name,
-        split=config.data.test, videos=len(prepared), texts=len(queries.texts),
-        id_hash=prepared.id_hash, batch=batch, rounds=len(turns.seconds[0]),
-        plain_videos_per_second=batch / statistics.median(turns.seconds[-1]),
-        points=mark_front(points),
-    )  # fmt: skip
+    return model
 
 
 def list_asked(model: Model, settings: list[Options]) -> list[Options]:
@@ -159,9 +135,11 @@ def list_asked(model: Model, settings: list[Options]) -> list[Options]:
     own = network.reducer.scale(1.0)
     ladder = settings or list_settings(network, frames)
     if not ladder:
+        own_options = ", ".join(field.name for field in dataclasses.fields(network.reducer))
+        give = f"give some by --settings ({own_options}), or " if own_options else ""
         raise ValueError(
-            f"method {model.method!r} has no built-in settings; give some by --settings, or take a "
-            "model of a method such as tempme or tome"
+            f"method {model.method!r} has no built-in settings of its dial; {give}take a model of "
+            "a method such as tempme or tome"
         )
     for options in ladder:  # before anything is measured
         change_reducer(network, frames, options)
@@ -184,14 +162,13 @@ def make_runnables(model: Model, asked: list[Options]) -> list[Runnable]:
 
 def encode_in_turns(
     runnables: list[Runnable], source: VideoRows, report: Callable[[str], None]
-) -> Turns:
+) -> list[EncodedVideos]:
     """Encode all videos of a split by each of some networks."""
     count, videos = len(runnables), len(source.reader.prepared)
-    turns = Turns(
-        source.batch_size,
-        [np.zeros((videos, runnables[0][0].arch.embed_dim), np.float32) for _ in runnables],
-        [[] for _ in runnables],
-    )
+    found = [
+        EncodedVideos(np.zeros((videos, network.arch.embed_dim), np.float32), [])
+        for network, _ in runnables
+    ]
     with read_batches(source, source.batch_size) as reader:
         for turn, rows in enumerate(reader):
             real = rows["video"] >= 0
@@ -203,12 +180,12 @@ def encode_in_turns(
                     report(f"Compiling setting {place + 1} of {count}")
                     jax.block_until_ready(call())
                 started = time.perf_counter()
-                found = jax.block_until_ready(call())
-                turns.seconds[number].append(time.perf_counter() - started)
-                turns.vectors[number][rows["video"][real]] = np.asarray(found)[real]
+                vectors = jax.block_until_ready(call())
+                found[number].seconds.append(time.perf_counter() - started)
+                found[number].vectors[rows["video"][real]] = np.asarray(vectors)[real]
             if not turn:
                 report(f"Embedding {videos} videos in {count} ways, in turns")
-    return turns
+    return found
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -219,41 +196,77 @@ def encode_videos(network: Network, params: dict, frames: jax.Array, mask: jax.A
     return encode_pixels(network, params, pixels, mask)
 
 
-def make_point(
-    networks: tuple[Network, Network],
-    num_frames: int,
-    turns: Turns,
-    number: int,
-    measured: dict[str, Any],
-) -> DialPoint:
-    """Return what was measured of a setting, without its options.
+def make_points(
+    model: Model,
+    asked: list[Options],
+    networks: list[Network],
+    encoded: list[EncodedVideos],
+    prepared: Prepared,
+    config: Config,
+    size: int,
+) -> list[DialPoint]:
+    """Return what was measured of all settings.
 
     Args:
-        networks: that of the setting, and that of the model.
-        num_frames: frames of a video.
-        turns: what all networks made; the first is of the model, and the last keeps every token.
-        number: the place of the setting among them.
-        measured: what `measure_retrieval` returned.
+        model: the model as it was trained.
+        asked: options of the settings, those of the model first.
+        networks: that of each setting, and the one that keeps every token.
+        encoded: what these made of the videos.
+        prepared: the split.
+        config: the settings; the protocol is that of its evaluation.
+        size: videos in a call.
     """
-    macs, own_macs = (count_macs(network, num_frames)[0] for network in networks)
-    cosine = compute_cosines(turns.vectors[number], turns.vectors[0])
-    seconds = turns.seconds[number]
+    queries = make_pairs(prepared.captions, prepared.groups)
+    texts = model.embed_text(list(queries.texts))
+    own, plain = compute_seconds(encoded[0]), compute_seconds(encoded[-1])
+    macs = [count_macs(network, model.num_frames)[0] for network in networks]
+    points = []
+    for number, options in enumerate(asked):
+        vectors, seconds = encoded[number].vectors, compute_seconds(encoded[number])
+        measured = measure_retrieval(
+            texts @ vectors.T, queries.video,
+            ties=config.evaluate.ties, rivals=config.evaluate.rivals,
+        )  # fmt: skip
+        to_video, to_text = (
+            {name: value for name, value in measured[way].items() if isinstance(value, float)}
+            for way in ("text_to_video", "video_to_text")
+        )
+        cosine = compute_cosines(vectors, encoded[0].vectors)
+        stages = list_stages(networks[number], model.num_frames)
+        points.append(
+            DialPoint(
+                options=json.loads(json.dumps(options)), is_trained=number == 0,
+                tokens=count_output_tokens(networks[number], stages), gmacs=macs[number] / 1e9,
+                videos_per_second=size / seconds,
+                speed=own / seconds, counted=macs[0] / macs[number],
+                over_plain=plain / seconds, text_to_video=to_video, video_to_text=to_text,
+                cosine_mean=float(cosine.mean()), cosine_least=float(cosine.min()),
+            )
+        )  # fmt: skip
+    return mark_front(points)
 
-    def compare(base: list[float]) -> float:
-        return statistics.median(b / s for b, s in zip(base, seconds, strict=True))
 
-    to_video, to_text = (
-        {name: value for name, value in measured[way].items() if isinstance(value, float)}
-        for way in ("text_to_video", "video_to_text")
-    )
-    return DialPoint(
-        options={}, is_trained=number == 0,
-        tokens=count_output_tokens(networks[0], list_stages(networks[0], num_frames)),
-        gmacs=macs / 1e9, videos_per_second=turns.batch / statistics.median(seconds),
-        speed=compare(turns.seconds[0]), counted=own_macs / macs,
-        over_plain=compare(turns.seconds[-1]), text_to_video=to_video, video_to_text=to_text,
-        cosine_mean=float(cosine.mean()), cosine_least=float(cosine.min()),
+def make_curve(
+    source: str,
+    model: Model,
+    points: list[DialPoint],
+    prepared: Prepared,
+    config: Config,
+    batch: int,
+) -> DialCurve:
+    """Return the points with what they are of."""
+    return DialCurve(
+        model=source, method=model.method, fingerprint=compute_fingerprint(describe_model(model)),
+        device=name_device(model), date=datetime.date.today().isoformat(), version=__version__,
+        dataset=config.data.name, split=config.data.test, videos=len(prepared),
+        texts=sum(map(len, prepared.captions)), id_hash=prepared.id_hash, batch=batch,
+        rounds=-(-len(prepared) // batch), points=points,
     )  # fmt: skip
+
+
+def compute_seconds(encoded: EncodedVideos) -> float:
+    """Return the seconds of a call: the fastest tenth, which other programs slow down least."""
+    return float(np.quantile(encoded.seconds, FASTEST_SHARE))
 
 
 def compute_cosines(
@@ -276,4 +289,4 @@ def mark_front(points: list[DialPoint]) -> list[DialPoint]:
         return any(o[0] >= own[0] and o[1] >= own[1] and o != own for o in others)
 
     marked = [dataclasses.replace(point, on_front=not is_beaten(point)) for point in points]
-    return sorted(marked, key=lambda point: point.speed)
+    return sorted(marked, key=lambda point: point.counted)

@@ -24,7 +24,7 @@ def print_curve(curve: DialCurve) -> None:
     table = make_table(f"{curve.model}, {curve.method}: its dial", columns, left=("Setting", ""))
     for point in curve.points:
         table.add_row(
-            describe_options(point.options),
+            describe_options(point.options) or "as loaded",
             " ".join([*["trained"] * point.is_trained, *["*"] * point.on_front]),
             str(point.tokens),
             f"{point.gmacs:.3g}",
@@ -42,13 +42,12 @@ def print_curve(curve: DialCurve) -> None:
     out.print(
         f"{curve.dataset}, {curve.split}: {pluralize(curve.texts, 'text')}, "
         f"{pluralize(curve.videos, 'video')}, ids {curve.id_hash}; {curve.device}, "
-        f"{pluralize(curve.batch, 'video')} a call, medians of {pluralize(curve.rounds, 'call')} "
-        "in turns."
+        f"{pluralize(curve.batch, 'video')} a call, the fastest tenth of "
+        f"{pluralize(curve.rounds, 'call')} in turns."
     )
     out.print(
-        "x plain: as a multiple of the backbone alone, which keeps every token, "
-        f"{curve.plain_videos_per_second:.1f} videos/s. Cosine: with the trained setting's "
-        f"vectors. *: no setting is both as fast and better by {BY}."
+        "x plain: as a multiple of the backbone alone, which keeps every token. Cosine: with the "
+        f"trained setting's vectors. *: no setting is both as fast and better by {BY}."
     )
 
 
@@ -69,10 +68,11 @@ def plot_curves(curves: list[DialCurve], file: str | os.PathLike) -> None:
             if point.is_trained:
                 size, marker = 180, "*"
             axes.scatter(*place, s=size, marker=marker, color=colour)
-            axes.annotate(
-                f"{point.speed:.2f}x", place, (0, 7), textcoords="offset points", fontsize=7,
-                ha="center", color=colour,
-            )  # fmt: skip
+            if point.on_front:
+                axes.annotate(
+                    f"{point.speed:.2f}x", place, (-8, 4) if number else (8, -9), fontsize=7,
+                    textcoords="offset points", ha="right" if number else "left", color=colour,
+                )  # fmt: skip
     first = curves[0]
     axes.set_title(
         f"{first.dataset}, {first.split}, {first.texts} texts ({first.device})", loc="left",
@@ -82,7 +82,7 @@ def plot_curves(curves: list[DialCurve], file: str | os.PathLike) -> None:
     axes.set_ylabel(f"text to video {BY}")
     axes.set_xlim(left=0)
     axes.grid(alpha=0.3)
-    axes.legend(fontsize=8, title="star: as trained; large: nothing is faster and as good",
-                title_fontsize=7)  # fmt: skip
+    title = "star: as trained; large: nothing is faster and as good"
+    axes.legend(fontsize=8, loc="lower right", title=title, title_fontsize=7)
     axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(file)

@@ -9,7 +9,6 @@ from tempme_jax.compare.figures import ACCURACY, COSTS, RETRIEVAL, format_figure
 from tempme_jax.screen import make_console, make_table
 
 if TYPE_CHECKING:  # these import JAX and the database, which printing a table does not need
-    from tempme_jax.bench.backbone_costs import BackboneCost
     from tempme_jax.bench.data import DataSpeed
     from tempme_jax.bench.device_cases import DeviceReport
     from tempme_jax.bench.encode import EncodeSpeed
@@ -61,32 +60,6 @@ def print_costs(rows: list["CountedRow"]) -> None:
     out.print("T2V: text to video. V2T: video to text.")
     for _, group in itertools.groupby(rows, lambda counted: counted.row.table):
         print_other_figures(list(group))
-
-
-def print_backbone_costs(rows: list["BackboneCost"]) -> None:
-    """Print what methods cost on backbones, and their settings there."""
-    left = ("Backbone", "Method")
-    table = make_table(
-        f"Costs of the video tower for one video of {rows[0].frames} frames",
-        (*left, "Parameters (M)", "Float32 (MB)", "Trains (M)", "GMAC", "Share", "Tokens"),
-        left=left,
-    )
-    last = None
-    for row in rows:
-        if last not in (None, row.backbone):
-            table.add_section()
-        table.add_row(
-            "" if row.backbone == last else row.backbone,
-            *(row.method, f"{row.parameters / 1e6:,.1f}", f"{row.megabytes:,.0f}"),
-            *(f"{row.trainable / 1e6:.3f}", f"{row.mac:,.1f}", f"{row.share:.1%}", str(row.tokens)),
-        )
-        last = row.backbone
-    out = make_console()
-    out.print(table)
-    out.print("GMAC: 1e9 multiply-accumulates. Share: of those of the first method.")
-    for row in rows:
-        if row.reducer:
-            out.print(f"{row.backbone}, {row.method}: {row.reducer}", markup=False)
 
 
 def print_other_figures(rows: list["CountedRow"]) -> None:

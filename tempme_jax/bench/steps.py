@@ -44,16 +44,18 @@ def prepare(settings: list[str]) -> Callable[[], float]:
     import jax
 
     from tempme_jax.parameters import split
+    from tempme_jax.training import model as models
     from tempme_jax.training import sharding, step
     from tempme_jax.training.flags import parse_flags
-    from tempme_jax.training.model import build_model, set_pooling
     from tempme_jax.training.optim import make_learning_rate, make_optimizer
     from tempme_jax.training.run import assign_rates
     from tempme_jax.training.tasks import choose_task
 
     config = parse_flags(settings)
     train, mesh = config.train, sharding.make_mesh(config.mesh.data, config.mesh.model)
-    model = set_pooling(build_model(config.model, config.seed), config.train)
+    model = models.build_model(config.model, config.seed)
+    if hasattr(models, "set_pooling"):  # earlier versions have none
+        model = models.set_pooling(model, train)
     network = model.network.copy(drop_path=train.drop_path, dropout=train.dropout)
     trainable, frozen = split(network, model.params)
     trainable = sharding.place_params(mesh, trainable, split=False)

@@ -7,6 +7,7 @@ import json
 
 import click
 
+from tempme_jax.commands.bench_dial import bench_dial
 from tempme_jax.commands.bench_machine import (
     bench_all,
     bench_device,
@@ -39,17 +40,39 @@ def bench():
     multiple=True,
     help="Number of a table of the paper; may be given several times. Default: all.",
 )
+@click.option(
+    "--backbone",
+    "backbones",
+    multiple=True,
+    help="Count methods on this backbone, such as ViT-L/14, in place of the paper's tables; may be "
+    "given several times.",
+)
+@click.option("--methods", default="clip,tempme", help="With --backbone, separated by commas.")
+@click.option(
+    "--frames", type=click.IntRange(1), default=12, help="With --backbone, frames of a video."
+)
 @AS_JSON
-def bench_costs(tables, as_json):
+def bench_costs(tables, backbones, methods, frames, as_json):
     """Count the costs of methods, beside the paper's.
 
     Prints the number of trained parameters, the multiply-accumulates of one video, and the tokens
-    at the output; then what else the paper prints, such as its accuracies.
+    at the output; then what else the paper prints, such as its accuracies. With --backbone, prints
+    those of any backbone, its size in memory, and the settings that a method has there.
     """
     from tempme_jax.bench import printing
     from tempme_jax.compare import paper
     from tempme_jax.screen import make_progress_bar
 
+    if backbones:
+        if tables:
+            raise click.UsageError("give --backbone or --table, not both")
+        report_progress("Counting")
+        from tempme_jax.bench.backbone_costs import count_backbones, print_backbone_costs
+
+        names = [method.strip() for method in methods.split(",")]
+        counts = count_backbones(backbones, names, frames)
+        print_figures(counts, as_json, lambda: print_backbone_costs(counts))
+        return
     rows = paper.select_rows(tables)
     with make_progress_bar(rows, "Counting", unit="rows") as bar:
         counted = [paper.count_row(row) for row in bar]
@@ -111,7 +134,7 @@ def bench_runs(workdirs, batch, rounds, out):
 
 @bench.command("encode")
 @click.option("--methods", default="clip,tempme", help="Separated by commas.")
-@click.option("--backbone", default="ViT-B/32", help="ViT-B/32, ViT-B/16, ViT-L/14 or UMT-B/16.")
+@click.option("--backbone", default="ViT-B/32", help="ViT-B/32, ViT-L/14, UMT-B/16, ...")
 @click.option("--frames", type=click.IntRange(1), default=12, help="Frames of a video.")
 @BATCH
 @ROUNDS
@@ -241,5 +264,7 @@ def bench_index(folder, videos, model, method, workers, as_json):
     print_figures(speed, as_json, lambda: printing.print_index_speed(speed))
 
 
-for command in (bench_device, bench_growth, bench_all, bench_start, bench_runtime, bench_train):
+for command in (
+    bench_device, bench_dial, bench_growth, bench_all, bench_start, bench_runtime, bench_train,
+):  # fmt: skip
     bench.add_command(command)

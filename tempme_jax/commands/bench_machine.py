@@ -38,7 +38,7 @@ def bench_device(minutes, as_json):
 @click.command("growth")
 @click.option("--frames", default="12,24,48,96,128", help="Frames of a video, with a batch of 1.")
 @click.option("--batches", default="1,2,4,8,16", help="Videos in a call, with the fewest frames.")
-@click.option("--backbone", default="ViT-B/32", help="ViT-B/32, ViT-B/16, ViT-L/14 or UMT-B/16.")
+@click.option("--backbone", default="ViT-B/32", help="ViT-B/32, ViT-L/14, UMT-B/16, ...")
 @click.option("--method", default="tempme", help="Method of the model.")
 @click.option("--rounds", type=click.IntRange(1), default=3, help="Calls of each.")
 @AS_JSON

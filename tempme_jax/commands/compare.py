@@ -55,8 +55,9 @@ from tempme_jax.commands.group import CONFIG, OVERRIDES, PASSED_ON, PLUGIN
 def compare(config, methods, seeds, data, recipe, workdir, speeds, jobs, grid, log, settings):
     """Train methods with several seeds; print one table.
 
-    CONFIG is a data set, such as configs/moving_shapes.py, or a table of the paper, such as
-    configs/tables/table2.py; a table's own figures are printed beside ours. SETTINGS such as
+    CONFIG is a data set, such as configs/moving_shapes.py or its harder variant
+    configs/moving_shapes.py:hard, or a table of the paper, such as configs/tables/table2.py; a
+    table's own figures are printed beside ours. SETTINGS such as
     --config.train.steps=100 apply to all runs. Each run is a process of its own. Run the command
     again to continue: finished runs are kept, interrupted ones resume.
     """

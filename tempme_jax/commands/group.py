@@ -3,6 +3,7 @@
 import difflib
 import itertools
 import re
+import sys
 
 import click
 
@@ -12,6 +13,8 @@ from tempme_jax.words import parse_clock
 # Errors caused by the user's input: shown without a traceback.
 USER_ERRORS = (ValueError, OSError)
 HELP_NAMES = ["-h", "--help"]
+# The exit status of a command that Ctrl-C has ended, as shells have it.
+INTERRUPTED = 130
 
 
 class Time(click.ParamType):
@@ -104,6 +107,9 @@ class Group(click.Group):
             return super().invoke(ctx)
         except BrokenPipeError:  # as of `| head`; click ends without a word
             raise
+        except KeyboardInterrupt:
+            click.echo("Interrupted.", err=True)
+            sys.exit(INTERRUPTED)
         except click.UsageError as error:
             if not re.fullmatch(r"Got unexpected extra arguments? \(.*\)", error.message):
                 raise

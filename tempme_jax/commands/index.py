@@ -11,17 +11,19 @@ import sys
 
 import click
 
-from tempme_jax.commands.group import PLUGIN, Command
+from tempme_jax.commands.group import INTERRUPTED, PLUGIN, Command
 from tempme_jax.commands.search import INT8, RUNTIME, report_in_one_line
 from tempme_jax.words import name_program, pluralize
 
 SECONDS = (3600, 60, 1)  # of an hour, a minute, a second
-INTERRUPTED = 130
 HEADINGS = {
     "How videos are cut and embedded": (
-        "--method", "--frames", "--fps", "--overlap", "--runtime", "--int8", "--plugin",
+        "--method", "--frames", "--fps", "--overlap", "--per-frame", "--runtime", "--int8",
+        "--plugin",
     ),
-    "How much of the machine it takes": ("--workers", "--nice", "--budget", "--shard", "--ray"),
+    "How much of the machine it takes": (
+        "--speed", "--workers", "--nice", "--budget", "--shard", "--ray",
+    ),
     "Care of an index": ("--verify", "--full-hash", "--rebuild", "--forget"),
     "What is printed": ("--quiet", "--json"),
 }  # fmt: skip
@@ -38,6 +40,16 @@ def parse_duration(text):
     if seconds <= 0:
         raise click.BadParameter(f"{text!r} is not a duration; write it like 2h, 1h30m, 90m or 45s")
     return seconds
+
+
+def parse_multiple(text):
+    """Convert a speed such as 2x to a number."""
+    from tempme_jax.search.arguments import parse_speed
+
+    try:
+        return parse_speed(text)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
 
 
 def parse_shard(text):
@@ -75,6 +87,12 @@ def parse_shard(text):
     help="Share of a window that the next one repeats. Default: 0.5.",
 )
 @click.option(
+    "--per-frame",
+    is_flag=True,
+    help="For a new index: also keep a vector of each frame, in twice about 6 kB a window; then "
+    "searches find the second that fits best, and short events.",
+)
+@click.option(
     "--workers",
     type=click.IntRange(1),
     help="Processes that decode. Default: cores - 1. With --ray: number of actors.",
@@ -90,6 +108,13 @@ def parse_shard(text):
     type=parse_duration,
     metavar="DURATION",
     help="Stop after this time, such as 2h; the next run resumes.",
+)
+@click.option(
+    "--speed",
+    type=parse_multiple,
+    metavar="SPEED",
+    help="Embed so many times as fast as the model was trained for, such as 2x, by merging more "
+    "tokens. Default: the speed of the index, else 1x.",
 )
 @RUNTIME
 @INT8
@@ -121,8 +146,8 @@ def parse_shard(text):
 @click.option("--quiet", is_flag=True, help="Show no progress.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 def index(
-    folder, place, model, method, frames, fps, overlap, runtime, int8, nice, verify, full_hash,
-    rebuild, forget, quiet, as_json, **options,
+    folder, place, model, method, frames, fps, overlap, runtime, int8, per_frame, speed, nice,
+    verify, full_hash, rebuild, forget, quiet, as_json, **options,
 ):  # fmt: skip
     """Make the videos in FOLDER searchable.
 
@@ -152,7 +177,8 @@ def index(
     with show_work("Starting", quiet=quiet), report_in_one_line():
         videos = open_index(
             place or locate_index(folder), model=model, method=method, num_frames=frames,
-            fps=fps, overlap=overlap, anew=rebuild, runtime=runtime, int8=int8,
+            fps=fps, overlap=overlap, anew=rebuild, runtime=runtime, int8=int8, speed=speed,
+            per_frame=per_frame,
         )  # fmt: skip
     if forget:
         click.echo(f"Removed from the index {videos.uri}: {forget_folder(videos, folder)}")

@@ -1,5 +1,6 @@
-"""The options of `tempme search` that save moments, or print them for other programs."""
+"""What `tempme search` does with what it found: it prints it, and saves it."""
 
+import json
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -13,6 +14,19 @@ if TYPE_CHECKING:
 
 # Those besides "table" and "json" are in `search.saving.lists.FORMATS`.
 FORMATS = ("table", "csv", "m3u", "edl", "otio", "json")
+
+
+class FilledPath(click.Path):
+    """A path that says something: pathlib takes "" for the current folder."""
+
+    def convert(self, value, param, ctx):
+        """Return the path."""
+        if not os.fspath(value):
+            hint = "; write . for the current folder" if self.dir_okay else ""
+            self.fail(f"the path is empty{hint}", param, ctx)
+        return super().convert(value, param, ctx)
+
+
 OPTIONS = (
     click.option(
         "--format",
@@ -26,13 +40,13 @@ OPTIONS = (
     click.option("--json", "as_json", is_flag=True, help="The same as --format json."),
     click.option(
         "--save",
-        type=click.Path(file_okay=False, path_type=Path),
+        type=FilledPath(file_okay=False, path_type=Path),
         metavar="FOLDER",
         help="Save each moment as an mp4 file in this folder.",
     ),
     click.option(
         "--reel",
-        type=click.Path(dir_okay=False, path_type=Path),
+        type=FilledPath(dir_okay=False, path_type=Path),
         metavar="FILE",
         help="Save all moments, one after another, as one mp4 file.",
     ),
@@ -87,6 +101,52 @@ def refuse_existing(output):
         raise click.UsageError(f"--reel {output.reel}: there is no folder {output.reel.parent}")
     if output.reel is not None and output.reel.exists() and not output.overwrite:
         raise click.UsageError(f"{output.reel} exists; give another name, or --overwrite")
+
+
+def show_answer(answer, view, output, open_index):
+    """Print what was found, and save it if that is asked for.
+
+    `view` holds arguments of `print_results`. `open_index` opens the index; it is called only to
+    save something.
+    """
+    saved, failed = None, 0
+    if output.format != "json":
+        print_answer(answer, view, output.format)
+    if output.saves and (answer.results.moments or answer.results.said):
+        saved, failed = save_results(open_index(), answer.results, output, view["everything"])
+    if output.format == "json":
+        print_json(answer, saved)
+    if answer.outdated:
+        note = "were read by an older version; run `tempme index FOLDER` to look at them again"
+        click.echo(f"Note: {pluralize(answer.outdated, 'file')} {note}", err=True)
+    if failed:
+        raise click.ClickException(f"{pluralize(failed, 'moment')} could not be saved, see above")
+
+
+def print_answer(answer, view, name):
+    """Print what was found as a table, or in another format for other programs."""
+    from tempme_jax.search.query import printing
+
+    if name == "table":
+        printing.print_results(answer.results, **view)
+        return
+    from tempme_jax.search.saving.lists import FORMATS
+
+    # Names of files that are no text keep their bytes.
+    text = FORMATS[name](answer.results, everything=view["everything"])
+    click.echo(text.encode("utf-8", "surrogateescape"), nl=False)
+    for note in filter(None, (answer.results.message, answer.results.notice)):
+        click.echo(f"Note: {note}", err=True)
+
+
+def print_json(answer, saved):
+    """Print what was found as JSON, and what was saved of it."""
+    from tempme_jax.search.query import results
+
+    converted = results.convert_to_json(answer.results) | {"answered_by": answer.answered_by}
+    if saved is not None:
+        converted["saved"] = saved
+    click.echo(json.dumps(converted, indent=1))
 
 
 def save_results(

@@ -3,7 +3,6 @@
 import contextlib
 import functools
 import gc
-import json
 import os
 import sys
 import warnings
@@ -14,8 +13,7 @@ import click
 from click.core import ParameterSource
 
 from tempme_jax.commands.group import USER_ERRORS, Command, Time
-from tempme_jax.commands.saving import add_output_options, check_output, save_results
-from tempme_jax.words import pluralize
+from tempme_jax.commands.saving import add_output_options, check_output, show_answer
 
 if TYPE_CHECKING:
     from tempme_jax.search.query.results import Results
@@ -72,7 +70,7 @@ HEADINGS = {
     "A picture or a video in place of the text": ("--image", "--clip", "--from", "--to"),
     "What is printed": ("--per-video", "--format", "--json"),
     "What is saved": ("--save", "--reel", "--overwrite"),
-    "The model": ("--rerank", "--model", "--runtime", "--int8"),
+    "The model": ("--rerank", "--tau", "--model", "--runtime", "--int8"),
 }
 
 
@@ -100,19 +98,27 @@ HEADINGS = {
     "--from", "start", type=Time(), default=0.0, help="Start within that video, such as 1:30."
 )
 @click.option("--to", "end", type=Time(), help="End within that video.")
+@click.option("--without", metavar="TEXT", help="What is not to be seen; phrases between commas.")
 @click.option(
     "--rerank",
     type=click.IntRange(0),
     default=0,
     help="Judge so many of the best moments anew, by a model that can (UMT); slower.",
 )
+@click.option(
+    "--tau",
+    type=float,
+    help="How a TEXT is compared with the frames of an index made with --per-frame: near 0 the "
+    "best frame of a window counts, with inf all alike. Default: what the model learned, else the "
+    "mean counts, too.",
+)
 @click.option("--model", help="New place of the weights, if they have moved.")
 @RUNTIME
 @INT8
 @add_output_options
 def search(
-    words, place, k, per_video, folder, image, clip, start, end, rerank, model, runtime, int8,
-    **given,
+    words, place, k, per_video, folder, image, clip, start, end, without, rerank, tau, model,
+    runtime, int8, **given,
 ):  # fmt: skip
     """Find the moments that TEXT describes.
 
@@ -124,7 +130,7 @@ def search(
     `tempme serve` of the same index runs on this machine, it is asked.
     """
     text = join_words(words)
-    queries = check_queries(text, image, clip, rerank)
+    queries = check_queries(text, image, clip, rerank, tau, without)
     output = check_output(**given)
     chosen = click.get_current_context().get_parameter_source("k")
     view = {"everything": chosen is not ParameterSource.DEFAULT, "per_video": per_video or None}
@@ -143,13 +149,16 @@ def search(
 
     @collect_later()
     def search_text(text):
-        if not (model or runtime or int8 or rerank):
+        if not (model or runtime or int8 or rerank or without or tau is not None):
             answer = ask_server(place, text, k, folder, view["per_video"])
             if answer is not None:
                 return answer
         with report_in_one_line():
             videos = open_index()
-            results = videos.search(text, k, rerank=rerank, **filters)
+            if without:
+                results = search_without(videos, text, without, k, filters)
+            else:
+                results = videos.search(text, k, rerank=rerank, tau=tau, **filters)
         return Answer(results, videos.stats().outdated)
 
     if not queries:
@@ -165,6 +174,14 @@ def search(
                 results = videos.search_clip(clip, start, end, k, **filters)
         answer = Answer(results, videos.stats().outdated)
         show_answer(answer, view, output, open_index)
+
+
+def search_without(videos, text, without, k, filters):
+    """Find moments that a text describes, but not what stands between the commas of another."""
+    from tempme_jax.search.query.mixing import MixedQuery, split_phrases
+
+    query = MixedQuery(text=text, without=split_phrases(without))
+    return videos.search_mixed(query, k, **filters)
 
 
 def join_words(words):
@@ -184,13 +201,19 @@ def find_place(given, folder=None):
     return paths.find_place(given or folder)
 
 
-def check_queries(text, image, clip, rerank):
+def check_queries(text, image, clip, rerank, tau, without):
     """Return the queries that were given, at most one; none only if a person can be asked."""
     queries = [query for query in (text, image, clip) if query is not None]
     if len(queries) > 1 or not (queries or is_terminal()):
         raise click.UsageError("give exactly one of TEXT, --image FILE and --clip FILE")
     if rerank and (image is not None or clip is not None):
         raise click.UsageError("--rerank judges how well a TEXT fits; leave it out, or give a TEXT")
+    if tau is not None and (image is not None or clip is not None):
+        raise click.UsageError("--tau is for a TEXT; leave it out, or give a TEXT")
+    if without and (image is not None or clip is not None):
+        raise click.UsageError("--without is for a TEXT; leave it out, or give a TEXT")
+    if without and (rerank or tau is not None):
+        raise click.UsageError(f"give --without or {'--rerank' if rerank else '--tau'}, not both")
     if text is not None and not text.strip():
         raise click.UsageError("the TEXT is empty; describe what is to be seen, in a sentence")
     return queries
@@ -226,60 +249,16 @@ def ask_server(uri, text, k, folder, per_video):
     return Answer(convert_from_json(answer["results"]), answer["outdated"], "serve")
 
 
-def show_answer(answer, view, output, open_index):
-    """Print what was found, and save it if that is asked for.
-
-    `view` holds arguments of `print_results`. `open_index` opens the index; it is called only to
-    save something.
-    """
-    saved, failed = None, 0
-    if output.format != "json":
-        print_answer(answer, view, output.format)
-    if output.saves and (answer.results.moments or answer.results.said):
-        saved, failed = save_results(open_index(), answer.results, output, view["everything"])
-    if output.format == "json":
-        print_json(answer, saved)
-    if answer.outdated:
-        note = "were read by an older version; run `tempme index FOLDER` to look at them again"
-        click.echo(f"Note: {pluralize(answer.outdated, 'file')} {note}", err=True)
-    if failed:
-        raise click.ClickException(f"{pluralize(failed, 'moment')} could not be saved, see above")
-
-
-def print_answer(answer, view, name):
-    """Print what was found as a table, or in another format for other programs."""
-    from tempme_jax.search.query import printing
-
-    if name == "table":
-        printing.print_results(answer.results, **view)
-        return
-    from tempme_jax.search.saving.lists import FORMATS
-
-    # Names of files that are no text keep their bytes.
-    text = FORMATS[name](answer.results, everything=view["everything"])
-    click.echo(text.encode("utf-8", "surrogateescape"), nl=False)
-    for note in filter(None, (answer.results.message, answer.results.notice)):
-        click.echo(f"Note: {note}", err=True)
-
-
-def print_json(answer, saved):
-    """Print what was found as JSON, and what was saved of it."""
-    from tempme_jax.search.query import results
-
-    converted = results.convert_to_json(answer.results) | {"answered_by": answer.answered_by}
-    if saved is not None:
-        converted["saved"] = saved
-    click.echo(json.dumps(converted, indent=1))
-
-
 def answer_prompt(answer):
     """Ask for one text after another and answer each, until an empty line or the end of input."""
     click.echo("Describe what is to be seen, in a sentence; an empty line ends.", err=True)
     while True:
         try:
             text = click.prompt("Search", default="", show_default=False, err=True)
-        except click.Abort:  # Ctrl-C or Ctrl-D
+        except click.Abort as error:  # Ctrl-C or Ctrl-D
             click.echo(err=True)
+            if isinstance(error.__context__, KeyboardInterrupt):
+                raise KeyboardInterrupt from error
             return
         if not text.strip():
             return

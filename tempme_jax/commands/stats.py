@@ -65,7 +65,9 @@ def describe(found, within):
     yield "Failed", pluralize(found.failed, "file")
     model = found.model or "passed by a program"
     sampling = f"{found.frames} frames at {found.fps:g} per second, {found.overlap:.0%} overlap"
-    yield "Model", f"{model} ({found.method}; windows of {sampling})"
+    speed = "another speed" if found.speed is None else f"{found.speed:g}x the trained speed"
+    method = found.method if found.speed == 1 else f"{found.method} at {speed}"
+    yield "Model", f"{model} ({method}; windows of {sampling})"
     if found.last_run:
         when = datetime.datetime.fromisoformat(found.last_run).astimezone()
         yield "Last run", f"{when:%Y-%m-%d %H:%M}"

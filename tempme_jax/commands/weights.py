@@ -15,7 +15,16 @@ import click
 @click.option(
     "--layout",
     type=click.Choice(
-        ["tempme_jax", "openai", "huggingface", "published", "umt", "umt_retrieval", "umt_qa"]
+        [
+            "tempme_jax",
+            "openai",
+            "huggingface",
+            "published",
+            "umt",
+            "umt_retrieval",
+            "umt_qa",
+            "siglip",
+        ]  # fmt: skip
     ),
     help="Names and shapes of the arrays in TARGET. Default: as in SOURCE.",
 )
@@ -27,7 +36,7 @@ import click
     help="Do not read the array NAME, or those that begin with NAME and a dot. Can be repeated.",
 )
 def convert(source, target, activation, layout, overwrite, leave_out):
-    """Make a .safetensors file of the weights of CLIP or UMT.
+    """Make a .safetensors file of the weights of CLIP, SigLIP or UMT.
 
     SOURCE is a .safetensors file or a .pt, .pth or .bin file of PyTorch, OpenAI's archives
     included. It is read without PyTorch, and no code in it is executed. A checkpoint of the

@@ -5,6 +5,7 @@ import math
 
 from tempme_jax.checks import require_one_of, require_whole
 from tempme_jax.devices import DTYPES
+from tempme_jax.late_interaction import require_tau
 from tempme_jax.methods import replace_options, split_method
 from tempme_jax.networks.architecture import Architecture
 from tempme_jax.training.config import Config, TrainSettings
@@ -25,6 +26,8 @@ def check_config(config: Config) -> None:
     for name in ("batch_size", "candidates"):
         require_whole(f"evaluate.{name}", getattr(evaluate, name), least=1)
     require_whole("evaluate.rerank", evaluate.rerank, least=0)
+    if evaluate.tau:
+        require_tau("evaluate.tau", evaluate.tau)
     weightings = [name for name in ("dual_softmax", "qb_norm", "rerank") if getattr(evaluate, name)]
     if len(weightings) > 1:
         both = " and ".join(f"evaluate.{name}" for name in weightings[:2])
@@ -62,6 +65,13 @@ def check_training(train: TrainSettings) -> None:
     if not 0 <= train.temperature < math.inf:
         given = f"train.temperature={train.temperature}"
         raise ValueError(f"{given} must be a positive number, or 0 for CLIP's own")
+    require_tau("train.tau", train.tau)
+    strengths = train.dial_strengths
+    if not strengths or not all(0 <= one < math.inf for one in strengths):
+        raise ValueError(
+            f"train.dial_strengths={strengths} must be numbers of 0 or more, at least one, such as "
+            "(1, 2, 4): how many times as many tokens merge as the method's options say"
+        )
     if train.gradient_cache and train.batch_size % train.gradient_cache:
         raise ValueError(
             f"train.batch_size={train.batch_size} cannot be cut into parts of "

@@ -29,7 +29,8 @@ class DataSettings:
             root than data/<name> have a folder of their own.
         size: side of the stored frames in pixels.
         resize: how a frame becomes a square, which must be the model's way: "crop" (the short side
-            is resized and the middle cropped, as CLIP does) or "squash" (both sides are resized).
+            is resized and the middle cropped, as CLIP does) or "squash" (both sides are resized;
+            "squash_bilinear" the same, as SigLIP 2 does).
         fps: frames stored for every second; None: `least` frames, evenly spread.
         least, most: frames stored for a video, at least (if it has them) and at most.
         train, validation, test: the split for each purpose; several are joined by "+".
@@ -44,7 +45,7 @@ class DataSettings:
     root: str = let_change("")
     prepared: str = let_change("")
     size: int = 224
-    resize: Literal["crop", "squash"] = "crop"
+    resize: Literal["crop", "squash", "squash_bilinear"] = "crop"
     fps: float | None = 1.0
     least: int = 12
     most: int = 64
@@ -120,8 +121,17 @@ class TrainSettings:
         negative_group: UMT: pairs among which wrong partners are drawn for the matching loss, as on
             one device of the published training; 0 = the whole batch.
         temperature: the loss divides cosines by it; 0 = the network's own.
+        pooling: how texts and videos are compared: "mean", by the mean of the frames' vectors; or
+            "text", by late interaction, in which frames count the more, the more they are like the
+            text. The model remembers it.
+        tau: for "text", the initial temperature of late interaction, which is learned.
         gradient_cache: videos that are differentiated at once; 0 = the whole batch. Fewer take
             less memory and give the same gradients.
+        dial: "off": every step merges as the method's options say; "random": each step merges by
+            one of a few schedules, so quality falls slowly when the model is used at other speeds.
+            Evaluation merges as the options say.
+        dial_strengths: for "random", how many times as many tokens a schedule merges, such as 1
+            for as the options say. Each is a program of its own to compile.
         log_every, evaluate_every, checkpoint_every: steps in between; 0 = at the end only.
     """
 
@@ -149,7 +159,11 @@ class TrainSettings:
     vtc_weight: float = 0.125
     negative_group: int = 32
     temperature: float = 0.0
+    pooling: Literal["mean", "text"] = "mean"
+    tau: float = 0.1
     gradient_cache: int = 0
+    dial: Literal["off", "random"] = "off"
+    dial_strengths: tuple[float, ...] = (1.0, 1.5, 2.0, 4.0)
     log_every: int = let_change(10)
     evaluate_every: int = 150
     checkpoint_every: int = let_change(150)
@@ -174,6 +188,8 @@ class EvaluateSettings:
         select_by: what is largest for the best checkpoint: "R-Sum" from text to video, or "r_mean",
             the mean of R@1, R@5 and R@10 in both directions. A model that answers questions is
             selected by its accuracy.
+        tau: texts are compared with the frames of videos, by late interaction with this
+            temperature; 0 = as the model was trained.
         rerank: so many best videos of a text, and texts of a video, are ranked again by the
             matching head of UMT; 0 = none.
         dual_softmax, qb_norm: re-weighting of the similarities; both need more than the query.
@@ -188,6 +204,7 @@ class EvaluateSettings:
     rivals: Rivals = "captions"
     select_on: Literal["validation", "test", "last"] = "validation"
     select_by: Literal["R-Sum", "r_mean"] = "R-Sum"
+    tau: float = 0.0
     rerank: int = 0
     dual_softmax: bool = let_change(False)
     qb_norm: bool = let_change(False)

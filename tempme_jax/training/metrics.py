@@ -18,6 +18,7 @@ No number depends on the order of the rows and columns.
 """
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -66,6 +67,7 @@ def measure_retrieval(
     bank: QueryBank | None = None,
     for_videos: Any = None,
     rivals: Rivals = "captions",
+    negatives: Mapping[str, np.ndarray] | None = None,
 ) -> dict[str, Any]:
     """Measure retrieval in both directions, in the form of `results.json`.
 
@@ -84,12 +86,14 @@ def measure_retrieval(
             [texts, videos].
         rivals: what a video's caption is ranked among: all "captions" of other videos, or the best
             caption of each of these "videos".
+        negatives: for each kind of hard negative the column of the video, of that kind, that each
+            text should score below its own, int [texts]; -1 for none.
 
     Returns:
         "protocol": "ties", "dual_softmax", "qb_norm", "rivals", and "notes" on scores that depend
         on more than one query and the videos; "text_to_video" and "video_to_text": R@1, R@5, R@10
         and R-Sum in percent, MdR and MnR (median and mean rank), and "intervals": [low, high] of
-        each.
+        each. With negatives also "negatives", see `compare_with_negatives`.
 
     Raises:
         ValueError: if a similarity is NaN, or shapes or indices do not fit.
@@ -98,7 +102,9 @@ def measure_retrieval(
     owner = check_owners(video_of_text, scores.shape)
     protocol = check_protocol(ties, dual_softmax, bank)
     protocol["rivals"] = require_one_of(rivals, get_args(Rivals), "rivals of a video's captions")
-    to_video = count_rivals_of_texts(reweight(scores, dual_softmax, bank and bank.texts), owner)
+    of_texts = reweight(scores, dual_softmax, bank and bank.texts)
+    to_video = count_rivals_of_texts(of_texts, owner)
+    compared = compare_with_negatives(of_texts, owner, negatives or {})
     of_videos = scores if for_videos is None else check_scores(for_videos, ("text", "video"))
     of_videos = reweight(of_videos.T, dual_softmax, bank and bank.videos).T
     if rivals == "videos":
@@ -108,6 +114,7 @@ def measure_retrieval(
         "protocol": protocol,
         "text_to_video": measure_ranks(*compute_ranks(*to_video, ties), intervals),
         "video_to_text": measure_ranks(*compute_ranks(*to_text, ties), intervals),
+        **({"negatives": compared} if compared else {}),
     }
 
 
@@ -130,6 +137,36 @@ def count_rivals_of_texts(scores: np.ndarray, owner: np.ndarray) -> tuple[np.nda
         larger[rows] = np.count_nonzero(scores[rows] > own[rows, None], axis=1)
         equal[rows] = np.count_nonzero(scores[rows] == own[rows, None], axis=1) - 1
     return larger, equal
+
+
+def compare_with_negatives(
+    scores: np.ndarray, owner: np.ndarray, negatives: Mapping[str, np.ndarray]
+) -> dict[str, dict[str, float]]:
+    """Count how often texts score their own video above a hard negative of each kind.
+
+    Args:
+        scores: float [texts, videos].
+        owner: int [texts], the video of each text.
+        negatives: the negative of each text by kinds, int [texts]; -1 for none.
+
+    Returns:
+        For each kind: "texts" that have such a negative, and "accuracy", how many of them score
+        their own video higher, in percent; one that scores both alike counts half, so a guess has
+        50.
+
+    >>> scores = np.array([[0.9, 0.1], [0.8, 0.2]])
+    >>> compare_with_negatives(scores, np.array([0, 1]), {"order": np.array([1, 0])})
+    {'order': {'texts': 2, 'accuracy': 50.0}}
+    """
+    found = {}
+    for kind, columns in negatives.items():
+        rows = np.flatnonzero(columns >= 0)
+        if not len(rows):
+            continue
+        own, other = scores[rows, owner[rows]], scores[rows, columns[rows]]
+        accuracy = 100 * np.mean((own > other) + 0.5 * (own == other))
+        found[kind] = {"texts": len(rows), "accuracy": float(accuracy)}
+    return found
 
 
 def take_best_captions(scores: np.ndarray, owner: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

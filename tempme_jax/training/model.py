@@ -1,17 +1,22 @@
 """The model of a run, before training and after."""
 
 import dataclasses
+import math
 import os
 from typing import Any
+
+import flax.traverse_util
+import jax.numpy as jnp
 
 from tempme_jax import methods
 from tempme_jax.building import create, open_weights
 from tempme_jax.fields import check_type
 from tempme_jax.model import Drawn, Model
-from tempme_jax.parameters import join, split
+from tempme_jax.networks.network import LOG_TAU, Network
+from tempme_jax.parameters import flatten, join, split
 from tempme_jax.plugins import PluginError, load_recorded
 from tempme_jax.training.checksums import Progress
-from tempme_jax.training.config import Config, ModelSettings
+from tempme_jax.training.config import Config, EvaluateSettings, ModelSettings, TrainSettings
 from tempme_jax.training.facts import read_facts
 from tempme_jax.training.flags import build_config
 from tempme_jax.training.workdir import CONFIG, WorkdirError, is_workdir, read_config
@@ -47,6 +52,50 @@ def build_model(settings: ModelSettings, seed: int) -> Model:
     return dataclasses.replace(model, network=model.network.copy(remat=settings.remat))
 
 
+def set_pooling(model: Model, settings: TrainSettings) -> Model:
+    """Return a model that compares texts and videos as the settings of its training say.
+
+    Raises:
+        ValueError: if texts cannot be compared with frames; it says why not.
+    """
+    tau = settings.tau if settings.pooling == "text" else 0.0
+    if not tau and not model.network.tau:
+        return model
+    network, flat = model.network.copy(tau=tau), flatten(model.params)
+    drawn = model.drawn.paths - {LOG_TAU}
+    flat.pop(LOG_TAU, None)
+    if tau:
+        require_frames(network, model.num_frames, "train.pooling='text'")
+        if network.objective != "contrastive":
+            raise ValueError(
+                "train.pooling='text' changes the contrastive loss of CLIP, and the backbone "
+                f"{network.arch.backbone!r} trains with another; set it to 'mean'"
+            )
+        flat[LOG_TAU], drawn = jnp.float32(math.log(tau)), drawn | {LOG_TAU}
+    return dataclasses.replace(
+        model, network=network, params=flax.traverse_util.unflatten_dict(flat),
+        drawn=model.drawn._replace(paths=drawn),
+    )  # fmt: skip
+
+
+def check_frames(model: Model, settings: EvaluateSettings) -> None:
+    """Raise a ValueError if an evaluation needs vectors of frames that a model does not keep."""
+    if not settings.tau:
+        return
+    if model.network.objective == "answers":
+        raise ValueError(
+            f"evaluate.tau={settings.tau} compares texts with videos, and the backbone "
+            f"{model.arch.backbone!r} answers questions; set it to 0"
+        )
+    require_frames(model.network, model.num_frames, f"evaluate.tau={settings.tau}")
+
+
+def require_frames(network: Network, num_frames: int, setting: str) -> None:
+    """Raise a ValueError if a setting needs vectors of frames that a network does not keep."""
+    if problem := methods.find_frame_problem(network, num_frames):
+        raise ValueError(f"{setting} compares texts with the frames of videos, but {problem}")
+
+
 def load_trained(workdir: str | os.PathLike, *, dtype: Any = "float32") -> Model:
     """Open the model that was trained in a workdir; errors are those of `open_trained`."""
     return open_trained(workdir, dtype=dtype)[0]
@@ -65,6 +114,7 @@ def open_trained(
 
     config = read_settings(workdir)
     model = build_model(dataclasses.replace(config.model, dtype=dtype), config.seed)
+    model = set_pooling(model, config.train)
     trainable, frozen = split(model.network, model.params)
     if not trainable:
         return model, config, Progress()

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int
 
+from tempme_jax.networks.network import LOG_TAU
 from tempme_jax.parameters import flatten
 from tempme_jax.training.config import TrainSettings
 
@@ -104,6 +105,8 @@ def descend(settings: TrainSettings, rate: optax.Schedule) -> list[optax.Gradien
         pieces.append(optax.add_decayed_weights(decay))
     if not settings.decay_biases:
         pieces = [optax.masked(piece, mask_biases) for piece in pieces]
+    if settings.pooling == "text":
+        pieces = [optax.masked(piece, mask_temperature) for piece in pieces]
     if not settings.decay_vectors:
         pieces = [optax.masked(piece, mask_vectors) for piece in pieces]
     return [*pieces, optax.scale_by_learning_rate(rate)]
@@ -118,6 +121,12 @@ def mask_biases(weights: dict) -> dict:
 def mask_vectors(weights: dict) -> dict:
     """Return a tree like the weights: False for arrays of one dimension, else True."""
     return jax.tree.map(lambda array: array.ndim != 1, weights)
+
+
+def mask_temperature(weights: dict) -> dict:
+    """Return a tree like the weights: False for the temperature of late interaction, else True."""
+    flat = {path: path != LOG_TAU for path in flatten(weights)}
+    return flax.traverse_util.unflatten_dict(flat)
 
 
 def scale_rate(rate: optax.Schedule, factor: float) -> optax.Schedule:

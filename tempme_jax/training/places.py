@@ -101,7 +101,8 @@ def find_former(data: DataSettings) -> VideoText | None:
 def choose_workdir(config: Config) -> pathlib.Path:
     """Return the workdir of a run that was given none: workdir/DATA-METHOD-SEED.
 
-    A run of this root that an earlier version began at the place of all roots stays there.
+    A run of this root that an earlier version began at the place of all roots stays there. The
+    hard variant of the built-in set has a name of its own, as people train on both.
     """
     end = f"{config.model.method}-{config.seed}"
     former = WORKDIRS / f"{config.data.name}-{end}"
@@ -113,4 +114,4 @@ def choose_workdir(config: Config) -> pathlib.Path:
                 return former
         except (WorkdirError, KeyError, TypeError):
             pass  # whose it is cannot be said
-    return WORKDIRS / f"{name}-{end}"
+    return WORKDIRS / f"{name}{'-hard' if config.data.variant == 'hard' else ''}-{end}"

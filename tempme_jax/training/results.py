@@ -58,7 +58,8 @@ ANSWERING: dict[str, dict[str, Any]] = {
 # Fields that not all files have: "remarks", what a reader of the numbers must know; "finished",
 # whether all steps of the training were made; "text_hash", of the captions of the videos; and
 # "model", what was measured by itself. If the best are re-ranked, "plain" has both directions
-# without that, and "rerank" what it cost.
+# without that, and "rerank" what it cost. If the data set has kinds of hard negatives, "negatives"
+# has how many "texts" have one of a kind, and the "accuracy" with which they score it lower.
 OPTIONAL: dict[str, Any] = {
     "remarks": list[str],
     "finished": bool,
@@ -67,6 +68,7 @@ OPTIONAL: dict[str, Any] = {
     "accuracy": float,
     "plain": dict[str, dict[str, Any]],
     "rerank": dict[str, float],
+    "negatives": dict[str, dict[str, float]],
 }
 
 
@@ -192,6 +194,12 @@ def summarize(results: list[dict[str, Any]]) -> list[dict[str, Any]]:
         for direction in (one for one in DIRECTIONS if one in group[0]):
             values = {name: [result[direction][name] for result in group] for name in MEASURES}
             row[direction] = {name: measure_spread(listed) for name, listed in values.items()}
+        if all("negatives" in result for result in group):
+            row["negatives"] = {
+                kind: measure_spread([one["negatives"][kind]["accuracy"] for one in group])
+                for kind in group[0]["negatives"]
+                if all(kind in one["negatives"] for one in group)
+            }
         rows.append(row)
     return rows
 

@@ -22,9 +22,10 @@ from tempme_jax.screen import show_work
 from tempme_jax.training import result_tables, results
 from tempme_jax.training.checkpoint import Progress, read_progress, restore_selected
 from tempme_jax.training.config import Config
+from tempme_jax.training.dialing import DialedObjectives, list_schedules
 from tempme_jax.training.identity import check_data, list_split_files
 from tempme_jax.training.loop import Plan, train
-from tempme_jax.training.model import build_model
+from tempme_jax.training.model import build_model, check_frames, set_pooling
 from tempme_jax.training.objectives.base import Batch
 from tempme_jax.training.optim import make_learning_rate, make_optimizer
 from tempme_jax.training.overlap import describe_overlap
@@ -76,9 +77,11 @@ def run(
     check_workdir(pathlib.Path(workdir), config)
     check_annotations(config.data)
     with show_work("Opening the model", quiet=not is_main_process()):
-        model = build_model(config.model, config.seed)
+        model = set_pooling(build_model(config.model, config.seed), config.train)
     require_same_resize(config.data, model)
     check_task(model.network, config)
+    check_frames(model, config.evaluate)
+    list_schedules(model.network, model.num_frames, config.train)  # refused before the preparation
     prepare_data(config.data)
     folder = open_workdir(workdir, config)
     check_data(folder, config.data)
@@ -133,12 +136,15 @@ class Run:
         rate = make_learning_rate(settings, source.steps)
         optimizer = make_optimizer(settings, rate, assign_rates(network.adapter, trainable))
         objective = self.task.objective.make(network, settings, self.config.seed)
+        dialed = DialedObjectives(objective, settings, self.model.num_frames, self.config.seed)
+        if is_main_process():
+            dialed.describe()
         augment = leave_unchanged
         if settings.augmentation != "none":
             augment = Augmentation(self.mesh, self.config.seed, settings.augmentation)
 
         def step(state: TrainState, batch: Batch) -> tuple[TrainState, dict[str, jax.Array]]:
-            return train_step(objective, optimizer, augment, state, self.frozen, batch)
+            return train_step(dialed.take(state), optimizer, augment, state, self.frozen, batch)
 
         whole = replicate(self.mesh)
         initial = jax.jit(optimizer.init, out_shardings=whole)(trainable)

@@ -20,7 +20,7 @@ from tempme_jax.training.checksums import Progress
 from tempme_jax.training.config import Config, DataSettings, ModelSettings
 from tempme_jax.training.flags import FILE, SETTING, parse_flags
 from tempme_jax.training.identity import list_split_files
-from tempme_jax.training.model import open_trained
+from tempme_jax.training.model import check_frames, open_trained
 from tempme_jax.training.overlap import Files, describe_overlap, read_trained_on
 from tempme_jax.training.places import name_data
 from tempme_jax.training.run import describe_split, measure_costs
@@ -78,6 +78,7 @@ def evaluate_model(source: str, config: Config, given: Collection[str] = ()) -> 
     require_agreement(model, source, config.model, given)
     require_same_resize(data, model)
     check_task(model.network, config)
+    check_frames(model, config.evaluate)
     prepare_data(data)
     prepared = open_split(data, data.test)
     trainable, frozen = split(model.network, model.params)

@@ -23,6 +23,7 @@ from tempme_jax.training.objectives.answers import AnswerObjective
 from tempme_jax.training.objectives.base import Objective
 from tempme_jax.training.objectives.contrastive import ContrastiveObjective
 from tempme_jax.training.objectives.matching import MatchingObjective
+from tempme_jax.training.objectives.sigmoid import SigmoidObjective
 from tempme_jax.training.order import Order, make_pairs
 from tempme_jax.training.question_rows import AnsweredRows, add_answers, open_question_set
 from tempme_jax.training.results import DIRECTIONS
@@ -80,17 +81,23 @@ def open_answered(config: Config, model: Model) -> AnsweredRows:
 def summarize_retrieval(
     measured: dict[str, Any], settings: EvaluateSettings
 ) -> tuple[dict[str, Any], str]:
-    """Return the measures from text to video, and the name of the one that selects."""
+    """Return the measures from text to video, and the name of the one that selects.
+
+    How often a text's own video is above its hard negative of a kind is called "above KIND".
+    """
     values, selects = measured["text_to_video"], settings.select_by
     if selects == "r_mean":
         recalls = [measured[way][f"R@{k}"] for way in DIRECTIONS for k in RECALLS]
         values = values | {selects: statistics.fmean(recalls)}
+    for kind, found in measured.get("negatives", {}).items():
+        values = values | {f"above {kind}": found["accuracy"]}
     return values, selects
 
 
 # By the `objective` of a network.
 TASKS = {
     "contrastive": Task(ContrastiveObjective, open_pairs, evaluate_split, summarize_retrieval),
+    "sigmoid": Task(SigmoidObjective, open_pairs, evaluate_split, summarize_retrieval),
     "matching": Task(MatchingObjective, open_pairs, evaluate_split, summarize_retrieval),
     "answers": Task(
         AnswerObjective, open_answered, evaluate_answers, summarize_answers, answers=True

@@ -38,9 +38,11 @@ ADDED: dict[str, dict[str, Any]] = {
     "data": {"resize": "crop"},
     "train": {
         "least_rate": 0.0, "optimizer": "tempme", "decay_vectors": True, "drop_path": 0.0,
-        "dropout": 0.0, "vtc_weight": 0.125, "negative_group": 32,
+        "dropout": 0.0, "vtc_weight": 0.125, "negative_group": 32, "dial": "off",
+        "pooling": "mean", "tau": 0.1,
+        "dial_strengths": [1.0, 1.5, 2.0, 4.0],
     },
-    "evaluate": {"select_by": "R-Sum", "rerank": 0, "rivals": "captions"},
+    "evaluate": {"select_by": "R-Sum", "tau": 0.0, "rerank": 0, "rivals": "captions"},
 }  # fmt: skip
 
 

@@ -62,9 +62,8 @@ def test_as_json():
     assert 0 < inside < speed.seconds
     values = dataclasses.asdict(speed)
     assert [name for name, value in values.items() if not value > 0 and name != "failed"] == []
-    assert result.stderr.splitlines()[-3:] == [
-        "compiling...", "indexing...", "decoding alone...",
-    ]  # fmt: skip
+    told = [line for line in result.stderr.splitlines() if not line.endswith(" s")]  # if it is slow
+    assert told[-3:] == ["compiling...", "indexing...", "decoding alone..."]
 
 
 def test_of_a_folder_as_a_table(tmp_path):

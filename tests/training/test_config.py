@@ -217,6 +217,20 @@ def test_all_methods_train_alike_on_moving_shapes():
         assert found == dataclasses.replace(expected, **changed), method
 
 
+def test_the_hard_set_differs_only_in_what_it_shows():
+    """The word "hard" stands anywhere among the words; the training is that of the easy set."""
+    hard, easy = given("moving_shapes.py:tempme,hard"), given("moving_shapes.py:tempme")
+    assert given("moving_shapes.py:hard") == hard
+    assert (hard.train, hard.evaluate) == (easy.train, easy.evaluate)
+    assert (hard.data.variant, hard.data.least, hard.data.most) == ("hard", 16, 16)
+    assert (hard.model.num_frames, hard.model.max_words) == (16, 16)
+    assert easy.data.variant == ""
+    for method in METHODS:
+        given(f"moving_shapes.py:{method},hard")
+    with pytest.raises(ValueError, match="hrad"):
+        given("moving_shapes.py:tempme,hrad")
+
+
 @pytest.mark.parametrize("backbone", BACKBONES)
 def test_backbones(backbone):
     weights = {given(f"{name}.py:tempme,{backbone}").model.weights for name in ("msrvtt", "didemo")}
@@ -428,7 +442,7 @@ def test_choices_are_checked_in_one_place():
                 with pytest.raises(ValueError, match=message):
                     build_config({part: {field.name: "nothing"}})
                 checked += 1
-    assert checked == 12
+    assert checked == 14
 
 
 def test_settings_that_may_change_between_attempts():

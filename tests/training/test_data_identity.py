@@ -102,6 +102,13 @@ def test_known_sets_stay_where_they_were_but_for_other_roots(here):
     assert str(here / "mine" / "msrvtt") in str(given.data_dir)
 
 
+def test_the_hard_variant_has_a_workdir_of_its_own(here):
+    data = DataSettings(name="moving_shapes", variant="hard")
+    config = dataclasses.replace(Config(), data=data)
+    end = f"{config.model.method}-{config.seed}"
+    assert choose_workdir(config) == pathlib.Path("workdir", f"moving_shapes-hard-{end}")
+
+
 @pytest.fixture(scope="module")
 def finished(roots, here, tmp_path_factory):
     """The workdir of a finished run on A."""

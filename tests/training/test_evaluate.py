@@ -9,6 +9,7 @@ from small_set import make_small_set
 from toy_clip import FRAMES, make_params
 
 from tempme_jax import create
+from tempme_jax.datasets.moving_shapes import MovingShapes
 from tempme_jax.datasets.prepared import decode_jpeg
 from tempme_jax.encoding import TEXT_BATCH
 from tempme_jax.networks.architecture import Architecture
@@ -108,6 +109,26 @@ def test_every_caption_is_a_query_for_its_video(vectors, measured):
     assert 1 < measured["text_to_video"]["MnR"] < 7  # neither all right nor all wrong
 
 
+def test_hard_negatives_by_kind(model, mesh, test_set, vectors, measured, monkeypatch):
+    """Those that the data set names, of the videos that are there."""
+    ids, asked = test_set.ids, []
+
+    def list_negatives(variant, split):
+        asked.append((variant, split))
+        return {"order": {ids[0]: ids[1], ids[2]: ids[3], ids[4]: "gone"}, "colour": {}}
+
+    data = dataclasses.replace(CONFIG.data, name="moving_shapes", variant="hard")
+    monkeypatch.setattr(MovingShapes, "list_negatives", list_negatives)
+    config = dataclasses.replace(CONFIG, data=data)
+    found = evaluate_split(model, model.params, test_set, config, mesh)
+    texts, videos, _ = vectors
+    scores = texts @ videos.T  # of texts 0 and 1 for video 0, 4 and 5 for video 2
+    above = [scores[t, v] > scores[t, v + 1] for t, v in ((0, 0), (1, 0), (4, 2), (5, 2))]
+    assert found.pop("negatives") == {"order": {"texts": 4, "accuracy": 100 * np.mean(above)}}
+    assert found == measured
+    assert asked == [("hard", "test")]
+
+
 def test_the_temperature_does_not_change_ranks(model, mesh, test_set, measured):
     params = {**model.params, "logit_scale": jnp.float32(3)}
     assert evaluate_split(model, params, test_set, CONFIG, mesh) == measured
@@ -132,3 +153,18 @@ def test_intervals_on_demand(model, mesh, test_set, measured):
     low, high = found["text_to_video"]["intervals"]["MnR"]
     assert low < found["text_to_video"]["MnR"] < high
     assert found["text_to_video"] | {"intervals": {}} == measured["text_to_video"]
+
+
+def test_late_interaction_at_a_high_temperature_is_the_mean(model, mesh, sets, measured):
+    """Also of training texts and videos, by which hubs are found."""
+    high = with_settings(tau=1e7)
+    found = evaluate_split(model, model.params, sets[1], high, mesh)
+    assert found["protocol"].pop("notes") == ["late interaction over frames, tau 1e+07"]
+    assert found == measured | {
+        "protocol": {k: v for k, v in measured["protocol"].items() if k != "notes"}
+    }
+    banked = (
+        evaluate_split(model, model.params, sets[1], one, mesh, bank=sets[0])
+        for one in (with_settings(tau=1e7, qb_norm=True), with_settings(qb_norm=True))
+    )
+    assert len({str(one["text_to_video"]) for one in banked}) == 1

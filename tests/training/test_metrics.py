@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from tempme_jax.training import metrics
-from tempme_jax.training.metrics import MEASURES, Bootstrap, Ties
+from tempme_jax.training.metrics import MEASURES, Bootstrap, Ties, compare_with_negatives
 from tempme_jax.training.similarity import QueryBank, apply_dual_softmax, apply_qb_norm
 
 DIRECTIONS = ("text_to_video", "video_to_text")
@@ -383,3 +383,21 @@ def test_large_matrices_take_seconds():
     result = measure_retrieval(similarity, np.arange(3000))
     assert time.monotonic() - start < 10
     assert result["text_to_video"]["MnR"] == pytest.approx(1500, abs=60)
+
+
+def test_hard_negatives_of_each_kind():
+    """The share of the texts that score their own video higher; as high counts half."""
+    similarity = np.array([[3, 1, 2], [2, 2, 0], [1, 5, 4], [0, 0, 1]])
+    negatives = {"order": np.array([1, 0, 1, -1]), "none": np.full(4, -1)}
+    measured = measure_retrieval(
+        similarity, [0, 1, 2, 2], ties="average", rivals="videos", negatives=negatives
+    )
+    assert measured["negatives"] == {"order": {"texts": 3, "accuracy": 50.0}}  # (1 + 0.5 + 0) / 3
+    without = measure_retrieval(similarity, [0, 1, 2, 2], ties="average", rivals="videos")
+    assert without == {name: one for name, one in measured.items() if name != "negatives"}
+
+
+def test_scores_that_are_infinite_are_compared_with_negatives():
+    scores = np.array([[-np.inf, -np.inf], [0.0, np.inf]])
+    found = compare_with_negatives(scores, np.array([0, 1]), {"order": np.array([1, 0])})
+    assert found == {"order": {"texts": 2, "accuracy": 75.0}}

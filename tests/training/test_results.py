@@ -249,3 +249,26 @@ def test_means_over_seeds():
     assert tempme["text_to_video"]["R@1"]["mean"] == pytest.approx(np.mean(recalls))
     assert tempme["text_to_video"]["R@1"]["deviation"] == pytest.approx(np.std(recalls, ddof=1))
     assert (tempme["trainable"], tempme["peak_memory_bytes"]) == (12345, 2**29)
+
+
+def with_negatives(accuracy, **changes):
+    figures = {"texts": 96, "accuracy": accuracy}
+    return results_of(negatives={"order": figures, "colour": figures}, **changes)
+
+
+def test_hard_negatives_are_written_summarized_and_shown(tmp_path, capsys):
+    runs = [with_negatives(50.0), with_negatives(60.0, seed=1)]
+    write_results(tmp_path / "results.json", runs[0])
+    assert read_results(tmp_path) == runs[0]
+    (row,) = summarize(runs)
+    assert list(row["negatives"]) == ["order", "colour"]
+    assert row["negatives"]["order"]["mean"] == 55
+    (row,) = summarize([*runs, results_of(seed=2)])
+    assert "negatives" not in row  # one of them does not know
+    lines = shown([*runs, results_of("lora")], capsys)
+    title = "Above the hard negative (%)"
+    start = lines.index(title)
+    assert lines[start + 2] == "Method Seed Texts order colour"
+    assert lines[start + 4 : start + 6] == ["tempme 0 96 50.0 50.0", "tempme 1 96 60.0 60.0"]
+    with pytest.raises(ResultsError, match="negatives"):
+        write_results(tmp_path / "bad.json", results_of(negatives={"order": 50.0}))

@@ -69,7 +69,7 @@ class Means:
     adapter: Adapter = Adapter()
     arch = TOY
     unit_videos = True
-    drop_path = dropout = 0.0
+    drop_path = dropout = tau = 0.0
     compute_scale = staticmethod(Clip.compute_scale)
     limit = staticmethod(Clip.limit)
 
@@ -267,4 +267,4 @@ def test_eight_devices_train_as_one():
         text=True,
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.split() == ["1x1", "4x2", "augmented"]
+    assert done.stdout.split() == ["1x1", "4x2", "frames", "augmented"]

@@ -6,12 +6,15 @@ from typing import Self
 import jax
 import jax.numpy as jnp
 
+from tempme_jax.late_interaction import FrameVectors, scale_to_unit, score
 from tempme_jax.losses import compute_contrastive_loss, compute_similarity
 from tempme_jax.networks.network import Network
 from tempme_jax.training.config import TrainSettings
 from tempme_jax.training.objectives.base import Batch, Objective
+from tempme_jax.vectors import normalize
 
-Vectors = tuple[jax.Array, jax.Array]
+# Vectors of videos, or of them and their frames; and vectors of texts.
+Vectors = tuple[jax.Array | FrameVectors, jax.Array]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,11 +34,16 @@ class ContrastiveObjective(Objective):
         return dataclasses.replace(shared, temperature=settings.temperature)
 
     def encode(self, params: dict, batch: Batch, key: jax.Array) -> Vectors:
-        """Return the vectors of the videos and of the texts, [b, e] each."""
+        """Return the vectors of the videos, perhaps with their frames, and of the texts."""
         pixels = self.make_pixels(batch)
-        return self.apply(
-            params, key, pixels, batch["frame_mask"], batch["ids"], batch["text_mask"]
-        )
+        given = pixels, batch["frame_mask"], batch["ids"], batch["text_mask"]
+        if not self.network.tau:
+            return self.apply(params, key, *given)
+
+        def encode_both(network: Network, pixels, frame_mask, ids, mask):
+            return network.encode_video_frames(pixels, frame_mask), network.encode_text(ids, mask)
+
+        return self.apply(params, key, *given, method=encode_both)
 
     def compute_loss(
         self, params: dict, encoded: Vectors, batch: Batch, key: jax.Array
@@ -44,9 +52,14 @@ class ContrastiveObjective(Objective):
         video, text = encoded
         return compute_contrastive_loss(self.compare(params, video, text))
 
-    def compare(self, params: dict, video: jax.Array, text: jax.Array) -> jax.Array:
+    def compare(self, params: dict, video: jax.Array | FrameVectors, text: jax.Array) -> jax.Array:
         """Return the similarities of all texts and videos as the loss takes them, [b, b]."""
         scale = self.network.compute_scale(params)
         if self.temperature:
             scale = jnp.float32(1 / self.temperature)
+        if isinstance(video, FrameVectors):
+            if self.network.unit_videos:
+                video = scale_to_unit(video)
+            tau = self.network.compute_tau(params)
+            return scale * score(normalize(text), video.frames, video.weights, tau)[0]
         return compute_similarity(text, video, scale, unit_videos=self.network.unit_videos)
