@@ -7,15 +7,17 @@ from typing import Any
 
 import flax.traverse_util
 import jax.numpy as jnp
+import numpy as np
 
 from tempme_jax import methods
-from tempme_jax.adapters.base import Adapter
+from tempme_jax.adapters.base import Adapter, Path
 from tempme_jax.checks import require_one_of, require_whole
 from tempme_jax.compile_cache import use_persistent_cache
 from tempme_jax.devices import find_dtype
 from tempme_jax.model import Drawn, Model
 from tempme_jax.networks.architecture import ARCHITECTURES, Architecture
 from tempme_jax.networks.backbones import BACKBONES, make_network
+from tempme_jax.networks.network import LOG_TAU
 from tempme_jax.parameters import draw_backbone, find_shapes, initialise, list_pretrained_paths
 from tempme_jax.plugins import PluginError, load_installed
 from tempme_jax.text.bpe import Tokenizer
@@ -39,7 +41,8 @@ def create(
     """Make a model with random weights, of any size, to try everything offline.
 
     Args:
-        arch: "ViT-B/32", "ViT-B/16", "ViT-L/14" or an `Architecture`.
+        arch: a name of `networks.architecture.ARCHITECTURES`, such as "ViT-B/32" or "ViT-L/14", or
+            an `Architecture`.
         method, num_frames, max_words, method_options, dtype: as for `load`.
         seed: seed of all weights.
         **sizes: fields of `Architecture` in place of those of `arch`, such as `width=64, heads=2`.
@@ -106,6 +109,7 @@ def open_weights(
         max_words=words,
         options=settled,
         dtype=dtype,
+        tau=read_tau(weights.params),
     )
     model = dataclasses.replace(model, options=given)
     if is_same_method and saved.get("folded") and not asked.keys() & list_adapter_options(method):
@@ -119,6 +123,7 @@ def open_weights(
         ) from error
     trained = saved.get("trained") if is_same_method and not loaded.drawn.paths else None
     about = {"base": saved.get("base") or name_base(source), "trained": trained}
+    about |= {"vocabulary": weights.vocabulary}
     return dataclasses.replace(loaded, drawn=find_drawn(saved, loaded), **about)
 
 
@@ -158,6 +163,7 @@ def open_adapter(
             max_words=saved["max_words"],
             options=methods.rename_former_options(method, saved["options"]),
             dtype=dtype,
+            tau=read_tau(found.params),
         )
         pretrained = list_pretrained_paths(weights.arch)
         frozen = {
@@ -173,6 +179,7 @@ def open_adapter(
         raise WeightsError(f"the adapter {adapter} is damaged: {error}") from error
     given = methods.rename_former_options(method, saved.get("given", {}))
     about = {"base": found.base or name_base(name), "trained": saved.get("trained")}
+    about |= {"vocabulary": weights.vocabulary}
     return dataclasses.replace(model, options=given, drawn=find_drawn(saved, model), **about)
 
 
@@ -188,6 +195,11 @@ def require_plugin(source: str | os.PathLike, method: str, saved: dict[str, Any]
             "is code and not in the file. If you have it and trust it, give it by --plugin, or in "
             "Python by tempme_jax.load_plugin(...)"
         )
+
+
+def read_tau(params: dict[Path, np.ndarray]) -> float:
+    """Return the temperature of late interaction that was learned; 0 = none was."""
+    return float(np.exp(params[LOG_TAU])) if LOG_TAU in params else 0.0
 
 
 def find_drawn(saved: dict[str, Any], loaded: Model) -> Drawn:
@@ -231,15 +243,19 @@ def assemble(
     max_words: int | None,
     options: dict[str, Any],
     dtype: Any,
+    tau: float = 0.0,
 ) -> Model:
     """Make a model without parameters; `options` are both settled and given ones.
+
+    `tau` is that of the network, see `Network`.
 
     Raises:
         ValueError: if a name is unknown, or an option or a number does not fit; it says what does.
     """
     use_persistent_cache()
     adapter, _ = methods.replace_options(method, *methods.split_method(method), options)
-    most = arch.context_length - adapter.text_positions
+    reads_padding = BACKBONES[arch.backbone].reads_padding if arch.backbone in BACKBONES else False
+    most = arch.context_length - (0 if reads_padding else adapter.text_positions)
     least = len(TOKENIZERS.get(arch.tokenizer, Tokenizer).shortest)
     if most < least:
         raise ValueError(
@@ -247,10 +263,17 @@ def assemble(
             f"words among the model's {arch.context_length} positions; give it fewer in its options"
         )
     if max_words is None:
-        max_words = min(methods.MAX_WORDS, most)
+        max_words = most if reads_padding else min(methods.MAX_WORDS, most)
+    if reads_padding and max_words != most:
+        raise ValueError(
+            f"max_words={max_words}: the backbone {arch.backbone!r} reads all of its {most} "
+            f"positions, the padding of a text, too; leave it out, or say {most}"
+        )
     require_whole("max_words", max_words, least=least, most=most)
     adapter, reducer = methods.build(method, arch, num_frames, options, max_words=max_words)
-    network = make_network(arch, adapter, reducer, find_dtype(dtype))
+    network = make_network(arch, adapter, reducer, find_dtype(dtype), tau=tau)
+    if tau and (problem := methods.find_frame_problem(network, num_frames)):
+        raise ValueError(f"it compares texts with the frames of videos, but {problem}")
     return Model(network, {}, method, num_frames, max_words, options=options)
 
 

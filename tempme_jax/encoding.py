@@ -1,11 +1,13 @@
 """Run the towers of a network on batches: jitted functions, and the sizes of batches."""
 
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from tempme_jax.inputs import normalize_frames
+from tempme_jax.late_interaction import FrameVectors, scale_to_unit
 from tempme_jax.networks.network import Network
 from tempme_jax.vectors import normalize
 
@@ -42,6 +44,22 @@ def encode_frames(network: Network, params: dict, frames: jax.Array, mask: jax.A
     """Return the vectors [b, e] of uint8 frames, which are normalised on the device."""
     pixels = normalize_frames(frames, network.arch.mean, network.arch.std)
     return encode_pixels(network, params, pixels, mask)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def encode_each_frame(
+    network: Network, params: dict, frames: jax.Array, mask: jax.Array
+) -> FrameVectors:
+    """Return the vectors of uint8 frames as `encode_frames` does, and those of each frame.
+
+    Raises:
+        ValueError: if the network keeps no vectors of frames.
+    """
+    if problem := network.find_frame_problem(frames.shape[1]):
+        raise ValueError(f"there are no vectors of frames: {problem}")
+    pixels = normalize_frames(frames, network.arch.mean, network.arch.std)
+    found: Any = network.apply(params, pixels, mask, method="encode_video_frames")
+    return scale_to_unit(found) if network.unit_videos else found
 
 
 @functools.partial(jax.jit, static_argnums=0)

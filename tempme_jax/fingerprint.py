@@ -12,7 +12,11 @@ if TYPE_CHECKING:  # it imports JAX, which takes long
     from tempme_jax.model import Model
 
 # How `video.pixels.make_square` makes frames.
-RESIZES = {"crop": "short side, bicubic, centre crop", "squash": "both sides, bicubic"}
+RESIZES = {
+    "crop": "short side, bicubic, centre crop",
+    "squash": "both sides, bicubic",
+    "squash_bilinear": "both sides, bilinear",
+}
 
 
 def describe_model(model: "Model") -> dict[str, Any]:
@@ -35,6 +39,8 @@ def describe_model(model: "Model") -> dict[str, Any]:
         "preprocessing": preprocessing,
         "weights": hash_parameters(model),
     }
+    if model.vocabulary:
+        about["vocabulary"] = hashlib.sha256(model.vocabulary.encode()).hexdigest()
     return json.loads(json.dumps(about))
 
 

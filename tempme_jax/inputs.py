@@ -171,14 +171,20 @@ def encode_batches(
     batches: Iterable[tuple[np.ndarray, ...]],
     *width: int,
 ) -> np.ndarray:
-    """Return what `encode` makes of batches of rows, float32 [rows, *width].
-
-    Each batch is filled up to a power of two with zeros, so few sizes are compiled.
-    """
+    """Return what `encode` makes of batches of rows, float32 [rows, *width]."""
     encoded = [np.zeros((0, *width), np.float32)]
+    encoded += (np.asarray(encode(*filled))[:count] for count, filled in fill_batches(batches))
+    return np.concatenate(encoded)
+
+
+def fill_batches(
+    batches: Iterable[tuple[np.ndarray, ...]],
+) -> Iterator[tuple[int, list[np.ndarray]]]:
+    """Yield the size of each batch, and it, filled up to a power of two with zeros.
+
+    So few sizes are compiled.
+    """
     for batch in batches:
         count = len(batch[0])
         extra = (1 << (count - 1).bit_length()) - count
-        filled = [np.pad(a, [(0, extra)] + [(0, 0)] * (a.ndim - 1)) for a in batch]
-        encoded.append(np.asarray(encode(*filled))[:count])
-    return np.concatenate(encoded)
+        yield count, [np.pad(a, [(0, extra)] + [(0, 0)] * (a.ndim - 1)) for a in batch]

@@ -35,6 +35,22 @@ def compute_contrastive_loss(logits: Float[Array, "b b"]) -> Float[Array, ""]:
     return (rows + columns) / 2
 
 
+def compute_sigmoid_loss(logits: Float[Array, "b b"], same: Bool[Array, "b b"]) -> Float[Array, ""]:
+    """Return SigLIP's loss: every pair is judged by itself, and the sum is divided by b.
+
+    "Sigmoid Loss for Language Image Pre-Training" (Zhai et al., ICCV 2023), section 3.
+
+    Args:
+        logits: scaled cosines of texts and videos plus the bias.
+        same: whether a text describes a video, which may be in the batch more than once.
+
+    >>> loss = compute_sigmoid_loss(jnp.array([[2.0, -1.0], [0.5, 1.0]]), jnp.eye(2) > 0)
+    >>> round(float(loss), 4)  # (log(1 + e^-2) + log(1 + e^-1) + log(1 + e^.5) + log(1 + e^-1)) / 2
+    0.8638
+    """
+    return -jax.nn.log_sigmoid(jnp.where(same, logits, -logits)).sum() / len(logits)
+
+
 def compute_soft_contrastive_loss(
     logits: Float[Array, "b b"], same: Bool[Array, "b b"]
 ) -> Float[Array, ""]:

@@ -1,5 +1,6 @@
 """The methods: one row of `METHODS` for each, with an adapter and a reducer."""
 
+import contextlib
 import dataclasses
 import typing
 from typing import Any
@@ -17,6 +18,7 @@ from tempme_jax.adapters.vop import VoP
 from tempme_jax.checks import require_one_of, require_whole
 from tempme_jax.fields import check_type
 from tempme_jax.networks.architecture import Architecture
+from tempme_jax.networks.network import Network
 from tempme_jax.plugins import add_table, find_row, find_source
 from tempme_jax.reducers.base import Reducer, require_class_token
 from tempme_jax.reducers.diffrate import DiffRate
@@ -193,6 +195,24 @@ def replace_options(
         }
         changed.append(dataclasses.replace(half, **given))
     return changed[0], changed[1]
+
+
+def find_frame_problem(network: Network, num_frames: int) -> str:
+    """Say why a video has no vector of each frame, and what has; empty if it has.
+
+    See `Network.find_frame_problem`.
+    """
+    problem = network.find_frame_problem(num_frames)
+    if not problem:
+        return ""
+    keeps = []
+    for name in METHODS:
+        with contextlib.suppress(ValueError):  # a method that does not fit the backbone
+            adapter, reducer = build(name, network.arch, num_frames)
+            other = network.copy(adapter=adapter, reducer=reducer)
+            keeps += [] if other.find_frame_problem(num_frames) else [name]
+    remedy = f"methods that keep them: {', '.join(keeps)}" if keeps else "no method keeps them"
+    return f"{problem}; {remedy}"
 
 
 def rename_former_options(method: str, options: dict[str, Any]) -> dict[str, Any]:

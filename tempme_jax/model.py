@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -12,13 +13,18 @@ from jaxtyping import Bool, Float, Int, UInt8
 
 from tempme_jax import encoding, inputs
 from tempme_jax.devices import Device, find_device, find_dtype
+from tempme_jax.dial import Dial, turn_dial
+from tempme_jax.frame_embedding import Batches
+from tempme_jax.late_interaction import FrameVectors, require_tau, score_in_blocks
 from tempme_jax.losses import compute_similarity
+from tempme_jax.methods import find_frame_problem
 from tempme_jax.model_files import Drawn, ModelFiles
 from tempme_jax.networks.macs import list_stages
 from tempme_jax.networks.network import Network
 from tempme_jax.networks.tokens import Stage
 from tempme_jax.parameters import cast_kernels, split
-from tempme_jax.two_towers import Batches, TwoTowers
+from tempme_jax.two_towers import TwoTowers
+from tempme_jax.vectors import normalize
 from tempme_jax.weights.saved import TrainingFacts
 
 
@@ -37,6 +43,8 @@ class Model(ModelFiles, TwoTowers):
         adapter_folded: whether what the adapter learned was added to the pretrained weights.
         base: name of the weights that it was made of, for people; "" if they were drawn.
         trained: what its training says of it, if that is known.
+        vocabulary: a tokenizer that lies with the weights, see `TwoTowers`.
+        dialed: what `dial` has changed; None if nothing.
 
     >>> import numpy as np, tempme_jax
     >>> model = tempme_jax.load("tiny-tempme")
@@ -55,6 +63,8 @@ class Model(ModelFiles, TwoTowers):
     adapter_folded: bool = dataclasses.field(default=False, repr=False)
     base: str = dataclasses.field(default="", repr=False)
     trained: TrainingFacts | None = dataclasses.field(default=None, repr=False)
+    vocabulary: str = dataclasses.field(default="", repr=False)
+    dialed: Dial | None = dataclasses.field(default=None, repr=False)
 
     @property
     def video_batch(self) -> int:
@@ -86,6 +96,32 @@ class Model(ModelFiles, TwoTowers):
     def encode_frames(self, batches: Batches) -> Float[np.ndarray, "b e"]:
         """Return the vectors of batches of frames, uint8 [b, f, s, s, 3], and masks [b, f]."""
         return self._encode(encoding.encode_frames, batches)
+
+    def encode_each_frame(self, batches: Batches) -> FrameVectors:
+        """Return the vectors of batches of frames and masks, and those of each frame.
+
+        Raises:
+            ValueError: if there are none of frames; it says which methods keep them.
+        """
+        if self.frame_problem:
+            return super().encode_each_frame(batches)
+        f, e = self.num_frames, self.arch.embed_dim
+        empty = (np.zeros(shape, np.float32) for shape in ((0, e), (0, f, e), (0, f)))
+        parts = [FrameVectors(*empty)]
+        for count, filled in inputs.fill_batches(batches):
+            found = encoding.encode_each_frame(*self.folded, *filled)
+            parts.append(FrameVectors(*(np.asarray(array)[:count] for array in found)))
+        return FrameVectors(*map(np.concatenate, zip(*parts, strict=True)))
+
+    @functools.cached_property
+    def frame_problem(self) -> str:
+        """Why there is no vector of each frame of a video; empty if there is."""
+        return find_frame_problem(self.network, self.num_frames)
+
+    @property
+    def tau(self) -> float:
+        """The learned temperature of late interaction; 0 = trained with videos' mean vectors."""
+        return float(self.network.compute_tau(self.params)) if self.network.tau else 0.0
 
     def embed_pixels(
         self,
@@ -155,18 +191,38 @@ class Model(ModelFiles, TwoTowers):
         return inputs.encode_batches(judge, self.split_frames(np.asarray(videos)))
 
     def similarity(
-        self, text: Float[np.ndarray, "n e"], video: Float[np.ndarray, "m e"]
+        self,
+        text: Float[np.ndarray, "n e"],
+        video: Float[np.ndarray, "m e"] | FrameVectors,
+        *,
+        tau: float | None = None,
     ) -> Float[np.ndarray, "n m"]:
         """Return the similarity matrix of texts and videos.
 
         Args:
             text: float32 [n, e], as from `embed_text`.
-            video: float32 [m, e], as from `embed_video`.
+            video: float32 [m, e], as from `embed_video`; or, for late interaction, what
+                `embed_frames` returned.
+            tau: temperature of late interaction; default: the one that was learned, or else
+                infinity, with which it is the mean.
 
         Returns:
-            The cosine of every text and every video times the scale of the loss, float32 [n, m].
+            The cosine of every text and every video, or the score of late interaction, times the
+            scale of the loss, float32 [n, m].
+
+        Raises:
+            ValueError: if the model was trained to compare texts with frames, and there are none.
         """
         scale = self.network.compute_scale(self.params)
+        if isinstance(video, FrameVectors):
+            tau = require_tau("tau", (self.tau or math.inf) if tau is None else tau)
+            unit = np.asarray(normalize(jnp.asarray(text)))
+            return np.asarray(scale) * score_in_blocks(unit, video, tau)
+        if self.network.tau or tau is not None:
+            raise ValueError(
+                "late interaction compares texts with the frames of videos, so it needs what "
+                "embed_frames returns, not vectors of whole videos"
+            )
         arrays = map(jnp.asarray, (text, video, scale))
         return np.asarray(compute_similarity(*arrays, unit_videos=self.network.unit_videos))
 
@@ -191,6 +247,26 @@ class Model(ModelFiles, TwoTowers):
         if dtype is not None:
             changed["network"] = self.network.copy(dtype=find_dtype(dtype))
         return dataclasses.replace(self, **changed)
+
+    def dial(self, **options: Any) -> "Model":
+        """Return the same model at another setting of its reducer, slower or faster.
+
+        Texts are embedded as before; vectors of videos change, the more the faster it is.
+
+        Args:
+            **options: options of the reducer, such as `r`, `keep_cross` and `keep_intra` of TempMe,
+                in place of those that the model was loaded with; none = as it was loaded.
+
+        Raises:
+            ValueError: if an option is not one of the reducer, does not fit the backbone and the
+                number of frames, or needs other parameters than those that were learned.
+
+        >>> import tempme_jax
+        >>> model = tempme_jax.load("tiny-tempme")
+        >>> [stage.out for stage in model.dial(r=3).schedule][-1], model.schedule[-1].out
+        (18, 31)
+        """
+        return turn_dial(self, options)
 
     def fold(self) -> "Model":
         """Return a model that computes the same, what was learned added to the frozen weights.

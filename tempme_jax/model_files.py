@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import jax
 
 from tempme_jax.adapters.base import Adapter, Path
+from tempme_jax.dial import Dial, list_changes
 from tempme_jax.methods import find_plugins
 from tempme_jax.networks.architecture import Architecture
 from tempme_jax.networks.backbones import make_network
@@ -42,6 +43,8 @@ class ModelFiles:
     adapter_folded: bool
     base: str
     trained: TrainingFacts | None
+    dialed: Dial | None
+    vocabulary: str
 
     @property
     def arch(self) -> Architecture:
@@ -73,7 +76,8 @@ class ModelFiles:
         Args:
             file: path of the file, ending in .safetensors; a file there is replaced.
             layout: names of the arrays. "tempme_jax" holds every method; "openai" and
-                "huggingface" hold plain CLIP; "published" also holds what TempMe trains. Every
+                "huggingface" hold plain CLIP, "siglip" plain SigLIP; "published" also holds what
+                TempMe trains. Every
                 file records the method and its settings, so `load(file)` opens the same model.
             backbone: whether to write plain CLIP, for use with any method, with what was learned
                 folded in.
@@ -100,9 +104,11 @@ class ModelFiles:
                     "without backbone: it holds that, too"
                 )
             check_params(flat, expected, may_lack=set())
-            return save_weights(file, flat, self.arch, layout=layout)
-        flat = flatten(jax.device_get(self.params))
-        save_weights(file, flat, self.arch, layout=layout, settings=self._describe_settings())
+            return save_weights(file, flat, self.arch, layout=layout, vocabulary=self.vocabulary)
+        flat, settings = flatten(jax.device_get(self.params)), self._describe_settings()
+        save_weights(
+            file, flat, self.arch, layout=layout, settings=settings, vocabulary=self.vocabulary
+        )
 
     def save_adapter(self, file: str | os.PathLike) -> None:
         """Write only what was learned to a safetensors file, whole or not at all.
@@ -195,16 +201,22 @@ class ModelFiles:
         )
 
     def _describe_settings(self) -> dict[str, Any]:
-        """Return the settings that files record, see `Weights`."""
+        """Return the settings that files record, see `Weights`.
+
+        With its dial turned, a model is written as it is, without what its training says of it.
+        """
+        changed = list_changes(self.dialed.trained, self.reducer) if self.dialed else {}
+        late = {"tau": float(self.network.compute_tau(self.params))} if self.network.tau else {}
         return {
             "method": self.method,
             "options": dataclasses.asdict(self.adapter) | dataclasses.asdict(self.reducer),
-            "given": self.options,
+            "given": self.options | changed,
             "folded": self.adapter_folded,
             "num_frames": self.num_frames,
             "max_words": self.max_words,
             "drawn": {"seed": self.drawn.seed, "paths": sorted(map(list, self.drawn.paths))},
             "plugins": [os.path.basename(one) for one in find_plugins(self.method)],
             "base": self.base,
-            "trained": self.trained,
+            "trained": None if self.dialed else self.trained,
+            **late,
         }

@@ -61,6 +61,7 @@ class MtebEncoder:
 
         Raises:
             TypeError: options are given with a model that is open.
+            ValueError: the model compares texts with the frames of videos.
         """
         if isinstance(model_name, str | os.PathLike):
             name, model = os.fspath(model_name), load(model_name, device=device, **options)
@@ -68,6 +69,11 @@ class MtebEncoder:
             if device is not None or options:
                 raise TypeError("device and options are for a name; this model is open already")
             name, model = getattr(model_name, "base", "") or "model", model_name
+        if model.tau:
+            raise ValueError(
+                "MTEB compares one vector of each video, and the model was trained to compare "
+                "texts with frames (train.pooling='text'); `tempme evaluate` measures it"
+            )
         self.model = model
         self.mteb_model_meta = describe_for_mteb(model, name, revision)
 

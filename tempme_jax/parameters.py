@@ -21,7 +21,10 @@ from tempme_jax.networks.network import Network
 from tempme_jax.weights.layouts import list_backbone_paths
 
 # The values of parameters that are not drawn, by the last part of their path.
-CONSTANTS = {"scale": 1.0, "bias": 0.0, "logit_scale": math.log(1 / 0.07), "temperature": 0.07}
+CONSTANTS = {
+    "scale": 1.0, "bias": 0.0, "logit_scale": math.log(1 / 0.07), "temperature": 0.07,
+    "logit_bias": -10.0,
+}  # fmt: skip
 
 # The scale of what is added to make the embedding of a word. What all words share is small, or what
 # tells them apart would drown in it.

@@ -156,13 +156,12 @@ def keep(model: "Model", source: Mapping[str, Any], description: dict[str, Any])
     own = [array for array, name in zip(params, names, strict=True) if not name]
     if sum(array.nbytes for array in own) > MOST_BYTES:
         return False
-    arch = model.arch
     if "tempme_jax" not in metadata or os.path.isdir(source["source"]):
         files.append(files[0].parent)
     entry = Entry(
         files=list(map(describe_file, files)),
         description=description,
-        tokenizer=[arch.tokenizer, model.max_words, arch.context_length, arch.vocab_size],
+        tokenizer=list(model.tokenizer_arguments),
         names=names,
     )
     return write_entry(source, entry, export_program(model, paths, params), own)

@@ -2,7 +2,7 @@
 
 import abc
 import functools
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, Literal, overload
 
 import numpy as np
@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float, Int, UInt8
 from tempme_jax import inputs
 from tempme_jax.checks import require_whole
 from tempme_jax.embedded import EmbeddedSources, EmbeddedWindows
+from tempme_jax.frame_embedding import Batches, FrameEmbedding
 from tempme_jax.networks.architecture import Architecture
 from tempme_jax.sources import (
     FrameArrays,
@@ -25,17 +26,12 @@ from tempme_jax.sources import (
     is_array,
     list_sources,
     name_source,
-    spread_seconds,
 )
 from tempme_jax.text.base import BaseTokenizer
 from tempme_jax.text.tokenizers import make_tokenizer
-from tempme_jax.video.positions import check_part
-
-# Frames and their masks, or ids and theirs.
-Batches = Iterable[tuple[np.ndarray, ...]]
 
 
-class TwoTowers(abc.ABC):
+class TwoTowers(FrameEmbedding):
     """Embeds videos and texts into one space.
 
     Attributes:
@@ -43,18 +39,16 @@ class TwoTowers(abc.ABC):
         num_frames: frames of every video.
         max_words: ids of every text, start and end included; longer texts are cut with a warning.
         is_exported: whether it was opened from an exported file, which holds no parameters.
+        vocabulary: content of a tokenizer that lies with the weights, see `text.from_json`; empty
+            for those that come with the package.
     """
 
     is_exported = False
+    vocabulary: str = ""
 
     arch: Architecture
     num_frames: int
     max_words: int
-
-    @property
-    @abc.abstractmethod
-    def video_batch(self) -> int:
-        """The number of videos that go through the video tower at once."""
 
     @abc.abstractmethod
     def encode_frames(self, batches: Batches) -> Float[np.ndarray, "b e"]:
@@ -123,18 +117,7 @@ class TwoTowers(abc.ABC):
         >>> found.rows, [one.name for one in found.skipped]
         (array([1]), ['video 1'])
         """
-        listed = list_sources(videos, "video")
-        starts, ends = (
-            spread_seconds(name, given, len(listed))
-            for name, given in (("start", start), ("end", end))
-        )
-        for first, last in zip(starts, ends, strict=True):
-            check_part(first or 0.0, last)
-
-        def read(row: int, name: str) -> FrameArrays:
-            return self.frame_shape.read_video(listed[row], name, starts[row], ends[row])
-
-        reader = SourceReader(listed, read, kind="video", on_error=on_error, progress=progress)
+        reader = self.open_videos(videos, start, end, on_error, progress)
         return reader.make_result(self.encode_frames(reader.read_batches(self.video_batch)))
 
     @overload
@@ -277,8 +260,13 @@ class TwoTowers(abc.ABC):
     @functools.cached_property
     def tokenizer(self) -> BaseTokenizer:
         """The tokenizer that turns texts into this model's ids."""
-        arch = self.arch
-        return make_tokenizer(arch.tokenizer, self.max_words, arch.context_length, arch.vocab_size)
+        return make_tokenizer(*self.tokenizer_arguments)
+
+    @property
+    def tokenizer_arguments(self) -> tuple[Any, ...]:
+        """The arguments of `make_tokenizer`."""
+        arch, own = self.arch, (self.vocabulary,) if self.vocabulary else ()
+        return arch.tokenizer, self.max_words, arch.context_length, arch.vocab_size, *own
 
     @property
     def frame_shape(self) -> FrameShape:

@@ -16,9 +16,7 @@ def normalize(x: Float[Array, "*b e"]) -> Float[Array, "*b e"]:
     return x * jax.lax.rsqrt(jnp.maximum((x * x).sum(axis=-1, keepdims=True), 1e-24))
 
 
-def average_directions(
-    x: Float[Array, "b f e"], weight: Float[Array, "b f"]
-) -> Float[Array, "b e"]:
-    """Return the weighted mean of rows scaled to length 1; zeros where all weights are 0."""
-    total = jnp.einsum("bf,bfe->be", weight, normalize(x), precision=HIGHEST)
+def average_rows(x: Float[Array, "b f e"], weight: Float[Array, "b f"]) -> Float[Array, "b e"]:
+    """Return the weighted mean of rows; zeros where all weights are 0."""
+    total = jnp.einsum("bf,bfe->be", weight, x, precision=HIGHEST)
     return total / jnp.maximum(weight.sum(axis=1, keepdims=True), 1)

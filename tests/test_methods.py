@@ -326,7 +326,7 @@ def test_lora_by_hand():
         (lambda: LoRA(targets=("qvk",)), r"\['qvk'\]; choose from qkv, out, fc, proj"),
         (
             lambda: Architecture(activation="relu"),
-            "unknown activation: 'relu' .* there are: gelu, quick_gelu",
+            "unknown activation: 'relu' .* there are: gelu, gelu_pytorch_tanh, quick_gelu",
         ),
         (lambda: Architecture(width=100, heads=3), "cannot divide width by heads: 100 by 3"),
     ],

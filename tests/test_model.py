@@ -382,7 +382,10 @@ def test_no_compilation_cache_where_there_is_no_home(monkeypatch, tmp_path):
         ({"method_options": {"grups": (2,)}}, r"'grups' \(did you mean 'groups'\?\)"),
         ({"method": "clip", "method_options": {"rank": 4}}, r"'rank'; there are: none"),
         ({"heads": 3}, r"cannot divide width by heads: 64 by 3"),
-        ({"activation": "relu"}, r"unknown activation: 'relu' .* there are: gelu, quick_gelu"),
+        (
+            {"activation": "relu"},
+            r"unknown activation: 'relu' .* there are: gelu, gelu_pytorch_tanh, quick_gelu",
+        ),
         ({"num_frames": 0}, r"num_frames=0 must be a whole number of 1 or more"),
         ({"max_words": 2}, r"max_words=2 must be a whole number from 3 to "),  # start, word, end
         ({"max_words": 1, "tokenizer": "bert"}, r"max_words=1 must be a whole number from 2 to "),

@@ -16,7 +16,7 @@ import jax
 from tempme_jax.networks.architecture import Architecture
 from tempme_jax.networks.layers import Linear
 from tempme_jax.networks.tokens import Stage, Tokens
-from tempme_jax.vectors import average_directions
+from tempme_jax.vectors import average_rows, normalize
 
 # Path of a parameter in the tree, for example ("video", "block_0", "mlp", "fc", "kernel").
 Path = tuple[str, ...]
@@ -54,6 +54,11 @@ def make_no_context(layer: int, stage: Stage, tokens: Tokens, shared: Any) -> No
 def make_nothing() -> None:
     """Return no arrays: the default of the sites `shared` and `summary`."""
     return None
+
+
+def keep_directions(rows: jax.Array, weight: jax.Array) -> jax.Array:
+    """Return the rows at length 1: the default of the site `relate`."""
+    return normalize(rows)
 
 
 def keep_words(x: jax.Array, size: jax.Array, ids: jax.Array) -> tuple[jax.Array, ...]:
@@ -150,9 +155,21 @@ class Adapter:
         """Return the number of context tokens of a clip in block `layer`."""
         return 0
 
+    def relate(self, dtype: Any) -> Callable[[jax.Array, jax.Array], jax.Array]:
+        """Return a callable that prepares the vectors of the frames of a video for their mean.
+
+        It receives them, float32 [b, f, e], and their weights [b, f], and returns [b, f, e].
+        """
+        return keep_directions
+
     def pool(self, dtype: Any) -> Callable[[jax.Array, jax.Array], jax.Array]:
-        """Return a callable from frame vectors, float32 [b, f, e], and weights [b, f] to [b, e]."""
-        return average_directions
+        """Return a callable from frame vectors, float32 [b, f, e], and weights [b, f] to [b, e].
+
+        An adapter that replaces the weighted mean of what `relate` returns keeps no vectors of
+        frames, see `Network.find_frame_problem`; whoever can replaces `relate` instead.
+        """
+        relate = self.relate(dtype)
+        return lambda rows, weight: average_rows(relate(rows, weight), weight)
 
     # Sites of a block.
 

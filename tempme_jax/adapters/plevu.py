@@ -23,7 +23,6 @@ from tempme_jax.adapters.transformer import TransformerBlock
 from tempme_jax.checks import require_whole
 from tempme_jax.networks.architecture import Architecture
 from tempme_jax.networks.tokens import Stage
-from tempme_jax.vectors import HIGHEST
 
 # Ids of the shortest text: start, one word, end.
 SHORTEST_TEXT = 3
@@ -72,7 +71,7 @@ class PLEVU(Adapter):
     def sentence(self, arch: Architecture, dtype: Any) -> Callable[..., tuple[jax.Array, ...]]:
         return Sentence(self.count, self.std, arch.context_length, name="sentence")
 
-    def pool(self, dtype: Any) -> Callable[[jax.Array, jax.Array], jax.Array]:
+    def relate(self, dtype: Any) -> Callable[[jax.Array, jax.Array], jax.Array]:
         return TemporalTransformer(self.temporal_layers, self.heads, self.std, dtype, name="pool")
 
     def count_pool_macs(self, frames: int, arch: Architecture) -> int:
@@ -111,7 +110,7 @@ def order_words(end: Int[Array, " b"], m: int, count: int) -> Int[Array, "b m"]:
 
 
 class TemporalTransformer(nn.Module):
-    """Transformer blocks over the frames, and the mean of the real ones."""
+    """Transformer blocks over the frames."""
 
     layers: int
     heads: int | None
@@ -120,14 +119,13 @@ class TemporalTransformer(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "b f e"], weight: Float[Array, "b f"]) -> jax.Array:
-        """Map [b, f, e] to [b, e]; zeros where all weights are 0."""
+        """Map [b, f, e] to [b, f, e], float32."""
         position = self.param("position", nn.initializers.normal(self.std), x.shape[1:])
         x = (x + position[None]).astype(self.dtype or x.dtype)
         heads = self.heads or choose_heads(x.shape[-1])
         for layer in range(self.layers):
             x = TransformerBlock(heads, self.dtype, name=f"block_{layer}")(x, weight > 0)
-        total = jnp.einsum("bf,bfe->be", weight, x.astype(jnp.float32), precision=HIGHEST)
-        return total / jnp.maximum(weight.sum(axis=1, keepdims=True), 1)
+        return x.astype(jnp.float32)
 
 
 def choose_heads(width: int) -> int:

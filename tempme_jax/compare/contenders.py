@@ -64,14 +64,16 @@ def choose_contenders(
     """Return the config of a data set, the contenders, and a name for the workdir.
 
     Args:
-        config: config file of a data set, or of a table.
+        config: config file of a data set, or of a table. Words after a colon, such as "hard" in
+            "configs/moving_shapes.py:hard", are given to the config for every method.
         methods: names separated by commas, or "all"; only for a data set.
         data: config file of a data set; only for a table.
         recipe: as in `make_contenders`.
 
     Raises:
-        ValueError: if `methods` is given for a table, or `data` for a data set.
+        ValueError: if `methods` or words are given for a table, or `data` for a data set.
     """
+    config, _, words = config.partition(":")
     config = find_config_file(config)
     table, stem = read_table(config), pathlib.Path(config).stem
     if table is None:
@@ -81,9 +83,12 @@ def choose_contenders(
             load_installed()
         names = list(METHODS) if methods == "all" else (methods or DEFAULT).split(",")
         names = [name.strip() for name in names]
-        return config, [Contender(n, ",".join(filter(None, (n, recipe)))) for n in names], stem
+        contenders = [Contender(n, ",".join(filter(None, (n, words, recipe)))) for n in names]
+        return config, contenders, "-".join(filter(None, [stem, *words.split(",")]))
     if methods:
         raise ValueError(f"--methods={methods} is for data sets; {config} has rows of its own")
+    if words:
+        raise ValueError(f":{words} is for data sets; {config} has rows of its own")
     name = f"{stem}-{pathlib.Path(data).stem}" if data else stem
     built_in = os.fspath(pathlib.Path(config).parent.parent / table.built_in)
     return data or built_in, make_contenders(table, data, recipe or ""), name

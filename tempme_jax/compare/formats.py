@@ -11,8 +11,11 @@ from tempme_jax.compare.sheets import OURS, Line, Sheet
 
 # Measures of which less is better.
 LESS = ("MdR", "MnR")
-TITLES = {"text_to_video": "Text to video", "video_to_text": "Video to text"}
-SHORT = {"text_to_video": "t2v ", "video_to_text": "v2t "}
+TITLES = {
+    "text_to_video": "Text to video", "video_to_text": "Video to text",
+    "negatives": "Above its negative",
+}  # fmt: skip
+SHORT = {"text_to_video": "t2v ", "video_to_text": "v2t ", "negatives": "above "}
 
 
 def find_best(sheet: Sheet, column: tuple[str, str]) -> str:

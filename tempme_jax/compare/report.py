@@ -65,28 +65,31 @@ def report_comparison(
 def make_main_table(rows: list[dict[str, Any]]) -> Grid:
     """Return the table of costs and accuracies of the rows, which are of one task."""
     what = "Answers" if ACCURACY in rows[0] else "Text to video"
-    heads = [*LEFT, *list_measured(rows[0]), *RIGHT]
+    names = list(dict.fromkeys(name for row in rows for name in list_measured(row)))
     title = f"{what}: mean ± standard deviation over seeds"
-    return Grid(title, heads, [format_row(row) for row in rows])
+    if any("negatives" in row for row in rows):
+        title += "; last, how often it is above its hard negative of a kind (a guess: 50)"
+    return Grid(title, [*LEFT, *names, *RIGHT], [format_row(row, names) for row in rows])
 
 
 def list_measured(row: dict[str, Any]) -> dict[str, dict[str, float | None]]:
     """Return the main measures of a row by their heads."""
     if ACCURACY in row:
         return {"Accuracy": row[ACCURACY]}
-    return {name: row["text_to_video"][name] for name in ("R@1", "R-Sum", "MnR")}
+    measured = {name: row["text_to_video"][name] for name in ("R@1", "R-Sum", "MnR")}
+    return measured | {kind.capitalize(): one for kind, one in row.get("negatives", {}).items()}
 
 
-def format_row(row: dict[str, Any]) -> list[str]:
-    """Return the cells of a row of the main table."""
-    memory = row["peak_memory_bytes"]
+def format_row(row: dict[str, Any], names: list[str]) -> list[str]:
+    """Return the cells of a row of the main table, whose measures have the given names."""
+    memory, measured = row["peak_memory_bytes"], list_measured(row)
     return [
         row["name"],
         str(len(row["seeds"])),
         f"{row['trainable'] / 1e6:.3f}",
         f"{row['paper']:.4g}",
         str(row["tokens"]),
-        *(format_spread(value, ".1f") for value in list_measured(row).values()),
+        *(format_spread(measured[name], ".1f") if name in measured else "-" for name in names),
         format_number(row["videos_per_second"], ".3g"),
         format_spread(row["seconds"], ".0f"),
         format_number(memory and memory / 2**30, ".2f"),

@@ -17,6 +17,8 @@ from tempme_jax.training.results import DIRECTIONS, RESULTS, read_results, summa
 
 # What a comparison saves; its runs lie beside it.
 COMPARISON = "compare.json"
+# The part of results about hard negatives, by their kinds.
+NEGATIVES = "negatives"
 # Costs by the names of the paper's figures, and how ours are called.
 OURS = {"trainable": "trainable", "gflops": "paper", "tokens": "tokens"}
 
@@ -109,6 +111,12 @@ def make_sheet(results: list[dict[str, Any]], tables: Sequence[int]) -> Sheet:
     """Return the sheet of results of one kind; arguments as for `make_sheets`."""
     columns = [(direction, name) for direction in DIRECTIONS for name in MEASURES]
     columns = [(ACCURACY, "")] if ACCURACY in results[0] else columns
+    kinds = [set(one.get(NEGATIVES, {})) for one in results]
+    columns += [
+        (NEGATIVES, kind)
+        for kind in results[0].get(NEGATIVES, {})
+        if all(kind in one for one in kinds)
+    ]
     labels = label_runs(results)
     named = [result | {"name": label} for result, label in zip(results, labels, strict=True)]
     about = {one["name"]: describe_protocol(one) for one in named}

@@ -1,7 +1,7 @@
 """The description of a model that an exported file carries."""
 
 import dataclasses
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 from tempme_jax.checks import require_one_of
 from tempme_jax.fields import FieldError, check_type, parse_json
@@ -39,6 +39,7 @@ class ExportedModel(TypedDict):
         scale: what the loss multiplies cosines by.
         agreement: by tower; empty while it is not known.
         versions: of the packages that made the file.
+        vocabulary: content of a tokenizer that lay with the weights, see `text.from_json`.
     """
 
     format: int
@@ -50,6 +51,7 @@ class ExportedModel(TypedDict):
     scale: float
     agreement: dict[str, Agreement]
     versions: dict[str, str]
+    vocabulary: NotRequired[str]
 
 
 class NotExportedError(ValueError):

@@ -101,6 +101,7 @@ ELEMENTWISE: dict[str, Callable[..., Value]] = {
     "max": make_node("Max"),
     "min": make_node("Min"),
     "mul": make_node("Mul"),
+    "name": keep,
     "ne": make_node("Equal", "Not"),
     "neg": make_node("Neg"),
     "not": convert_logic("Not"),

@@ -1,5 +1,6 @@
 """A model whose towers run in ONNX Runtime, without JAX."""
 
+import ctypes
 import importlib
 import os
 import warnings
@@ -120,6 +121,7 @@ class OnnxModel(TwoTowers):
         self.num_frames: int = self.about["description"]["num_frames"]
         self.max_words: int = self.about["description"]["max_words"]
         self.method: str = self.about["description"]["method"]
+        self.vocabulary = self.about.get("vocabulary", "")
         if warn and self.cosine is not None and self.cosine < LEAST_COSINE:
             warnings.warn(
                 f"the vectors of {self.file} agree with those of its model only to a cosine of "
@@ -258,9 +260,24 @@ def open_session(file: Path) -> "onnxruntime.InferenceSession":
             options.add_session_config_entry("session.x64quantprecision", "1")
         # Threads that wait in a loop would take the cores from those that decode videos.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        return runtime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
+        session = runtime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # its own classes, which differ between versions
         raise NotExportedError(f"ONNX Runtime cannot open {file}: {error}") from error
+    return_memory()
+    return session
+
+
+def return_memory() -> None:
+    """Give memory that was freed back to the system, where its C library can.
+
+    ONNX Runtime lays the weights out anew and frees those that it has read. Else two thirds of
+    them may stay with the process, in the C library's hands.
+    """
+    try:
+        trim = ctypes.CDLL(None).malloc_trim
+    except (OSError, TypeError, AttributeError):  # it is glibc's
+        return
+    trim(0)
 
 
 def normalize(x: Float[np.ndarray, "b e"]) -> Float[np.ndarray, "b e"]:

@@ -121,9 +121,19 @@ def export_stablehlo(model: Model, target: Path) -> Export:
 
 
 def describe_export(model: Model, precision: str) -> ExportedModel:
-    """Describe a model for the file that it is exported to."""
+    """Describe a model for the file that it is exported to.
+
+    Raises:
+        NotExportableError: if the model compares texts with the frames of videos.
+    """
+    if model.tau:
+        raise NotExportableError(
+            "the model was trained to compare texts with the frames of videos "
+            "(train.pooling='text'), and what is exported returns vectors of whole videos alone; "
+            "export one that was trained with 'mean'"
+        )
     description = describe_model(model)
-    return {
+    about: ExportedModel = {
         "format": FORMAT,
         "precision": precision,
         "fingerprint": compute_fingerprint(description),
@@ -137,3 +147,6 @@ def describe_export(model: Model, precision: str) -> ExportedModel:
             **{name: importlib.metadata.version(name) for name in ("jax", "flax")},
         },
     }
+    if model.vocabulary:
+        about["vocabulary"] = model.vocabulary
+    return about

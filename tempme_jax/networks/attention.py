@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from tempme_jax.adapters.base import Adapter
+from tempme_jax.networks.kept import keep
 from tempme_jax.networks.tokens import Evidence
 
 # Added to the logits of keys that must not be seen. It is finite, as -inf would yield NaN where a
@@ -183,7 +184,7 @@ def split_heads(x: Float[Array, "b t n qkv"], heads: int) -> tuple[Heads, Heads,
     """Return queries, keys and values, [b, t, h, n, c] each."""
     split = x.reshape(*x.shape[:-1], 3, heads, x.shape[-1] // 3 // heads)
     q, k, v = split.transpose(3, 0, 1, 4, 2, 5)
-    return q, k, v
+    return keep(q), keep(k), keep(v)
 
 
 def join_heads(y: Float[Array, "b t h n c"]) -> Float[Array, "b t n d"]:

@@ -16,6 +16,7 @@ from tempme_jax.adapters.base import Adapter, Site
 from tempme_jax.networks.architecture import Architecture
 from tempme_jax.networks.attention import Attention, Seen, attend, join_heads
 from tempme_jax.networks.block import Mlp
+from tempme_jax.networks.kept import KEEP_NAMED
 from tempme_jax.networks.layers import Linear, make_layer_norm
 from tempme_jax.networks.tokens import Stage, Tokens
 
@@ -87,7 +88,7 @@ class BertLayer(nn.Module):
         if self.crosses:
             self.cross = CrossAttention(self.heads, self.width, adapter, dtype, self.dropout)
             self.ln_cross = make_layer_norm("ln_cross", dtype, EPSILON)
-        self.mlp = Mlp(adapter, "gelu", dtype, self.mlp_width)
+        self.mlp = nn.remat(Mlp, policy=KEEP_NAMED)(adapter, "gelu", dtype, self.mlp_width)
         self.ln_mlp = make_layer_norm("ln_mlp", dtype, EPSILON)
         self.mlp_branch = adapter.branch("mlp", self.site)
         self.drop = nn.Dropout(self.dropout)

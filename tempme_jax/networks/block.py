@@ -13,6 +13,7 @@ from jaxtyping import Array, Float
 from tempme_jax.adapters.base import Adapter, Site
 from tempme_jax.networks.architecture import ACTIVATIONS
 from tempme_jax.networks.attention import Attention
+from tempme_jax.networks.kept import KEEP_NAMED, keep
 from tempme_jax.networks.layers import make_layer_norm
 from tempme_jax.networks.tokens import Stage, Tokens
 from tempme_jax.reducers.base import Reducer
@@ -30,10 +31,8 @@ class Mlp(nn.Module):
     def __call__(self, x: Float[Array, "b t n d"]) -> Float[Array, "b t n d"]:
         """Transform each token by itself."""
         d = x.shape[-1]
-        hidden = self.adapter.linear(self.width or 4 * d, "fc", self.dtype)(x)
-        # The backward pass keeps `hidden` alone, the widest array of a block.
-        x = jax.checkpoint(ACTIVATIONS[self.activation])(hidden)
-        return self.adapter.linear(d, "proj", self.dtype)(x)
+        hidden = keep(self.adapter.linear(self.width or 4 * d, "fc", self.dtype)(x))
+        return self.adapter.linear(d, "proj", self.dtype)(ACTIVATIONS[self.activation](hidden))
 
 
 class Block(nn.Module):
@@ -94,6 +93,7 @@ class Block(nn.Module):
             return y, evidence
 
         tokens = reducer.before_attention(layer, stage)(tokens, attend_across)
+        tokens = tokens.replace(x=keep(tokens.x))
 
         context, summary = (None if a is None else ln_1(a) for a in (context, tokens.summary))
         proportional = reducer.is_proportional(layer)
@@ -105,6 +105,7 @@ class Block(nn.Module):
         tokens = tokens.add(y, summary)
 
         tokens = reducer.after_attention(layer, stage)(tokens, evidence)
+        tokens = tokens.replace(x=keep(tokens.x))
 
         y = drop(adapter.branch("mlp", site)(mlp(ln_2(tokens.x)), tokens, shared))
         summary = tokens.summary
@@ -114,5 +115,8 @@ class Block(nn.Module):
 
 
 def choose_block_type(*, remat: bool) -> type[Block]:
-    """Return `Block`, or one that computes its activations again in the backward pass."""
-    return nn.remat(Block, static_argnums=(2,)) if remat else Block
+    """Return a `Block` that computes in the backward pass what it does not keep.
+
+    With `remat` it keeps nothing but what enters it.
+    """
+    return nn.remat(Block, static_argnums=(2,), policy=None if remat else KEEP_NAMED)

@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from tempme_jax.adapters.base import Adapter
+from tempme_jax.late_interaction import FrameVectors
 from tempme_jax.networks.architecture import Architecture
 from tempme_jax.networks.block import choose_block_type
 from tempme_jax.networks.layers import make_layer_norm, project
@@ -24,6 +25,8 @@ from tempme_jax.networks.video_tower import VideoTower
 
 # CLIP keeps its temperature at 1 / 100 or above (Radford et al., section 2.5).
 LARGEST_LOGIT_SCALE = np.float32(np.log(100))
+# With less, one frame has all of the score, and nothing is learned of the others.
+LEAST_TAU = np.float32(0.001)
 
 
 class ClipVideoTower(VideoTower):
@@ -46,13 +49,24 @@ class ClipVideoTower(VideoTower):
 
     def read(self, tokens: Tokens, *, frames: int) -> tuple[Float[Array, "b e"], Tokens]:
         """Return the pooled projections of all class tokens, or of the first summary token."""
+        return self.adapter.pool(self.dtype)(*self.project_tokens(tokens)), tokens
+
+    def read_frames(self, tokens: Tokens, *, frames: int) -> FrameVectors:
+        """Return the projections of all class tokens, those of frames in their order, and the mean.
+
+        Clips that were joined have their class tokens in the order of their frames.
+        """
+        return self.average(*self.project_tokens(tokens))
+
+    def project_tokens(self, tokens: Tokens) -> tuple[Float[Array, "b m e"], Float[Array, "b m"]]:
+        """Return the projections that are pooled, and their weights."""
         b, c = tokens.x.shape[0], tokens.n_cls
         if tokens.summary is None:
             rows, weight = tokens.x[:, :, :c].reshape(b, -1, self.arch.width), tokens.size[:, :, :c]
         else:
             rows, weight = tokens.summary[:, :1], jnp.ones((b, 1))
         rows = project(self, make_layer_norm("ln_post", self.dtype)(rows), self.arch.embed_dim)
-        return self.adapter.pool(self.dtype)(rows, weight.reshape(rows.shape[:2])), tokens
+        return rows, weight.reshape(rows.shape[:2])
 
 
 class TextTower(nn.Module):
@@ -127,7 +141,7 @@ class Clip(Network):
     """Both towers of CLIP and the temperature."""
 
     def setup(self):
-        """Name the parts: video, text, shared, logit_scale."""
+        """Name the parts: video, text, shared, logit_scale, log_tau."""
         if self.dropout:
             raise ValueError(f"dropout={self.dropout}: CLIP's text tower has none; leave it at 0")
         self.video = ClipVideoTower(
@@ -136,6 +150,8 @@ class Clip(Network):
         self.text = TextTower(self.arch, self.adapter, self.dtype, self.remat)
         self.shared = self.adapter.shared(self.arch, self.dtype)
         self.logit_scale = self.param("logit_scale", nn.initializers.constant(np.log(1 / 0.07)), ())
+        if self.tau:
+            self.log_tau = self.param("log_tau", nn.initializers.constant(np.log(self.tau)), ())
 
     def __call__(self, pixels, frame_mask, ids, mask):
         """Return the vectors of videos and of texts, float32 [b, e] each, not of unit length."""
@@ -144,6 +160,14 @@ class Clip(Network):
     def encode_video(self, pixels, frame_mask=None, *, trace: bool = False):
         """Return the vectors and the last tokens."""
         return self.video(pixels, frame_mask, self.shared(), trace=trace)
+
+    def encode_video_frames(self, pixels, frame_mask=None):
+        """Return the vectors of videos and of their frames."""
+        return self.video(pixels, frame_mask, self.shared(), each_frame=True)
+
+    def count_rows(self, last: Stage, frames: int) -> int:
+        """Return one for every class token."""
+        return last.clips * last.n_cls
 
     def encode_text(self, ids, mask=None):
         """Return the vectors of texts."""
@@ -161,10 +185,16 @@ class Clip(Network):
 
     @staticmethod
     def limit(params: dict) -> dict:
-        """Return parameters whose logit_scale keeps the temperature at 1 / 100 or above."""
-        if "logit_scale" not in params:
-            return params
-        return {**params, "logit_scale": jnp.minimum(params["logit_scale"], LARGEST_LOGIT_SCALE)}
+        """Return parameters whose logit_scale keeps the temperature at 1 / 100 or above.
+
+        That of late interaction stays at `LEAST_TAU` or above.
+        """
+        params = dict(params)
+        if "logit_scale" in params:
+            params["logit_scale"] = jnp.minimum(params["logit_scale"], LARGEST_LOGIT_SCALE)
+        if "log_tau" in params:
+            params["log_tau"] = jnp.maximum(params["log_tau"], np.log(LEAST_TAU))
+        return params
 
     def count_outside_macs(self, last: Stage, frames: int) -> tuple[int, int]:
         """Count the projection, and for the paper also both layer norms."""

@@ -170,8 +170,11 @@ def join_clips(tokens: Tokens, group: int) -> Tokens:
         raise ValueError(f"{t} clips cannot be joined in groups of {group}")
 
     def fold(a):  # [b, t, n, ...] -> [b, t / group, group * n, ...]
+        flat = (b, t // group, group * n, *a.shape[3:])
+        if not c:
+            return a.reshape(flat)
         a = a.reshape(b, t // group, group, n, *a.shape[3:])
-        flat = (b, t // group, -1, *a.shape[4:])
+        flat = (*flat[:2], -1, *flat[3:])
         return jnp.concatenate([a[:, :, :, :c].reshape(flat), a[:, :, :, c:].reshape(flat)], axis=2)
 
     source = tokens.source

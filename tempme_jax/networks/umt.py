@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from tempme_jax.adapters.base import Adapter
+from tempme_jax.late_interaction import FrameVectors
 from tempme_jax.networks.architecture import Architecture
 from tempme_jax.networks.attention import Seen
 from tempme_jax.networks.bert import AnswerDecoder, BertTower
@@ -45,14 +46,28 @@ class UmtVideoTower(VideoTower):
         return x + table.reshape(1, -1, patches, self.arch.width).astype(x.dtype)
 
     def read(self, tokens: Tokens, *, frames: int) -> tuple[Float[Array, "b e"], Tokens]:
-        """Return the mean direction of the frames' projections, and the normalised tokens.
+        """Return the mean direction of the frames' projections, and the normalised tokens."""
+        tokens = self.normalize(tokens)
+        if not self.pools:
+            return jnp.zeros((len(tokens.x), 0)), tokens
+        return self.adapter.pool(None)(*self.project_tokens(tokens, frames)), tokens
+
+    def read_frames(self, tokens: Tokens, *, frames: int) -> FrameVectors:
+        """Return the directions of the frames' projections, and their mean."""
+        return self.average(*self.project_tokens(self.normalize(tokens), frames))
+
+    def normalize(self, tokens: Tokens) -> Tokens:
+        """Return the tokens after the layer norm behind the blocks."""
+        return tokens.replace(x=make_layer_norm("ln_post", self.dtype, self.epsilon)(tokens.x))
+
+    def project_tokens(
+        self, tokens: Tokens, frames: int
+    ) -> tuple[Float[Array, "b m e"], Float[Array, "b m"]]:
+        """Return the projections that are pooled, and whether each is there, as 1 or 0.
 
         Tokens count by their sizes. What has merged across frames has one projection.
         """
-        tokens = tokens.replace(x=make_layer_norm("ln_post", self.dtype, self.epsilon)(tokens.x))
         b, clips, n, d = tokens.x.shape
-        if not self.pools:
-            return jnp.zeros((b, 0)), tokens
         rows = count_rows(self.arch, clips, n, frames)
         size = tokens.size.reshape(b, rows, -1)
         x = tokens.x.reshape(b, rows, -1, d).astype(jnp.float32)
@@ -61,7 +76,7 @@ class UmtVideoTower(VideoTower):
         pooled = pooled / jnp.maximum(total, 1e-6)[:, :, None]
         pooled = make_layer_norm("ln_pool", None, self.epsilon)(pooled)
         projection = Linear(self.arch.embed_dim, precision=HIGHEST, name="projection")
-        return self.adapter.pool(None)(projection(pooled), (total > 0).astype(jnp.float32)), tokens
+        return projection(pooled), (total > 0).astype(jnp.float32)
 
 
 def count_rows(arch: Architecture, clips: int, tokens: int, frames: int) -> int:
@@ -127,6 +142,14 @@ class Umt(Network):
     def encode_video(self, pixels, frame_mask=None, *, trace: bool = False):
         """Return the vectors and the last tokens, normalised."""
         return self.video(pixels, frame_mask, trace=trace)
+
+    def encode_video_frames(self, pixels, frame_mask=None):
+        """Return the vectors of videos and of their frames."""
+        return self.video(pixels, frame_mask, each_frame=True)
+
+    def count_rows(self, last: Stage, frames: int) -> int:
+        """Return one for every clip, or frame if none merged."""
+        return count_rows(self.arch, last.clips, last.out, frames)
 
     def encode_text(self, ids, mask=None):
         """Return the vectors of texts."""
@@ -247,14 +270,18 @@ def make_text_tower(network: Network) -> BertTower:
     )  # fmt: skip
 
 
-def check_adapter(network: Network) -> None:
-    """Raise a ValueError if an adapter changes what only CLIP's text tower has."""
+def check_adapter(network: Network, name: str = "UMT") -> None:
+    """Raise a ValueError if an adapter changes what only CLIP's text tower has.
+
+    `name` is that of the network, for people.
+    """
     adapter = network.adapter
     changed = [site for site in ("sentence", "shared", "summary") if has_own(adapter, site)]
     if changed:
         raise ValueError(
-            f"{type(adapter).__name__} does not work with UMT: it changes the site "
-            f"{changed[0]!r}, which UMT's towers do not have; choose full, lora, adapter or prompt"
+            f"{type(adapter).__name__} does not work with {name}: it changes the site "
+            f"{changed[0]!r}, which {name}'s towers do not have; choose full, lora, adapter or "
+            "prompt"
         )
 
 

@@ -14,12 +14,14 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from tempme_jax.adapters.base import Adapter
+from tempme_jax.late_interaction import FrameVectors
 from tempme_jax.networks.architecture import Architecture
 from tempme_jax.networks.block import choose_block_type
 from tempme_jax.networks.layers import Linear
 from tempme_jax.networks.tokens import Tokens, make_tokens
 from tempme_jax.reducers.base import Reducer
 from tempme_jax.reducers.schedule import make_schedule
+from tempme_jax.vectors import average_rows
 
 
 class VideoTower(nn.Module):
@@ -50,7 +52,8 @@ class VideoTower(nn.Module):
         shared: Any = None,
         *,
         trace: bool = False,
-    ) -> tuple[Float[Array, "b e"], Tokens]:
+        each_frame: bool = False,
+    ) -> Any:
         """Return the vector of each video, float32 [b, e], and its last tokens, as it is read.
 
         Args:
@@ -59,6 +62,8 @@ class VideoTower(nn.Module):
                 masked frames change nothing.
             shared: the arrays that the adapter shares between the towers.
             trace: whether the tokens carry the source map.
+            each_frame: whether to return the vectors of videos and frames instead, see
+                `read_frames`.
         """
         arch, adapter = self.arch, self.adapter
         stages = make_schedule(
@@ -77,7 +82,8 @@ class VideoTower(nn.Module):
             if layer == 0 and context is not None and adapter.prompts_enter:
                 context = enter(context)  # as if it had been in the sequence from the start
             tokens = self.make_block(layer)(tokens, stage, context, shared)
-        return self.read(tokens, frames=pixels.shape[1])
+        read = self.read_frames if each_frame else self.read
+        return read(tokens, frames=pixels.shape[1])
 
     def make_block(self, layer: int) -> nn.Module:
         """Return a block of the tower."""
@@ -117,6 +123,8 @@ class VideoTower(nn.Module):
         arch = self.arch
         b, f = pixels.shape[:2]
         side = arch.image_size // arch.patch
+        if side * arch.patch < arch.image_size:  # see `architecture.CUT_TO_PATCHES`
+            pixels = pixels[:, :, : side * arch.patch, : side * arch.patch]
         x = pixels.reshape(b, f, side, arch.patch, side, arch.patch, 3)
         x = x.transpose(0, 1, 2, 4, 3, 5, 6).reshape(b, f, side * side, 3 * arch.patch**2)
         return Linear(arch.width, use_bias=use_bias, dtype=self.dtype, name="patches")(x)
@@ -139,3 +147,16 @@ class VideoTower(nn.Module):
     def read(self, tokens: Tokens, *, frames: int) -> tuple[Float[Array, "b e"], Tokens]:
         """Return the vectors of the videos, and their last tokens."""
         raise NotImplementedError
+
+    def read_frames(self, tokens: Tokens, *, frames: int) -> FrameVectors:
+        """Return the vectors of the videos, as `read` does, and of each of their frames.
+
+        It is only called if `Network.find_frame_problem` finds none.
+        """
+        raise NotImplementedError
+
+    def average(self, rows: Float[Array, "b f e"], weight: Float[Array, "b f"]) -> FrameVectors:
+        """Return the frames as the adapter's mean takes them, and that mean."""
+        rows = self.adapter.relate(self.dtype)(rows, weight)
+        vectors = average_rows(rows, weight)
+        return FrameVectors(vectors, jnp.where(weight[:, :, None] > 0, rows, 0), weight)

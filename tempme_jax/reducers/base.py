@@ -14,6 +14,7 @@ from jaxtyping import Array, Float
 
 from tempme_jax.checks import require_wholes
 from tempme_jax.networks.architecture import Architecture
+from tempme_jax.networks.kept import keep
 from tempme_jax.networks.tokens import Evidence, Stage, Tokens
 from tempme_jax.reducers.merging import limit_merges, match, merge
 
@@ -92,6 +93,14 @@ class Reducer:
         """Return the options that training found, for another reducer; empty if it seeks none."""
         return {}
 
+    def scale(self, strength: float) -> dict[str, Any]:
+        """Return options that remove so many times as many tokens, for the dial; empty if none do.
+
+        Args:
+            strength: 0 removes nothing, 1 is the reducer itself, which is settled.
+        """
+        return {}
+
 
 def require_class_token(half: Any, n_cls: int) -> None:
     """Raise a ValueError if an adapter or reducer needs a class token that frames do not have."""
@@ -126,7 +135,8 @@ def require_within_depth(layers: tuple[int, ...], depth: int) -> None:
 
 def reduce_each_clip(tokens: Tokens, score: Float[Array, "b t n"], reduce: ReduceClip) -> Tokens:
     """Apply `reduce` to each clip by itself, with a score of its tokens."""
-    return tokens.regroup(*jax.vmap(jax.vmap(reduce))(tokens.x, tokens.size, score))
+    # Kept: computed again, scores that are almost equal might choose other tokens.
+    return tokens.regroup(*jax.vmap(jax.vmap(reduce))(tokens.x, tokens.size, keep(score)))
 
 
 def merge_tokens(tokens: Tokens, metric: Float[Array, "b t n k"], n_out: int) -> Tokens:
@@ -136,7 +146,7 @@ def merge_tokens(tokens: Tokens, metric: Float[Array, "b t n k"], n_out: int) ->
         return tokens
 
     def merge_clip(x, size, metric):
-        position = match(metric, r, n_cls=tokens.n_cls, size=size)
+        position = keep(match(metric, r, n_cls=tokens.n_cls, size=size))
         return *merge(x, size, position, n_out), position
 
     b, t = tokens.size.shape[:2]

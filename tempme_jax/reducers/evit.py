@@ -11,6 +11,7 @@ import math
 import numbers
 from collections.abc import Callable
 from fractions import Fraction
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -28,6 +29,9 @@ from tempme_jax.reducers.base import (
 )
 from tempme_jax.reducers.merging import rank_scores
 from tempme_jax.vectors import HIGHEST
+
+# The smallest share that the dial asks for.
+LEAST_KEPT = 0.1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,6 +77,11 @@ class EViT(Reducer):
         left = self._count_left(layer, patches)
         fused = self.fuse and left < patches
         return make_stage(before, removed=patches - left - fused)
+
+    def scale(self, strength: float) -> dict[str, Any]:
+        if strength == 1:
+            return {"keep": self.keep}
+        return {"keep": round(max(LEAST_KEPT, 1 - strength * (1 - self.keep)), 3)}
 
     def after_attention(self, layer: int, stage: Stage) -> Callable[[Tokens, Evidence], Tokens]:
         """Keep and fuse by the attention that the class token gave in this block."""

@@ -12,7 +12,7 @@ import math
 import numbers
 from collections.abc import Callable
 from fractions import Fraction
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -27,10 +27,18 @@ from tempme_jax.reducers.base import (
     require_within_depth,
 )
 from tempme_jax.reducers.merging import limit_merges
-from tempme_jax.reducers.tome import SHARE_OF_PATCHES, ToMe
+from tempme_jax.reducers.tome import (
+    PAPER_DEPTH,
+    SHARE_OF_PATCHES,
+    ToMe,
+    count_merges,
+    place_blocks,
+)
 
 MOST_JOINS = 3
 FEW_PATCHES = 100
+# Smaller shares act like this one: only half of the tokens can merge at once.
+LEAST_KEPT = 0.5
 
 
 class Defaults(NamedTuple):
@@ -38,7 +46,7 @@ class Defaults(NamedTuple):
 
     Attributes:
         share: share of the patches of a frame that merge away in a block, which gives r.
-        after: number of blocks after the last that joins clips.
+        after: number of blocks after the last that joins clips, of up to 12 blocks.
         keep_cross, keep_intra: the shares R_C and R_I.
     """
 
@@ -49,7 +57,7 @@ class Defaults(NamedTuple):
 
 
 # The paper, section 4.1: the 9th to 11th of 12 blocks join clips; of B/32 with 49 patches and of
-# B/16 with 196.
+# B/16 with 196. Deeper towers spread them, see `tome.PAPER_DEPTH`.
 FEW = Defaults(SHARE_OF_PATCHES, 1, 0.7, 0.9)
 MANY = Defaults(SHARE_OF_PATCHES, 1, 0.6, 0.8)
 # UMT, which has no class token. The paper does not give them; these give its cost (Table 6), see
@@ -64,6 +72,17 @@ def choose_defaults(patches: int, n_cls: int) -> Defaults:
     return FEW if patches < FEW_PATCHES else MANY
 
 
+def choose_keep_intra(share: float, depth: int) -> float:
+    """Return the share R_I for a tower of `depth` blocks, from that for 12.
+
+    In a deeper tower more blocks merge by it, so each keeps more.
+
+    >>> choose_keep_intra(0.8, 12), choose_keep_intra(0.8, 24)
+    (0.8, 0.89)
+    """
+    return round(share ** min(1, PAPER_DEPTH / depth), 2)
+
+
 @dataclasses.dataclass(frozen=True)
 class TempMe(ToMe):
     """Merging of tokens inside frames, then across clips.
@@ -71,8 +90,10 @@ class TempMe(ToMe):
     Options that are None get the paper's values for the backbone and the number of frames.
 
     Attributes:
-        r: number of tokens of a frame that merge away in every block before the first of `layers`.
-        layers: blocks that join clips, from 0, ascending; 8, 9, 10 of 12 blocks, 7, 8, 9 of UMT.
+        r: number of tokens of a frame that merge away in every block before the first of `layers`;
+            2 for B/32, 10 for B/16.
+        layers: blocks that join clips, from 0, ascending; 8, 9, 10 of 12 blocks, 7, 8, 9 of UMT;
+            16, 18, 20 of 24.
         groups: number of clips that become one at each of `layers`: 2, 2, 3 for 12 frames; 2, 2,
             2 for 8; 4, 4, 4 for 64. A group of 1 joins nothing but still merges.
         keep_cross: R_C, the share of tokens that the merging across clips keeps, in (0, 1].
@@ -111,21 +132,23 @@ class TempMe(ToMe):
         groups = choose_groups(frames, joins) if self.groups is None else self.groups
         if self.groups is None and self.layers is None:
             groups = tuple(group for group in groups if group > 1)
-        end = depth - default.after
+        end = min(depth, PAPER_DEPTH) - default.after
         if self.layers is None and end < len(groups):
             raise ValueError(
                 f"a video tower of {depth} blocks is too shallow to join clips in {len(groups)} of "
                 f"them with {default.after} more behind; give the options layers, of 0.."
                 f"{depth - 1}, and as many groups, or take another method"
             )
-        layers = tuple(range(end - len(groups), end)) if self.layers is None else self.layers
+        layers = self.layers
+        if layers is None:
+            layers = place_blocks(range(end - len(groups), end), depth)
         return dataclasses.replace(
             self,
-            r=round(default.share * patches) if self.r is None else self.r,
+            r=count_merges(default.share, patches, depth) if self.r is None else self.r,
             layers=layers,
             groups=groups,
             keep_cross=self.keep_cross or default.keep_cross,
-            keep_intra=self.keep_intra or default.keep_intra,
+            keep_intra=self.keep_intra or choose_keep_intra(default.keep_intra, depth),
         )
 
     def check(self, depth: int) -> None:
@@ -161,6 +184,15 @@ class TempMe(ToMe):
         if self.clip_positions:
             return JoinWithPositions(stage=stage, std=self.position_std, name="join_clips")
         return lambda tokens, attend: join_and_merge(tokens, tokens.x, stage)
+
+    def scale(self, strength: float) -> dict[str, Any]:
+        assert self.keep_cross is not None and self.keep_intra is not None  # set by `resolve`
+        shares = {"keep_cross": self.keep_cross, "keep_intra": self.keep_intra}
+        kept = {
+            name: round(max(LEAST_KEPT, 1 - strength * (1 - share)), 3) if strength != 1 else share
+            for name, share in shares.items()
+        }
+        return super().scale(strength) | kept
 
     def _count_kept(self, tokens: int, n_cls: int, share: float | None) -> int:
         # Exact fractions: in floating point 1 - 0.7 is more than 0.3, and 10 * 0.7 less than 7.

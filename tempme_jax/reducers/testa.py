@@ -9,6 +9,7 @@ used a second time; the original trains a copy of it with one more layer. See do
 import dataclasses
 import functools
 from collections.abc import Callable
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -27,10 +28,11 @@ from tempme_jax.reducers.base import (
     require_within_depth,
 )
 from tempme_jax.reducers.merging import HIGHEST, compute_new_index, limit_merges, merge, rank_scores
-from tempme_jax.reducers.tome import ToMe
+from tempme_jax.reducers.tome import PAPER_DEPTH, ToMe, count_merges, place_blocks
 from tempme_jax.vectors import normalize
 
-# The blocks of TESTA are the last third: 8 to 11 of 12, where TempMe joins clips.
+# The blocks of TESTA are the last third: 8 to 11 of 12, where TempMe joins clips. In a deeper tower
+# four blocks lie there, too.
 SHARE_OF_BLOCKS = 1 / 3
 # The paper's 12 of 196 patches.
 SHARE_OF_PATCHES = 12 / 196
@@ -46,7 +48,8 @@ class TESTA(ToMe):
 
     Attributes:
         r: number of tokens of a frame that merge away in every block outside `layers`.
-        layers: blocks with attention across frames, from 0, ascending. None: the last third.
+        layers: blocks with attention across frames, from 0, ascending. None: the last third; 16,
+            18, 20 and 22 of 24.
         r_frame: number of frames that merge away in each of them, at most half.
         r_patch: number of tokens of a frame that merge away in each of them. None: 3 for the 49
             patches of B/32, 12 for the 196 of B/16.
@@ -76,9 +79,10 @@ class TESTA(ToMe):
         resolved = super().resolve(patches=patches, frames=frames, depth=depth, n_cls=n_cls)
         layers, r_patch = self.layers, self.r_patch
         if layers is None:
-            layers = tuple(range(depth - max(1, round(SHARE_OF_BLOCKS * depth)), depth))
+            end = min(depth, PAPER_DEPTH)
+            layers = place_blocks(range(end - max(1, round(SHARE_OF_BLOCKS * end)), end), depth)
         if r_patch is None:
-            r_patch = round(SHARE_OF_PATCHES * patches)
+            r_patch = count_merges(SHARE_OF_PATCHES, patches, depth)
         return dataclasses.replace(resolved, layers=layers, r_patch=r_patch)
 
     def check(self, depth: int) -> None:
@@ -88,6 +92,10 @@ class TESTA(ToMe):
     def is_proportional(self, layer: int) -> bool:
         assert self.layers is not None  # set by `resolve`
         return layer not in self.layers
+
+    def scale(self, strength: float) -> dict[str, Any]:
+        assert self.r_patch is not None  # set by `resolve`
+        return super().scale(strength) | {"r_patch": int(self.r_patch * strength + 0.5)}
 
     def stage(self, layer: int, before: Stage) -> Stage:
         assert self.layers is not None and self.r_patch is not None  # set by `resolve`

@@ -51,7 +51,7 @@ def make_square(frames: np.ndarray, image_size: int, resize: str = "crop") -> np
     Args:
         frames: the frames.
         image_size: side of the squares in pixels.
-        resize: how: "crop" or "squash", see `Architecture`.
+        resize: how: "crop", "squash" or "squash_bilinear", see `Architecture`.
 
     Raises:
         ValueError: if `resize` is unknown.
@@ -59,10 +59,19 @@ def make_square(frames: np.ndarray, image_size: int, resize: str = "crop") -> np
     return SQUARES[require_one_of(resize, SQUARES, "resize")](frames, image_size)
 
 
-def squash(frames: np.ndarray, image_size: int) -> np.ndarray:
-    """Resize both sides of uint8 frames [t, height, width, 3] to `image_size` (bicubic)."""
-    size, bicubic = (image_size, image_size), Image.Resampling.BICUBIC
-    return np.stack([np.asarray(Image.fromarray(f).resize(size, bicubic)) for f in frames])
+def squash(
+    frames: np.ndarray,
+    image_size: int,
+    resampling: Image.Resampling = Image.Resampling.BICUBIC,
+) -> np.ndarray:
+    """Resize both sides of uint8 frames [t, height, width, 3] to `image_size`."""
+    size = (image_size, image_size)
+    return np.stack([np.asarray(Image.fromarray(f).resize(size, resampling)) for f in frames])
+
+
+def squash_bilinear(frames: np.ndarray, image_size: int) -> np.ndarray:
+    """Resize both sides of uint8 frames by the bilinear filter, as SigLIP 2 does."""
+    return squash(frames, image_size, Image.Resampling.BILINEAR)
 
 
 def resize_and_crop(frames: np.ndarray, image_size: int) -> np.ndarray:
@@ -98,4 +107,4 @@ def find_resized_shape(height: int, width: int, image_size: int) -> tuple[int, i
 
 
 # The values of `Architecture.resize`.
-SQUARES = {"crop": resize_and_crop, "squash": squash}
+SQUARES = {"crop": resize_and_crop, "squash": squash, "squash_bilinear": squash_bilinear}

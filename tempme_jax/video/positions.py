@@ -34,7 +34,8 @@ ends after its start
     """
     last = math.inf if end is None else end
     if not 0 <= start < last or not (end is None or math.isfinite(end)):
+        stated = "no end" if end is None else f"end={end:g} s"
         raise ValueError(
-            f"start={start:g} s and end={last:g} s are not a part of a video; it starts at 0 s or "
-            "later, and ends after its start"
+            f"start={start:g} s and {stated} are not a part of a video; it starts at 0 s or later, "
+            "and ends after its start"
         )

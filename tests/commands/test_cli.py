@@ -42,7 +42,7 @@ def rows_of(*arguments):
         (("compare",), ["CONFIG", "SETTINGS", "--methods", "--seeds", "--workdir"]),
         (("compare",), ["--data", "--recipe", "--speeds"]),
         (("visualize",), ["VIDEO", "--weights", "--methods", "--frames", "--out", "--overwrite"]),
-        (("bench", "costs"), ["--table", "--json"]),
+        (("bench", "costs"), ["--table", "--backbone", "--json"]),
         (
             ("bench", "encode"),
             ["--methods", "--backbone", "--frames", "--batch", "--rounds", "--dtype", "--json"],
@@ -85,7 +85,7 @@ def test_every_option_has_a_help():
     groups = [main, main.commands["bench"], main.commands["data"]]
     commands = [command for group in groups for command in group.commands.values()]
     options = [o for c in commands for o in c.params if isinstance(o, click.Option)]
-    assert len(options) == 164
+    assert len(options) == 178
     assert [option.name for option in options if not option.help] == []
 
 
@@ -157,6 +157,17 @@ def test_a_table_is_whole_on_a_narrow_terminal(table_13, monkeypatch):
     text = run("bench", "costs", "--table", "13").stdout
     assert "TempMe + Adapter" in text
     assert "…" not in text
+
+
+def test_costs_of_a_backbone():
+    clip, tempme = rows_of("bench", "costs", "--backbone", "ViT-B/32-256")
+    assert (clip["parameters"], clip["reducer"], clip["share"]) == (151_288_833, "", 1)
+    assert tempme["reducer"].startswith("r=3 layers=8,9,10 ")
+    assert 0.6 < tempme["share"] < 0.7
+    result = run("bench", "costs", "--backbone", "ViT-B/33", exit_code=1)
+    assert "unknown backbone: 'ViT-B/33'" in result.stderr
+    result = run("bench", "costs", "--backbone", "ViT-B/32", "--table", "2", exit_code=2)
+    assert "give --backbone or --table, not both" in result.stderr
 
 
 def test_costs_of_a_table_that_is_not_there():

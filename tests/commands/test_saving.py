@@ -96,6 +96,12 @@ def test_saving_what_can_be_saved(place):
     assert sorted(os.listdir(place)) == [".tempme", "0.mp4", "1.mp4", "clips", "reel.mp4"]
 
 
+@pytest.mark.parametrize("option", ["--save", "--reel"])
+def test_an_empty_path(place, option):
+    told = search(option, "", code=2).stderr
+    assert f"Invalid value for '{option}': the path is empty" in told
+
+
 def test_a_video_of_the_index_is_never_replaced(place):
     before = (place / "1.mp4").read_bytes()
     os.symlink("1.mp4", place / "other.mp4")

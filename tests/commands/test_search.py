@@ -16,7 +16,9 @@ from toy_index import write_films
 
 from tempme_jax.cli import main
 from tempme_jax.commands.index import parse_duration
+from tempme_jax.commands.search import answer_prompt
 from tempme_jax.search.index import VideoIndex
+from tempme_jax.search.query.mixing import MixedQuery
 from tempme_jax.search.query.results import Moment
 from tempme_jax.search.store import locking
 
@@ -173,6 +175,14 @@ def test_fewer_moments_and_those_of_a_folder(folder):
     assert told == "Nothing to search: the index has no video in nowhere.\n"
 
 
+def test_words_to_leave_out(folder):
+    plain, without = moments("a cat"), moments("a cat", "--without", "snow, a dog ,")
+    query = MixedQuery(text="a cat", without=("snow", "a dog"))
+    found = VideoIndex(folder).search_mixed(query, per_video=2).moments
+    assert [one["window"] for one in without] == [one.window for one in found]
+    assert [one["score"] for one in without] != [one["score"] for one in plain]
+
+
 def test_one_video_alone_and_names(folder):
     assert names(moments("a cat", "--in", "deep/d.mp4")) == ["d.mp4"]
     result = tempme("search", "deep", "--per-video", "1")
@@ -221,6 +231,28 @@ def test_queries_that_cannot_be(folder, tmp_path, here):
         line = error("search", "--clip", "deep/d.mp4", "--from", time, code=2)
         assert f"{time!r} is not a time; write it in seconds, or like 1:30" in line
     assert "x>=1" in error("search", "a cat", "-k", "0", code=2)
+    line = error("search", "--image", "a.mp4", "--without", "snow", code=2)
+    assert line == "--without is for a TEXT; leave it out, or give a TEXT"
+    line = error("search", "a cat", "--without", "snow", "--rerank", "2", code=2)
+    assert line == "give --without or --rerank, not both"
+
+
+@pytest.mark.parametrize("pressed", [KeyboardInterrupt, EOFError])
+def test_interrupted_searches(folder, monkeypatch, pressed):
+    """Ctrl-C ends with the status of a shell; Ctrl-D at the prompt is no mistake."""
+
+    def press(*_, **options):
+        raise pressed
+
+    monkeypatch.setattr("tempme_jax.commands.search.is_terminal", lambda: True)
+    for place in ("click.termui.visible_prompt_func", "tempme_jax.search.index.VideoIndex.search"):
+        monkeypatch.setattr(place, press)
+    if pressed is EOFError:
+        answer_prompt(None)
+        return
+    with pytest.raises(KeyboardInterrupt):
+        answer_prompt(None)
+    assert tempme("search", "a cat", code=130).stderr == "Interrupted.\n"
 
 
 def test_a_long_text_is_cut_with_a_warning(folder):

@@ -405,6 +405,22 @@ def test_answers(tmp_path, capsys):
     assert "| Tokens | Accuracy | Videos/s |" in markdown
 
 
+def test_hard_negatives_have_columns(config_file):
+    """One for each kind; a dash for a row that does not know it."""
+    flags = [f"--config={config_file}:lora", "--config.seed=0"]
+    found = results_of(["python", "-m", "tempme_jax.main", *flags])
+    spread = {"mean": 62.5, "deviation": None}
+    rows = [
+        {**row, **more, "printed": {}, "note": "", "videos_per_second": None}
+        for name, more in (("a", {"negatives": {"order": spread, "colour": spread}}), ("b", {}))
+        for row in summarize([found | {"name": name}])
+    ]
+    grid = report.make_main_table(rows)
+    assert grid.title.endswith("how often it is above its hard negative of a kind (a guess: 50)")
+    assert grid.heads[5:10] == ["R@1", "R-Sum", "MnR", "Order", "Colour"]
+    assert [row[8:10] for row in grid.rows] == [["62.5", "62.5"], ["-", "-"]]
+
+
 def test_costs_that_are_measured():
     """In the paper's units; of a training without steps, no speed is known."""
     row = {

@@ -125,11 +125,22 @@ def test_all_methods_and_both_recipes():
     assert names == ["lora", "tome", "tempme"]
 
 
+def test_words_behind_the_config_are_for_every_method():
+    config, contenders, name = choose_contenders(
+        "configs/moving_shapes.py:hard", "lora, tempme", None, "own"
+    )
+    assert config == "configs/moving_shapes.py"
+    assert [one.name for one in contenders] == ["lora", "tempme"]
+    assert [one.words for one in contenders] == ["lora,hard,own", "tempme,hard,own"]
+    assert name == "moving_shapes-hard"
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (("configs/tables/table2.py", "lora", None, None), "--methods=lora is for data sets"),
         (("configs/msrvtt.py", None, "configs/lsmdc.py", None), "--data=configs/lsmdc.py is for"),
+        (("configs/tables/table2.py:hard", None, None, None), ":hard is for data sets"),
     ],
 )
 def test_what_does_not_go_together(arguments, message):

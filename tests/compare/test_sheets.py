@@ -141,3 +141,19 @@ def test_mistakes(folders, tmp_path):
     assert "--paper needs --format" in show(folders[0], "--paper", 2, code=2)
     assert "no rows of tables [99]" in show(folders[0], "--paper", 99, "--format", "md", code=1)
     assert "a run writes it when it ends" in show(tmp_path, "--format", "csv", code=1)
+
+
+def test_hard_negatives_have_columns(tmp_path):
+    """If all runs know them; otherwise the rows are those of every set."""
+    kinds = {"order": {"texts": 40, "accuracy": 62.5}}
+    runs = [
+        write(tmp_path / method, results_of(method, negatives=kinds)) for method in ("a", "tempme")
+    ]
+    head, _, row, *_ = show(*runs, "--format", "md").splitlines()
+    assert head.endswith("| above order |")
+    assert row.endswith("| 62.5 |")
+    (sheet,) = json.loads(show(*runs, "--format", "json"))
+    assert [row["negatives order"] for row in sheet["rows"]] == [62.5, 62.5]
+    assert "Above its negative" in show(*runs, "--format", "latex")
+    other = write(tmp_path / "other", results_of("b"))
+    assert "above" not in show(*runs, other, "--format", "md")

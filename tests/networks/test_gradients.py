@@ -5,9 +5,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.ad_checkpoint import print_saved_residuals
 
+from tempme_jax.adapters.lora import LoRA
 from tempme_jax.networks.attention import weigh_counted, weigh_masked
+from tempme_jax.networks.block import Block, choose_block_type
 from tempme_jax.networks.layers import make_layer_norm
+from tempme_jax.networks.tokens import Stage, Tokens
+from tempme_jax.reducers.tome import ToMe
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
@@ -53,3 +58,46 @@ def test_weights_of_an_attention():
 
     for a, b in zip(measure(weigh_counted), measure(weigh_masked), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-6)
+
+
+def test_a_block_keeps_little_and_has_the_gradients_of_one_that_keeps_all(capsys):
+    b, t, n, d, heads, r = 2, 3, 9, 8, 2, 2
+    x = jax.random.normal(jax.random.key(0), (b, t, n, d))
+    size = jnp.asarray(np.random.default_rng(0).integers(1, 4, (b, t, n)), jnp.float32)
+    stage = Stage(clips=t, n_cls=1, attention=n, mlp=n - r)
+    given = ("video", 0, heads, "quick_gelu", LoRA(rank=2), ToMe(r=r))
+    params = Block(*given).init(jax.random.key(1), Tokens(x, size), stage)["params"]
+    keys = iter(jax.random.split(jax.random.key(2), 99))
+    params = jax.tree.map(lambda a: a + 0.1 * jax.random.normal(next(keys), a.shape), params)
+    low_rank = {name: params["attn"]["qkv"].pop(name) for name in ("lora_a", "lora_b")}
+
+    def make_loss(block):
+        def loss(low_rank, x):
+            attn = {**params["attn"], "qkv": {**params["attn"]["qkv"], **low_rank}}
+            tokens = block.apply({"params": {**params, "attn": attn}}, Tokens(x, size), stage)
+            return (tokens.x**2).sum()
+
+        return loss
+
+    plain, kept, again = (
+        make_loss(kind(*given))
+        for kind in (Block, choose_block_type(remat=False), choose_block_type(remat=True))
+    )
+    expected, *others = (
+        jax.jit(jax.value_and_grad(loss, (0, 1)))(low_rank, x) for loss in (plain, kept, again)
+    )
+    for ours in others:
+        jax.tree.map(lambda a, e: np.testing.assert_allclose(a, e, 1e-5, 1e-5), ours, expected)
+
+    def find_kept(loss):
+        print_saved_residuals(loss, low_rank, x)
+        lines = capsys.readouterr().out.splitlines()
+        return sorted(line.split()[0] for line in lines if "'kept'" in line)
+
+    m = n - r
+    streams = [f"f32[{b},{t},{n},{d}]", f"f32[{b},{t},{m},{d}]"]
+    heads_of = 3 * [f"f32[{b},{t},{heads},{n},{d // heads}]"]
+    assert find_kept(kept) == sorted(
+        [*streams, *heads_of, f"f32[{b},{t},{m},{4 * d}]", f"i32[{b * t},{n}]"]
+    )
+    assert find_kept(again) == []

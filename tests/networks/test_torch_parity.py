@@ -115,6 +115,38 @@ def test_texts(network, folder):
     np.testing.assert_allclose(model.embed_tokens(token_ids()), golden, atol=TOLERANCE)
 
 
+# Larger models of open_clip in the form of transformers, small: widths that are not four times a
+# token's inside the MLPs, and heads that are not 64 wide.
+LARGER = {
+    "ViT-H-14": ((20, 2, 80), (16, 2, 64)),
+    "ViT-g-14": ((22, 2, 96), (16, 2, 64)),
+    "ViT-bigG-14": ((26, 2, 128), (20, 5, 80)),
+}
+
+
+@pytest.mark.parametrize("name", LARGER)
+def test_larger_models_of_open_clip_in_transformers_form(name, tmp_path):
+    torch, transformers = pytest.importorskip("torch"), pytest.importorskip("transformers")
+    keys = ("hidden_size", "num_attention_heads", "intermediate_size")
+    parts = {
+        part: SIZES[part] | dict(zip(keys, sizes, strict=True)) | {"hidden_act": "gelu"}
+        for part, sizes in zip(SIZES, LARGER[name], strict=True)
+    }
+    config = transformers.CLIPConfig(**parts, projection_dim=16)
+    torch.manual_seed(0)
+    network = transformers.CLIPModel(config).eval()
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.add_(0.2 * torch.randn(parameter.shape))
+    network.save_pretrained(tmp_path)
+    model = tempme_jax.load(tmp_path, method="clip", num_frames=1)
+    images = frames(3, 1)
+    ours, golden = model.embed_pixels(images), image_features(network, images[:, 0])
+    np.testing.assert_allclose(ours, golden, atol=TOLERANCE)
+    ours, golden = model.embed_tokens(token_ids()), text_features(network, token_ids())
+    np.testing.assert_allclose(ours, golden, atol=TOLERANCE)
+
+
 def test_similarities(network, folder):
     import torch
 

@@ -1,9 +1,15 @@
 """The one schedule: the published traces, and clear errors for settings that cannot be."""
 
+import math
+
 import pytest
 
 from tempme_jax import methods
-from tempme_jax.networks.architecture import Architecture
+from tempme_jax.networks.architecture import ARCHITECTURES, Architecture
+from tempme_jax.networks.clip import Clip
+from tempme_jax.networks.macs import count_macs
+from tempme_jax.parameters import find_shapes
+from tempme_jax.reducers.base import Reducer
 from tempme_jax.reducers.schedule import make_schedule
 from tempme_jax.reducers.tempme import TempMe, choose_groups
 from tempme_jax.reducers.tome import ToMe
@@ -54,6 +60,53 @@ def test_the_paper_s_settings_are_found():
             assert reducer == TempMe(
                 r=r, layers=(8, 9, 10), groups=groups, keep_cross=cross, keep_intra=intra
             )
+
+
+@pytest.mark.parametrize(
+    ("name", "r", "layers", "keep_intra", "parameters"),
+    [
+        ("ViT-B/32-256", 3, (8, 9, 10), 0.9, 151_288_833),
+        ("ViT-L/14", 6, (16, 18, 20), 0.89, 427_616_513),
+        ("ViT-L/14-336", 14, (16, 18, 20), 0.89, 427_944_193),
+        ("ViT-H/14", 5, (21, 24, 26), 0.92, 986_109_441),
+        ("ViT-g/14", 4, (26, 30, 33), 0.94, 1_366_678_273),
+        ("ViT-bigG/14", 3, (32, 36, 40), 0.95, 2_539_567_105),
+    ],
+)
+def test_deeper_towers_spread_the_paper_s_settings(name, r, layers, keep_intra, parameters):
+    """They save about as much as B/32 and B/16, of sizes that open_clip has, too."""
+    arch = ARCHITECTURES[name]
+    adapter, reducer = methods.build("tempme", arch, 12)
+    assert (reducer.r, reducer.layers, reducer.keep_intra) == (r, layers, keep_intra)
+    macs = [count_macs(Clip(arch, adapter, each), 12)[0] for each in (reducer, Reducer())]
+    assert 0.56 < macs[0] / macs[1] < 0.64
+    for other in ("tome", "testa"):
+        methods.build(other, arch, 12)
+    assert count_parameters(arch) == parameters
+
+
+def count_parameters(arch):
+    """By the sizes alone."""
+
+    def count_tower(width, depth, mlp, outside):
+        block = 4 * width * (width + 1) + 2 * width * mlp + mlp + width + 4 * width
+        return depth * block + outside + 2 * width + width * arch.embed_dim
+
+    video = (3 * arch.patch**2 + arch.tokens + 1 + 2) * arch.width
+    text = (arch.vocab_size + arch.context_length) * arch.text_width
+    return (
+        count_tower(arch.width, arch.depth, arch.get_mlp_width("video"), video)
+        + count_tower(arch.text_width, arch.text_depth, arch.get_mlp_width("text"), text)
+        + 1
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name in ARCHITECTURES if name.startswith("ViT")])
+def test_the_sizes_give_these_parameters(name):
+    arch = ARCHITECTURES[name]
+    shapes = find_shapes(Clip(arch), 1).values()
+    assert sum(map(math.prod, shapes)) == count_parameters(arch)
 
 
 def test_groups_of_other_numbers_of_frames():

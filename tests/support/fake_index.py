@@ -49,6 +49,11 @@ VERDICTS = ("strong", "strong", "possible", "possible", "weak", "weak")
 # Where the moments of a video begin that is searched alone, the best first.
 STARTS = (2.0, 0.0, 4.0)
 WHEN = "2026-11-28T10:15:00+00:00"
+# What an index with vectors of frames says of each moment, for the query "by frames".
+BY_FRAMES = {
+    "best": 4.5, "at": 4.5,
+    "curve": ((2.5, 0.18), (3.5, 0.23), (4.5, 0.3), (5.5, 0.21)),
+}  # fmt: skip
 
 
 class FakeStats(IndexStats):
@@ -133,10 +138,12 @@ class FakeIndex:
         moments = moments[:k]
         weak = bool(moments) and moments[0].verdict == "weak"
         said = self.said(ids[0]) if query == "beach" and ids else ()
+        if by_frames := query == "by frames":
+            moments = tuple(dataclasses.replace(one, **BY_FRAMES) for one in moments)
         return Results(
             query=query, said=said, moments=moments, confident=bool(moments) and not weak,
             searched=40, message=message, kind=kind, names=self.names(query),
-            levels=(0.17, 0.22, 0.26),
+            levels=(0.17, 0.22, 0.26), tau=0.05 if by_frames else None,
             lines=tuple(self.line(id) for id in ids) if lines else (),
         )  # fmt: skip
 

@@ -15,6 +15,7 @@ CPU (torch 2.13.0, timm 1.0.31), of these repositories and commits:
     prompt_ivlp     muzairkhattak/multimodal-prompt-learning 69bce21 (trainer IVLP, 5 prompts)
     adaptformer     ShoufaChen/AdaptFormer 6967d67
     clip4clip       ArrowLuo/CLIP4Clip 508ffa3
+    open_clip_*     open_clip_torch 3.3.0
 
 Weights and pixels are not in the files: they depend on their names and shapes alone. Of a large
 gradient there is its beginning ("head_of_NAME") and its norm ("norm_of_NAME").

@@ -44,6 +44,19 @@ def train(data, model, gradient_cache=0):
     return np.array(losses), [np.asarray(a) for a in jax.tree.leaves(state.trainable)]
 
 
+def compare_frames(data, model, gradient_cache=0):
+    """Return loss and gradients if texts are compared with the frames of all devices' videos."""
+    mesh = make_mesh(data, model)
+    network = make_network("tempme", tau=0.1)
+    trainable, frozen = split(network, make_params(network))
+    placed = (
+        place_params(mesh, tree, split=large) for tree, large in ((trainable, 0), (frozen, 1))
+    )
+    compute = jax.jit(ContrastiveObjective(network, gradient_cache).compute_gradients)
+    loss, slopes = compute(*placed, place_batch(mesh, make_batch(16)), jax.random.key(0))
+    return float(loss), [np.asarray(a) for a in jax.tree.leaves(slopes)]
+
+
 def augment(data, model):
     """Return the frames of a batch after augmentation."""
     mesh = make_mesh(data, model)
@@ -59,6 +72,11 @@ def main():
     for ours, theirs in zip(others, arrays, strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-4 * np.abs(theirs).max())
     print("4x2")
+    (loss, slopes), (expected, others) = compare_frames(4, 2, 8), compare_frames(1, 1)
+    np.testing.assert_allclose(loss, expected, rtol=1e-5)
+    for ours, theirs in zip(slopes, others, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-4 * np.abs(theirs).max())
+    print("frames")
     np.testing.assert_array_equal(augment(4, 2), augment(1, 1))
     print("augmented")
 
