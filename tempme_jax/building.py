@@ -171,7 +171,7 @@ def open_adapter(
             for path, array in weights.params.items()
             if path in pretrained and not model.adapter.is_trained(path)
         }
-        found.require_weights(frozen, str(name))
+        found.require_weights(frozen, str(name), weights.vocabulary)
         model = fill_params(model, frozen | found.params, seed=0)
     except WrongBaseError:
         raise

@@ -40,7 +40,9 @@ def describe_model(model: "Model") -> dict[str, Any]:
         "weights": hash_parameters(model),
     }
     if model.vocabulary:
-        about["vocabulary"] = hashlib.sha256(model.vocabulary.encode()).hexdigest()
+        from tempme_jax.text.from_json import hash_vocabulary
+
+        about["vocabulary"] = hash_vocabulary(model.vocabulary)
     return json.loads(json.dumps(about))
 
 

@@ -6,6 +6,7 @@ grows, it is the similarity of the text and the video's mean vector. Arrays of N
 through the same formula, and JAX is not imported here. See docs/guides/late_interaction.md.
 """
 
+import math
 import numbers
 from typing import Any, NamedTuple
 
@@ -13,6 +14,8 @@ import numpy as np
 
 # Similarities that are handled at once: 32 MiB of float32.
 BLOCK = 2**23
+# Temperatures by which float32 can be divided. Far from them scores no longer change.
+LEAST_TAU, MOST_TAU = 1e-30, 1e30
 
 
 class FrameVectors(NamedTuple):
@@ -33,14 +36,18 @@ class FrameVectors(NamedTuple):
 
 
 def require_tau(name: str, tau: Any) -> float:
-    """Return a temperature; raise a ValueError unless it is a number above 0."""
+    """Return a temperature that float32 can divide by; raise a ValueError unless it is above 0.
+
+    >>> require_tau("tau", 1e-50), require_tau("tau", 1e50)
+    (1e-30, inf)
+    """
     is_number = isinstance(tau, numbers.Real) and not isinstance(tau, bool)
     if not (is_number and float(tau) > 0):
         raise ValueError(
             f"{name}={tau!r} must be a number above 0, such as 0.1; with infinity, late "
             "interaction is the mean"
         )
-    return float(tau)
+    return math.inf if float(tau) > MOST_TAU else max(float(tau), LEAST_TAU)
 
 
 def pool_similarities(similarity: Any, weights: Any, tau: Any) -> tuple[Any, Any]:

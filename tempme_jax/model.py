@@ -264,7 +264,7 @@ class Model(ModelFiles, TwoTowers):
         >>> import tempme_jax
         >>> model = tempme_jax.load("tiny-tempme")
         >>> [stage.out for stage in model.dial(r=3).schedule][-1], model.schedule[-1].out
-        (18, 31)
+        (19, 31)
         """
         return turn_dial(self, options)
 

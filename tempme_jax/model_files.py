@@ -136,8 +136,9 @@ class ModelFiles:
         learned, frozen = map(flatten, split(self.network, jax.device_get(self.params)))
         self._require_adapter(learned)
         save_adapter_file(
-            file, learned, frozen, self.arch, base=self.base, settings=self._describe_settings()
-        )
+            file, learned, frozen, self.arch, base=self.base, settings=self._describe_settings(),
+            vocabulary=self.vocabulary,
+        )  # fmt: skip
 
     def push_to_hub(
         self,

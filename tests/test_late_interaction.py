@@ -110,6 +110,14 @@ def test_what_is_no_temperature(tau):
         late_interaction.require_tau("tau", tau)
 
 
+def test_temperatures_that_float32_does_not_know():
+    text, video = draw()
+    for tau, as_with in ((1e-50, 1e-6), (1e300, math.inf)):
+        given = late_interaction.require_tau("tau", tau)
+        found = score(text, video.frames, video.weights, given)[0]
+        np.testing.assert_allclose(found, score(text, video.frames, video.weights, as_with)[0])
+
+
 @functools.cache
 def encode_toy(frames=FRAMES):
     """A toy whose clips are joined in pairs: three videos, of which two lack frames."""

@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
@@ -203,8 +204,10 @@ def refuse_other_sampling(header: Mapping[str, Any], sampling: "Sampling", uri: 
 def refuse_without_frames(header: Mapping[str, Any], uri: str) -> None:
     """Raise a VideoIndexError if the windows of an index keep no vectors of frames."""
     if "per_frame" not in header:
+        source = header["source"].get("source")
+        named = f" --model {shlex.quote(str(source))}" if source else ""  # or it would be CLIP
         raise VideoIndexError(
             f"the index {uri} has no vectors of frames, and only embedding all of its videos again "
-            "gives it these: `tempme index FOLDER --rebuild --per-frame`. Without --per-frame, it "
-            "is brought up to date as it is"
+            f"gives it these: `tempme index FOLDER --rebuild --per-frame{named}`. Without "
+            "--per-frame, it is brought up to date as it is"
         )

@@ -6,6 +6,7 @@ with the model, and written into every file that is made of it: packed, as one t
 
 import base64
 import functools
+import hashlib
 import json
 import re
 import string
@@ -17,6 +18,8 @@ from tokenizers import normalizers
 
 from tempme_jax.text.base import BaseTokenizer, VocabularyError
 
+# Tables of embeddings are sometimes padded to a round number of rows, but never by more.
+SPARE = 1024
 PUNCTUATION = str.maketrans("", "", string.punctuation)
 
 
@@ -24,6 +27,15 @@ def pack(content: dict[str, Any]) -> str:
     """Return the content of a tokenizer.json as one text, compressed."""
     whole = json.dumps(content, ensure_ascii=False, separators=(",", ":"))
     return base64.b64encode(zlib.compress(whole.encode("utf-8", "surrogatepass"), 6)).decode()
+
+
+def hash_vocabulary(vocabulary: str) -> str:
+    """Hash what was packed, which other versions of zlib pack otherwise; return 64 digits."""
+    try:
+        content = zlib.decompress(base64.b64decode(vocabulary, validate=True))
+    except (ValueError, zlib.error):  # damaged, which `unpack` tells
+        content = vocabulary.encode()
+    return hashlib.sha256(content).hexdigest()
 
 
 @functools.lru_cache(maxsize=4)
@@ -95,10 +107,16 @@ class JsonTokenizer(BaseTokenizer):
         encoder = unpack(vocabulary, lowercase=self.lowercase)
         super().__init__(encoder, max_words, context_length, start=[], end=[self.end])
         self.vocab_size, self.end_id = vocab_size, encoder.token_to_id(self.end)
-        if encoder.get_vocab_size(with_added_tokens=False) > vocab_size:
+        if self.end_id is None:
             raise VocabularyError(
-                f"the tokenizer.json has {encoder.get_vocab_size(with_added_tokens=False)} tokens, "
-                f"and the model takes {vocab_size} ids: they do not belong together"
+                f"the model's tokenizer.json has no {self.end}, which ends a text; get the model "
+                "again"
+            )
+        count = encoder.get_vocab_size(with_added_tokens=False)
+        if not 0 <= vocab_size - count <= SPARE:
+            raise VocabularyError(
+                f"the tokenizer.json has {count} tokens, and the model takes {vocab_size} ids: "
+                "they do not belong together; take both from the same repository"
             )
 
     def clean(self, text: str) -> str:

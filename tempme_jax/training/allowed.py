@@ -8,6 +8,7 @@ from tempme_jax.devices import DTYPES
 from tempme_jax.late_interaction import require_tau
 from tempme_jax.methods import replace_options, split_method
 from tempme_jax.networks.architecture import Architecture
+from tempme_jax.networks.clip import LEAST_TAU
 from tempme_jax.training.config import Config, TrainSettings
 
 
@@ -65,7 +66,11 @@ def check_training(train: TrainSettings) -> None:
     if not 0 <= train.temperature < math.inf:
         given = f"train.temperature={train.temperature}"
         raise ValueError(f"{given} must be a positive number, or 0 for CLIP's own")
-    require_tau("train.tau", train.tau)
+    if not LEAST_TAU <= require_tau("train.tau", train.tau) < math.inf:
+        raise ValueError(
+            f"train.tau={train.tau} is where learning it begins, which keeps it at "
+            f"{LEAST_TAU:g} or above; give such a number, as 0.1"
+        )
     strengths = train.dial_strengths
     if not strengths or not all(0 <= one < math.inf for one in strengths):
         raise ValueError(

@@ -11,7 +11,7 @@ from tempme_jax.datasets import find_data_set
 from tempme_jax.datasets.prepared import Prepared
 from tempme_jax.encoding import TEXT_BATCH
 from tempme_jax.inputs import convert_to_pixels
-from tempme_jax.late_interaction import FrameVectors, scale_to_unit, score_in_blocks
+from tempme_jax.late_interaction import FrameVectors, require_tau, scale_to_unit, score_in_blocks
 from tempme_jax.model import Model
 from tempme_jax.networks.network import Network
 from tempme_jax.screen import make_progress_bar
@@ -57,7 +57,9 @@ def evaluate_split(
         directions without that, and "rerank", its cost, see `rerank.rerank_pairs`.
     """
     settings, network = config.evaluate, model.network
-    tau = settings.tau or (float(network.compute_tau(params)) if network.tau else 0.0)
+    tau = float(network.compute_tau(params)) if network.tau else 0.0
+    if settings.tau:
+        tau = require_tau("evaluate.tau", settings.tau)
     embed = functools.partial(
         embed_split, model, params, config=config, mesh=mesh, quiet=quiet, each_frame=tau > 0
     )

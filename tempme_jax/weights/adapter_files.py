@@ -17,6 +17,7 @@ import safetensors
 from tempme_jax.adapters.base import Path
 from tempme_jax.fields import FieldError, parse_fields
 from tempme_jax.networks.architecture import Architecture
+from tempme_jax.text.from_json import hash_vocabulary
 from tempme_jax.version import __version__
 from tempme_jax.weights.errors import WeightsError, shorten
 from tempme_jax.weights.files import write_safetensors
@@ -33,6 +34,7 @@ class SavedBase(TypedDict):
 
     name: str
     digest: str
+    vocabulary: NotRequired[str]  # hash of a tokenizer that lies with the weights
 
 
 class SavedAdapter(TypedDict):
@@ -103,11 +105,18 @@ class AdapterFile:
         if other:
             raise WrongBaseError(f"{self.origin} and does not fit {name}: {shorten(other)}")
 
-    def require_weights(self, frozen: dict[Path, np.ndarray], name: str) -> None:
+    def require_weights(self, frozen: dict[Path, np.ndarray], name: str, vocabulary: str) -> None:
         """Raise a WrongBaseError unless the adapter was made with such weights of a backbone.
 
-        `frozen` holds those that the adapter's method does not train.
+        `frozen` holds those that the adapter's method does not train; `vocabulary` is that of
+        `Weights`.
         """
+        words = self.about["base"].get("vocabulary")
+        if words and hash_vocabulary(vocabulary) != words:
+            raise WrongBaseError(
+                f"{self.origin}, and {name} has another tokenizer.json, which makes other ids of "
+                "texts; put that of the model beside its weights"
+            )
         needed, given = self.about["base"]["digest"], hash_arrays(frozen)
         if given != needed:
             raise WrongBaseError(
@@ -125,6 +134,7 @@ def save_adapter_file(
     *,
     base: str,
     settings: dict[str, Any],
+    vocabulary: str = "",
 ) -> None:
     """Write what was learned to a safetensors file, whole or not at all.
 
@@ -134,13 +144,16 @@ def save_adapter_file(
         frozen: the parameters of the backbone, which are only hashed.
         arch: the sizes of the backbone.
         base: name of the backbone.
-        settings: see `Weights`.
+        settings, vocabulary: see `Weights`.
     """
     of_arch = dataclasses.asdict(arch)
     preprocessing = {name: of_arch[name] for name in ("image_size", "resize", "mean", "std")}
     preprocessing |= {"frames": settings["num_frames"], "words": settings["max_words"]}
+    needed: SavedBase = {"name": base, "digest": hash_arrays(frozen)}
+    if vocabulary:
+        needed["vocabulary"] = hash_vocabulary(vocabulary)
     about = {
-        "base": {"name": base, "digest": hash_arrays(frozen)},
+        "base": needed,
         "architecture": of_arch,
         "settings": settings,
         "preprocessing": preprocessing | {"tokenizer": arch.tokenizer},

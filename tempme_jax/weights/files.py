@@ -17,6 +17,7 @@ from tempme_jax.files import write_whole
 from tempme_jax.networks.architecture import ACTIVATIONS, HALF, MEAN, STD, Architecture
 from tempme_jax.text import wordpiece
 from tempme_jax.text.bpe import VOCAB_SIZE
+from tempme_jax.text.tokenizers import make_tokenizer
 from tempme_jax.weights.configs import read_configs
 from tempme_jax.weights.errors import WeightsError
 from tempme_jax.weights.hub import is_of_openai, locate
@@ -204,20 +205,35 @@ def describe_umt(given: Foreign) -> Interpretation:
 def describe_siglip(given: Foreign) -> Interpretation:
     """Return the interpretation of transformers' SigLIP, by what the configs beside it say."""
     found = read_configs(given.configs, given.layout, given.activation)
+    sides = [(field, value) for name, field, value in found.sizes if name == "image_size"]
     found.raise_problems()
     assert found.heads is not None and found.text_heads is not None
+    if found.resize is None:
+        found.resize = "squash_bilinear" if found.tokenizer == "gemma" else "squash"
+        log.warning(
+            "%s: no preprocessor_config.json beside it says how frames become pixels; taken as "
+            "published: resize=%r, mean and std 0.5", given.file, found.resize,
+        )  # fmt: skip
     arch = infer_architecture(
         given.params,
         heads=found.heads,
         text_heads=found.text_heads,
-        image_size=next(value for name, _, value in found.sizes if name == "image_size"),
+        image_size=sides[0][1],
         activation=given.activation or found.activation,
         mean=found.mean or HALF,
         std=found.std or HALF,
-        resize=found.resize or "squash",
+        resize=found.resize,
         tokenizer=found.tokenizer,
     )
+    for field, value in sides[1:]:
+        if value != sides[0][1]:
+            found.problems.append(f"{field}={value}, but {sides[0][0]}={sides[0][1]}")
     found.compare(arch)
+    try:
+        size = arch.context_length, arch.context_length, arch.vocab_size
+        make_tokenizer(found.tokenizer, *size, found.vocabulary)
+    except ValueError as error:
+        raise WeightsError(str(error)) from error
     return Interpretation(given.layout, given.params, arch, found.source, found.vocabulary)
 
 

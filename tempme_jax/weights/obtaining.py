@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import os
 import pathlib
 import re
 
@@ -11,7 +12,7 @@ from tempme_jax.checks import suggest
 from tempme_jax.files import write_whole
 from tempme_jax.screen import make_progress_bar, show_work
 from tempme_jax.weights import hub, repository
-from tempme_jax.weights.convert import convert_file
+from tempme_jax.weights.convert import check_backbone, convert_file
 from tempme_jax.weights.errors import WeightsError
 from tempme_jax.weights.files import load_weights
 from tempme_jax.weights.saved import SHARDS
@@ -92,7 +93,7 @@ def download_model(model: str, expected: str | None) -> Obtained:
         return convert_here(model, file, expected)
     sha256 = compute_digest(file)
     check_digest(file.resolve(), sha256, expected or find_published_digest(file))
-    load_weights(model)
+    require_whole(model)
     return Obtained(model, file, sha256, describe_digest(sha256))
 
 
@@ -108,7 +109,7 @@ def take_file(model: str, source: pathlib.Path, expected: str | None) -> Obtaine
             f"--from {source}: the weights are in several files; open them by the path of their "
             f"folder: --model {file.parent}"
         )
-    load_weights(file)  # before anything is replaced
+    require_whole(file)  # before anything is replaced
     name = file.name if file.name in hub.FILE_NAMES else "model.safetensors"
     target = find_target(model, name)
     sha256 = copy_file(file, target, expected)
@@ -116,6 +117,15 @@ def take_file(model: str, source: pathlib.Path, expected: str | None) -> Obtaine
         copy_file(config, target.with_name(config.name))
     remove_others(target)
     return Obtained(model, target, sha256, describe_digest(sha256))
+
+
+def require_whole(source: str | os.PathLike) -> None:
+    """Raise a WeightsError unless weights open, with all arrays of a backbone in their shapes."""
+    weights = load_weights(source)
+    try:
+        check_backbone(weights.params, weights.arch)
+    except WeightsError as error:
+        raise WeightsError(f"{source}: {error}") from error
 
 
 def convert_here(model: str, torch: pathlib.Path, expected: str | None) -> Obtained:

@@ -12,10 +12,12 @@ from tempme_jax.weights.sections import (
     compare_square,
     read_colours,
 )
+from tempme_jax.weights.tokenizer_files import get_text
 from tempme_jax.weights.transformers_files import CONFIG, HARMLESS, HARMLESS_PIXELS, SIDES
 
 PREPROCESSOR, PROCESSOR = "preprocessor_config.json", "processor_config.json"
 TOKENIZER, TOKENIZER_CONFIG = "tokenizer.json", "tokenizer_config.json"
+SPECIAL_TOKENS = "special_tokens_map.json"
 # What transformers takes where a config leaves it out, of both towers and of pixels.
 HEADS, ACTIVATION, IMAGE_SIZE = 12, "gelu_pytorch_tanh", 224
 PROCESSORS = ("SiglipImageProcessor", "SiglipImageProcessorFast", "SiglipImageProcessorPil")
@@ -26,6 +28,11 @@ FILTERS = {3: "squash", "bicubic": "squash", 2: "squash_bilinear", "bilinear": "
 TOKENIZER_CLASSES = {
     "gemma": ("GemmaTokenizer", "GemmaTokenizerFast", "Siglip2Tokenizer", "Siglip2TokenizerFast"),
     "siglip": ("SiglipTokenizer", "SiglipTokenizerFast", "T5Tokenizer", "T5TokenizerFast"),
+}
+# Their tokens that are seen: the padding, too, is read.
+SEEN = {
+    "gemma": {"pad_token": "<pad>", "eos_token": "<eos>"},
+    "siglip": {"pad_token": "</s>", "eos_token": "</s>"},
 }
 ANY_TOKENIZER = ("TokenizersBackend", "PreTrainedTokenizerFast", "PreTrainedTokenizer", "")
 
@@ -167,3 +174,9 @@ def read_words(contents: Mapping[str, Any], found: Description) -> None:
         section.require(switch, True)
     for side in ("padding_side", "truncation_side"):
         section.require(side, "right")
+    special = Section(f"{SPECIAL_TOKENS}:", contents.get(SPECIAL_TOKENS), found)
+    for each in (section, special):
+        for field, token in SEEN[name].items():
+            given = each.fields.get(field)
+            if given is not None and get_text(given) != token:
+                found.refuse(each.join(field), given, repr(token))

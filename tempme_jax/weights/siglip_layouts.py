@@ -7,6 +7,7 @@ import numpy as np
 from tempme_jax.adapters.base import Path
 from tempme_jax.networks.architecture import Architecture
 from tempme_jax.weights.clip_layouts import BLOCK_PREFIXES, OWN_PREFIXES
+from tempme_jax.weights.errors import WeightsError
 from tempme_jax.weights.forms import (
     CONVOLUTION,
     Family,
@@ -19,7 +20,7 @@ from tempme_jax.weights.umt_layouts import Row, expand, pair_linear, pair_norm
 
 # Files have these as arrays of one number.
 NUMBER = Form(lambda a: a.reshape(()), lambda a: a.reshape(1))
-PROBE = Form(lambda a: a.reshape(-1), lambda a: a.reshape(1, 1, -1))
+PROBE = Form(lambda a: a.reshape(a.shape[-1]), lambda a: a.reshape(1, 1, -1))
 OUTSIDE_BLOCKS = [
     Row("logit_scale", "logit_scale", NUMBER),
     Row("logit_bias", "logit_bias", NUMBER),
@@ -76,6 +77,15 @@ def drop_useless(layout: str, arrays: Arrays) -> Arrays:
     return arrays
 
 
+def explain(names: set[str], extra: set[str]) -> None:
+    """Raise a WeightsError if the file holds one tower alone."""
+    if not any(name.startswith("text_model.") for name in names):
+        raise WeightsError(
+            "these are arrays of the vision tower of a SigLIP alone, without a text tower; take "
+            "the whole model, as transformers' SiglipModel saves it"
+        )
+
+
 def fit(
     params: dict[Path, np.ndarray], arch: Architecture, backbone: str
 ) -> dict[Path, np.ndarray]:
@@ -85,5 +95,5 @@ def fit(
 
 SIGLIP = Family(
     "SigLIP", ("siglip", "siglip2"), ("siglip",), "video/head/probe",
-    find_depths, get_depths, list_entries, drop_useless, fit,
+    find_depths, get_depths, list_entries, drop_useless, fit, explain,
 )  # fmt: skip

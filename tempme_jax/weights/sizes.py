@@ -168,13 +168,18 @@ def infer_siglip(
     text_heads: int,
     image_size: int | None = None,
     embed_dim: int | None = None,
-    tokenizer: str,
+    tokenizer: str = "",
     **others: Any,
 ) -> Architecture:
     """Read the sizes of a SigLIP, whose arrays show `embed_dim`.
 
     Frames may be larger than their patches together, so `image_size` is not shown.
     """
+    if tokenizer not in ("gemma", "siglip"):
+        raise WeightsError(
+            f"tokenizer={tokenizer!r} is none of a SigLIP, which are 'gemma' and 'siglip'; the "
+            "description of the model is damaged, get the file again"
+        )
     check_dimensions(params, SIGLIP_DIMENSIONS)
     width, patch = params["video", "patches", "kernel"].shape
     patch = math.isqrt(patch // 3)
@@ -186,7 +191,8 @@ def infer_siglip(
     if (image_size // patch) ** 2 != patches:
         raise WeightsError(
             f"frames of {image_size} pixels have {(image_size // patch) ** 2} patches of {patch}, "
-            f"but the arrays show positions for {patches}"
+            f"but the arrays show positions for {patches}; the size of frames is image_size in "
+            "vision_config of the config.json, and 224 where that does not say it"
         )
     try:
         return dataclasses.replace(
@@ -209,7 +215,9 @@ def infer_siglip(
             **others,
         )
     except ValueError as error:
-        raise WeightsError(f"this SigLIP cannot be built: {error}") from error
+        hint = " (a config.json says the number of heads, 12 where it does not)"
+        hint = hint if "heads" in str(error) else ""
+        raise WeightsError(f"this SigLIP cannot be built: {error}{hint}") from error
 
 
 # How the sizes are read, by the family of the backbone.

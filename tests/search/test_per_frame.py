@@ -17,6 +17,7 @@ from tempme_jax.search.index import VideoIndex
 from tempme_jax.search.indexing import embedding
 from tempme_jax.search.indexing.distributed import pack_row, unpack_row
 from tempme_jax.search.indexing.embedding import EmbeddedVideo
+from tempme_jax.search.query import late
 from tempme_jax.search.query.late import LateSearch
 from tempme_jax.search.query.results import convert_from_json
 from tempme_jax.search.store import sidewriter
@@ -87,7 +88,7 @@ def test_frames_stand_beside_vectors_that_are_as_without_them(made, tmp_path, mo
         usual.search(QUERY, tau=0.1)
     found = usual.search(QUERY)
     assert found.tau is None and found.moments[0].best is None and not found.moments[0].curve
-    with pytest.raises(VideoIndexError, match="embedding all of its videos again"):
+    with pytest.raises(VideoIndexError, match="embedding all of its videos again.*per-frame`"):
         VideoIndex(tmp_path / "usual", per_frame=True)
 
 
@@ -114,6 +115,12 @@ def test_scores_are_those_of_the_frames_and_with_infinity_of_the_mean(made):
         assert again.moments == results.moments
     line = index.search(QUERY, lines=True, folder=made / "long.mp4").lines[0]
     assert len(line.scores) == 112  # more than the 28 of seven windows
+    with pytest.MonkeyPatch.context() as patch:  # a long video leaves room for short ones behind it
+        patch.setattr(late, "WINDOWS_DRAWN", 2)
+        lines = {one.file_id: one.scores for one in index.search(QUERY, lines=True).lines}
+    names = {row.id: row.path for row in index.store.read_files()}
+    counts = {names[key].decode(): len(scores) for key, scores in lines.items()}
+    assert counts["long.mp4"] == 28 and counts["a.mp4"] > 4 < counts["b.mp4"], counts
 
 
 def test_seconds_are_when_the_frames_are_on_screen(made):
@@ -122,6 +129,12 @@ def test_seconds_are_when_the_frames_are_on_screen(made):
     assert late._find_seconds(2.0, 6.0) == [2.5, 3.5, 4.5, 5.5]
     assert late._find_seconds(12.0, 15.3) == [12.5, 13.5, 14.5, 15.3]
     assert late._find_seconds(0.0, 2.0) == [0.25, 0.75, 1.25, 1.75]
+    # The last frame of a video may be on screen at its very end, which no rounding may pass.
+    [moment] = open_index(made).search(QUERY, folder=made / "long.mp4", k=1).moments
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(late, "_find_window", lambda _: (12.0, 15.3456))
+        found = late._add_second(moment, np.arange(4.0), np.ones(4))
+    assert found.best == found.curve[-1][0] == 15.3456
 
 
 def test_the_side_file_and_the_tables_find_the_same(folder, monkeypatch):

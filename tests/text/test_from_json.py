@@ -1,13 +1,15 @@
 """Tokenizers that lie with the weights: the ids that transformers makes by the same file."""
 
+import base64
 import json
+import zlib
 
 import numpy as np
 import pytest
 from siglip_files import TOKENIZER_CONFIG, make_tokenizer_json
 
 from tempme_jax.text.base import VocabularyError
-from tempme_jax.text.from_json import name_tokenizer, pack
+from tempme_jax.text.from_json import hash_vocabulary, name_tokenizer, pack
 from tempme_jax.text.tokenizers import make_tokenizer
 from tempme_jax.text.warning import TextCutWarning
 
@@ -72,11 +74,23 @@ def test_siglips_texts_lose_their_punctuation():
         ("no base64", 64, "cannot be used"),
         (pack({"model": 3}), 64, "cannot be used"),
         (GEMMA, 20, "20 ids"),
+        (GEMMA, 256_000, "do not belong together"),
     ],
 )
 def test_what_cannot_be_used_is_told(vocabulary, vocab_size, problem):
     with pytest.raises(VocabularyError, match=problem):
         encode(vocabulary=vocabulary, vocab_size=vocab_size)
+
+
+def test_the_hash_does_not_depend_on_how_it_is_packed():
+    content = zlib.decompress(base64.b64decode(GEMMA))
+    other = base64.b64encode(zlib.compress(content, 1)).decode()
+    assert other != GEMMA and hash_vocabulary(other) == hash_vocabulary(GEMMA)
+
+
+def test_a_tokenizer_of_another_kind_is_refused():
+    with pytest.raises(VocabularyError, match="has no </s>"):
+        encode("siglip")
 
 
 def test_a_token_above_the_models_ids_is_named():

@@ -3,6 +3,7 @@
 import dataclasses
 import importlib
 import json
+import math
 import typing
 
 import pytest
@@ -373,6 +374,8 @@ def test_a_config_file_that_fails(file, message):
         ({"train": {"batch_size": 1}}, "train.batch_size=1 must be a whole number of 2 or more"),
         ({"train": {"schedule": "constant", "final_rate": 0.1}}, "0.1 is where a cosine ends"),
         ({"train": {"decay_biases": 0}}, "train.decay_biases=0 must be true or false"),
+        ({"train": {"tau": 1e-50}}, "train.tau=1e-50 is where learning it begins.* 0.001 or above"),
+        ({"train": {"tau": math.inf}}, "train.tau=inf is where learning it begins"),
         ({"train": {"epochs": 0}}, "train.epochs=0 must be a whole number of 1 or more"),
         ({"model": {"remat": 1}}, "model.remat=1 must be true or false"),
         ({"model": {"options": [1]}}, "model.options=.1. must be an object with fields"),

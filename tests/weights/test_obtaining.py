@@ -5,10 +5,12 @@ import re
 import shutil
 
 import click.testing
+import numpy as np
 import pytest
 import safetensors.numpy
 from hub_server import point_at, serve_hub
 from huggingface_hub import constants
+from siglip_files import draw_state_dict, write_siglip
 from torch_archives import write_arrays
 
 from tempme_jax.cli import main
@@ -126,3 +128,13 @@ def test_known_digests():
             f"The digest is that of {name} as it was published.",
         )
     assert describe_digest("0" * 64) == ()
+
+
+def test_a_model_with_misshapen_arrays_is_not_taken(own, tmp_path):
+    folder = write_siglip(tmp_path)
+    arrays = draw_state_dict()
+    arrays["vision_model.head.attention.in_proj_bias"] = np.zeros(64, np.float32)
+    safetensors.numpy.save_file(arrays, folder / "model.safetensors")
+    told = download("google/siglip2-base-patch16-224", "--from", folder, code=1)
+    assert "misshapen: video/head/qkv/bias (64,), not (96,)" in told
+    assert not (own / "google" / "siglip2-base-patch16-224" / "model.safetensors").exists()

@@ -5,12 +5,14 @@ import json
 
 import numpy as np
 import pytest
+import safetensors.numpy
 from siglip_files import (
     CONFIG,
     PIXELS,
     TEXT,
     TOKENIZER_CONFIG,
     VISION,
+    draw_state_dict,
     make_tokenizer_json,
     write_siglip,
 )
@@ -18,6 +20,7 @@ from siglip_files import (
 import tempme_jax
 from tempme_jax.fingerprint import describe_model
 from tempme_jax.text.base import VocabularyError
+from tempme_jax.weights.adapter_files import WrongBaseError
 from tempme_jax.weights.convert import convert_file
 from tempme_jax.weights.files import load_weights
 from tempme_jax.weights.layouts import WeightsError
@@ -58,6 +61,18 @@ def test_a_saved_model_needs_no_other_file(folder, tmp_path):
         model.save(tmp_path / "other.safetensors", layout="openai")
 
 
+def test_an_adapter_needs_the_words_that_it_was_made_with(folder, tmp_path):
+    model = tempme_jax.load(folder, method="lora", num_frames=1)
+    model.save_adapter(tmp_path / "adapter.safetensors")
+    assert tempme_jax.load(folder, adapter=tmp_path / "adapter.safetensors").vocabulary
+    content = make_tokenizer_json()
+    vocab = content["model"]["vocab"]
+    vocab["a"], vocab["b"] = vocab["b"], vocab["a"]
+    write_siglip(tmp_path, tokenizer=content)
+    with pytest.raises(WrongBaseError, match=r"another tokenizer\.json"):
+        tempme_jax.load(tmp_path, adapter=tmp_path / "adapter.safetensors")
+
+
 def test_all_positions_are_read(folder):
     assert tempme_jax.load(folder, **PLAIN).max_words == 12
     with pytest.raises(ValueError, match="max_words=8.*all of its 12 positions"):
@@ -87,9 +102,13 @@ def test_random_weights_have_no_words():
         ({"config": CONFIG | {"vision_config": VISION | {"vision_use_head": False}}}, "use_head"),
         ({"preprocessor_config": PIXELS | {"resample": 0}}, "resample=0"),
         ({"preprocessor_config": PIXELS | {"do_center_crop": True}}, "do_center_crop"),
-        ({"preprocessor_config": PIXELS | {"size": {"height": 40, "width": 40}}}, "size=40"),
+        ({"preprocessor_config": PIXELS | {"size": {"height": 32, "width": 32}}}, "_size=33"),
+        ({"config": CONFIG | {"vision_config": VISION | {"num_attention_heads": None}}}, "by 12"),
         ({"tokenizer": None}, r"no tokenizer\.json beside it.*spiece\.model"),
         ({"tokenizer": make_tokenizer_json() | {"model": {"type": "WordPiece"}}}, "neither Gemma"),
+        ({"tokenizer": make_tokenizer_json() | {"normalizer": {"type": "A"}}}, "cannot be used"),
+        ({"tokenizer_config": TOKENIZER_CONFIG | {"pad_token": "<eos>"}}, "pad_token='<eos>'"),
+        ({"special_tokens_map": {"eos_token": {"content": "<bos>"}}}, r"map\.json: eos_token"),
         ({"tokenizer_config": TOKENIZER_CONFIG | {"padding_side": "left"}}, "padding_side='left'"),
         ({"tokenizer_config": TOKENIZER_CONFIG | {"add_bos_token": True}}, "add_bos_token"),
         ({"tokenizer_config": TOKENIZER_CONFIG | {"tokenizer_class": "T5Tokenizer"}}, "T5Token"),
@@ -98,6 +117,25 @@ def test_random_weights_have_no_words():
 def test_what_is_not_computed_is_named(files, problem, tmp_path):
     with pytest.raises(WeightsError, match=problem):
         load_weights(write_siglip(tmp_path, **files))
+
+
+def test_arrays_of_one_tower_or_of_other_words(tmp_path):
+    arrays = draw_state_dict()
+    vision = {name: a for name, a in arrays.items() if name.startswith("vision_model.")}
+    short = arrays | {"text_model.embeddings.token_embedding.weight": np.ones((30, 24), "f4")}
+    wide = arrays | {"vision_model.head.probe": np.ones((1, 2, 16), "f4")}
+    text = {name: size for name, size in TEXT.items() if name != "vocab_size"}
+    folder = write_siglip(tmp_path, config=CONFIG | {"text_config": text})
+    for given, problem in ((vision, "alone"), (short, "43 tokens.*30 ids"), (wide, "misshapen")):
+        safetensors.numpy.save_file(given, folder / "model.safetensors")
+        with pytest.raises(WeightsError, match=problem):
+            load_weights(folder)
+
+
+def test_pixels_that_nothing_says_are_those_of_siglip_2(tmp_path, caplog):
+    arch = load_weights(write_siglip(tmp_path, preprocessor_config=None)).arch
+    assert (arch.resize, arch.mean, arch.std) == ("squash_bilinear", (0.5,) * 3, (0.5,) * 3)
+    assert "no preprocessor_config.json" in caplog.text
 
 
 def test_pixels_of_siglip_1_and_of_transformers_5(tmp_path):

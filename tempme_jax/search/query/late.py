@@ -29,7 +29,8 @@ from tempme_jax.search.store.text_frames import NEAREST, compare_texts, find_nea
 if TYPE_CHECKING:  # it imports the database
     from tempme_jax.search.store.store import Store
 
-# Windows of which lines are drawn frame by frame; those of further videos are drawn by windows.
+# Windows of which lines are drawn frame by frame; videos with more than are left of these are drawn
+# by windows.
 WINDOWS_DRAWN = 2000
 
 
@@ -146,7 +147,7 @@ class LateSearch:
         there = np.flatnonzero(weights > 0)
         if not len(there):
             return moment
-        seconds = [round(second, 3) for second in seconds]
+        seconds = [min(round(second, 3), end) for second in seconds]
         best = seconds[there[np.argmax(scores[there])]]
         curve = tuple((seconds[i], round(float(scores[i]), 4)) for i in there.tolist())
         return dataclasses.replace(moment, best=best, at=best, curve=curve)
@@ -172,9 +173,10 @@ def make_lines(
     """Return the scores of a query over the time of videos; with `late`, those of frames."""
     lines, windows = [], 0
     for row in files:
-        windows += row.windows
-        score = late.score_content if late and windows <= WINDOWS_DRAWN else None
-        scored = (score or candidates.score_content)(query, row.content)
+        score = candidates.score_content
+        if late and windows + row.windows <= WINDOWS_DRAWN:  # a long video takes no room of others
+            score, windows = late.score_content, windows + row.windows
+        scored = score(query, row.content)
         lines.append(make_line(row.id, row.seconds, *scored))
     return tuple(lines)
 
