@@ -88,7 +88,8 @@ def change_reducer(network: Network, num_frames: int, options: dict[str, Any]) -
                 f"{field.name!r} is an option of what was learned, which the dial leaves as it is; "
                 f"it changes {', '.join(names)}"
             )
-    _, changed = replace_options(type(reducer).__name__, Adapter(), reducer, options)
+    method = type(reducer).__name__.lower()
+    _, changed = replace_options(method, Adapter(), reducer, options)
     changed = changed.resolve(
         patches=arch.patches, frames=num_frames, depth=arch.depth, n_cls=arch.class_tokens
     )
