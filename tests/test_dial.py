@@ -50,7 +50,7 @@ def test_another_setting_has_the_same_parameters_and_texts(model, frames, tmp_pa
     ("options", "told"),
     [
         ({"rank": 4}, "'rank' is an option of what was learned, which the dial leaves as it is"),
-        ({"keep_cros": 0.5}, "unknown option of method 'TempMe': 'keep_cros' .did you mean"),
+        ({"keep_cros": 0.5}, "unknown option of method 'tempme': 'keep_cros' .did you mean"),
         ({"keep_cross": 0}, "must be in .0, 1.: the share that is kept"),
         ({"keep_cross": "half"}, "keep_cross='half' must be a number"),
         ({"layers": (1,), "groups": (4,)}, "has not learned .*block_0/join_clips/clip_position"),
