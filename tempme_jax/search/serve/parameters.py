@@ -4,7 +4,7 @@ import datetime
 from typing import Annotated, Literal
 
 from fastapi import Path, Query
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 
 LONGEST_QUERY, LONGEST_FOLDER, MOST_SECONDS = 20_000, 10_000, 1e9
@@ -22,6 +22,9 @@ Second = Annotated[float, Query(ge=0, le=MOST_SECONDS, allow_inf_nan=False)]
 
 class FilterParameters(BaseModel):
     """How many moments to return, of which videos, and in which order."""
+
+    # A parameter with a typo is an error, or it would change nothing without a word.
+    model_config = ConfigDict(extra="forbid")
 
     k: int = Field(DEFAULT_COUNT, ge=1, le=MOST_MOMENTS, description="Most moments to return.")
     per_video: int = Field(
@@ -86,6 +89,9 @@ class SearchParameters(FilterParameters):
         0, ge=0, le=MOST_JUDGED,
         description="Judge so many of the best moments by the model's matching head.",
     )  # fmt: skip
+    tau: float | None = Field(
+        None, gt=0, description="Temperature of late interaction, of an index with frames' vectors."
+    )
 
     def check(self) -> None:
         """Raise a 422 error if there is nothing to search for, or too much."""
@@ -98,5 +104,8 @@ class SearchParameters(FilterParameters):
             )
         if self.query is not None and self.like is not None:
             raise HTTPException(422, "give a posted file (query) or a window (like), not both")
-        if self.rerank and (self.query or self.like or self.without.strip()):
+        is_mixed = self.query or self.like or self.without.strip()
+        if self.rerank and is_mixed:
             raise HTTPException(422, "rerank judges how well a text fits: give q only")
+        if self.tau is not None and is_mixed:
+            raise HTTPException(422, "tau weighs how well frames fit a text: give q only")

@@ -42,6 +42,9 @@ def search(service: Service, asked: SearchParameters) -> SearchAnswer:
     if picture == {} and not without:
         if asked.rerank:
             require_judge(service)
+        if asked.tau is not None:
+            require_frames(service)
+            options["tau"] = asked.tau
         results = service.index.search(text, asked.k, rerank=asked.rerank, **options)
     else:
         try:
@@ -111,6 +114,16 @@ def require_judge(service: Service) -> None:
             422,
             "the model of this index compares vectors only, so it cannot rerank; index with a "
             "model that has a matching head, such as UMT",
+        )
+
+
+def require_frames(service: Service) -> None:
+    """Raise a 422 error if the index keeps no vectors of frames."""
+    if "per_frame" not in service.index.header:
+        raise HTTPException(
+            422,
+            "this index keeps no vectors of frames, so it has no tau; make it again with "
+            "tempme index --rebuild --per-frame",
         )
 
 

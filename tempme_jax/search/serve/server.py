@@ -194,6 +194,8 @@ async def answer_invalid(_: Request, error: Exception) -> JSONResponse:
     """Answer with the name of the parameter that is wrong and what it may be."""
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]
+    if first["type"] == "extra_forbidden":
+        return make_refusal(422, f"there is no parameter {str(first['loc'][-1])[:100]!r} here")
     return make_refusal(422, f"{first['loc'][-1]}={str(first['input'])[:100]!r}: {first['msg']}")
 
 

@@ -118,6 +118,10 @@ def test_with_a_token_nothing_is_read_without_it(index, monkeypatch):
         ({"q": "x", "without": "x" * 1001}, 422),
         ({"q": "x", "without": "y", "rerank": 5}, 422),
         ({"q": "x", "rerank": 5}, 422),
+        ({"q": "x", "tau": 0.1}, 422),
+        ({"q": "x", "tau": 0}, 422),
+        ({"q": "x", "without": "y", "tau": 0.1}, 422),
+        ({"q": "x", "kk": 5}, 422),
     ],
 )
 def test_parts_of_a_query_that_do_not_fit(client, given, status):
