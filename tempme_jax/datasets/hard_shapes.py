@@ -37,7 +37,7 @@ FRAMES = 2 * PART
 # In pixels: range of the radius of a shape, and of what distracts; largest distance of the middle
 # of a path from the middle of the frame, along each axis; length of the crossing.
 RADIUS = (8.0, 11.0)
-SMALL = (3.0, 5.0)
+SMALL = (2.0, 3.5)
 SHIFT = 3.0
 CROSSING = 56.0
 NOISE = 1.0

@@ -20,7 +20,7 @@ from tempme_jax.video.writing import write_video
 SIZES = {
     "default": {"train": 10, "validation": 1, "test": 1},
     "small": {"train": 1, "validation": 1, "test": 1},
-    "hard": {"train": 4, "validation": 1, "test": 1},
+    "hard": {"train": 5, "validation": 1, "test": 1},
 }
 # What the videos of a variant show, one for each caption.
 DRAWN: dict[str, list[shapes.Motion] | list[hard_shapes.Scene]] = {
@@ -47,7 +47,7 @@ class MovingShapes(VideoText):
     about 50 % R@1.
 
     The variant "hard" has 384 captions with three moves of two shapes: "a red circle moves left
-    then up then a green square right". There are 1,536 videos for training, 384 for validation and
+    then up then a green square right". There are 1,920 videos for training, 384 for validation and
     384 for the test, of 48 frames. Each has four hard negatives, which differ in one thing:
     "order", the other shape moves first; "object", the shapes change places; "colour", their
     colours do; "direction", the shape that moves once goes the other way. Videos that differ only

@@ -94,7 +94,7 @@ def test_the_variant(tmp_path, monkeypatch):
     builder = MovingShapes(data_dir=tmp_path / "prepared", root=tmp_path, config=storage)
     videos = {video.id: video for video in builder.list_videos("test")}
     assert len(videos) == MovingShapes.EXPECTED["hard", "test"] == 384
-    assert MovingShapes.EXPECTED["hard", "train"] == 1536
+    assert MovingShapes.EXPECTED["hard", "train"] == 1920
     assert all("hard-edition-1" in video.file.parts for video in videos.values())
     captions = {scene.caption: scene for scene in list_scenes()}
     negatives = MovingShapes.list_negatives("hard", "test")
