@@ -98,7 +98,7 @@ def measure_program(program: Program, matrix: float) -> tuple[CaseSpeed, Any]:
     """Measure a program; `matrix` is the rate of a plain matrix product of its dtype.
 
     Returns:
-        Its speed, and the result of its last call.
+        Its speed, and the result of its first call, which is not timed.
     """
     case, model = program.case, program.model
     if program.make_call is None:
