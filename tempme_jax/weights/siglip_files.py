@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from tempme_jax.networks.architecture import ACTIVATIONS, HALF
+from tempme_jax.networks.architecture import HALF
 from tempme_jax.text.from_json import name_tokenizer, pack
 from tempme_jax.weights.sections import (
     Description,
@@ -13,7 +13,13 @@ from tempme_jax.weights.sections import (
     read_colours,
 )
 from tempme_jax.weights.tokenizer_files import get_text
-from tempme_jax.weights.transformers_files import CONFIG, HARMLESS, HARMLESS_PIXELS, SIDES
+from tempme_jax.weights.transformers_files import (
+    CONFIG,
+    HARMLESS,
+    HARMLESS_PIXELS,
+    SIDES,
+    note_activation,
+)
 
 PREPROCESSOR, PROCESSOR = "preprocessor_config.json", "processor_config.json"
 TOKENIZER, TOKENIZER_CONFIG = "tokenizer.json", "tokenizer_config.json"
@@ -98,11 +104,7 @@ def read_config(content: dict[str, Any], activation: str | None) -> Description:
         setattr(found, prefix + "heads", section.get("num_attention_heads", int, HEADS))
         acts.append(section.get("hidden_act", str, ACTIVATION))
     if activation is None:
-        found.activation = acts[0]
-        if acts[0] not in ACTIVATIONS:
-            found.refuse(vision.join("hidden_act"), acts[0], " or ".join(ACTIVATIONS))
-        elif acts[1] != acts[0]:
-            found.refuse(text.join("hidden_act"), acts[1], repr(acts[0]))
+        note_activation(found, vision, text, *acts)
     if vision.fields.get("image_size") is None:
         found.sizes.append(("image_size", vision.join("image_size"), IMAGE_SIZE))
     compare_square(vision, "image_size", "image_size")

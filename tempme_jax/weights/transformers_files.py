@@ -73,11 +73,7 @@ def read_config(content: dict[str, Any], activation: str | None = None) -> Descr
     found.text_heads = get_or_default(text, "num_attention_heads", int)
     acts = [get_or_default(part, "hidden_act", str) for part in (vision, text)]
     if activation is None:
-        found.activation = acts[0]
-        if acts[0] not in ACTIVATIONS:
-            found.refuse(vision.join("hidden_act"), acts[0], " or ".join(ACTIVATIONS))
-        elif acts[1] != acts[0]:
-            found.refuse(text.join("hidden_act"), acts[1], repr(acts[0]))
+        note_activation(found, vision, text, *acts)
     for section, prefix in ((vision, ""), (text, "text_")):
         section.require("layer_norm_eps", 1e-5)
         section.compare("hidden_size", prefix + "width")
@@ -96,6 +92,17 @@ def read_config(content: dict[str, Any], activation: str | None = None) -> Descr
     for section in (whole, vision, text):
         section.refuse_others(HARMLESS)
     return found
+
+
+def note_activation(
+    found: Description, vision: Section, text: Section, of_vision: str, of_text: str
+) -> None:
+    """Note the activation of both towers; refuse one that is not computed here, or two of them."""
+    found.activation = of_vision
+    if of_vision not in ACTIVATIONS:
+        found.refuse(vision.join("hidden_act"), of_vision, " or ".join(ACTIVATIONS))
+    elif of_text != of_vision:
+        found.refuse(text.join("hidden_act"), of_text, repr(of_vision))
 
 
 def get_or_default(part: Section, field: str, kind: type) -> Any:
