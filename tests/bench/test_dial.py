@@ -59,7 +59,7 @@ def test_the_trained_setting_is_what_training_measured(home, workdir, tmp_path, 
 
 def test_mistakes(home, workdir):
     words = run(home, workdir, "--settings", "keep_cros=0.5", code=1).stderr
-    assert "unknown option of method 'TempMe': 'keep_cros' (did you mean 'keep_cross'" in words
+    assert "unknown option of method 'tempme': 'keep_cros' (did you mean 'keep_cross'" in words
     assert (
         "must name options and their values" in run(home, workdir, "--settings", "5", code=1).stderr
     )
