@@ -7,7 +7,11 @@ stopped.
 
 import sys
 
+from tempme_jax import heap
 from tempme_jax.screen import show_work
+
+if __name__ == "__main__":
+    heap.share_one_heap()  # before any thread starts
 
 # These imports take seconds; whoever waits for the program is told at once that it runs.
 with show_work("Starting", quiet=__name__ != "__main__"):

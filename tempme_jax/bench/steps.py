@@ -6,6 +6,8 @@ It imports the package that lies in the folder CHECKOUT, so an earlier version c
 A line with a number on its standard input asks for so many steps; a line of JSON answers.
 """
 
+import contextlib
+import functools
 import json
 import os
 import resource
@@ -69,13 +71,18 @@ def prepare(settings: list[str]) -> Callable[[], float]:
     augment = step.leave_unchanged
     if train.augmentation != "none":
         augment = step.Augmentation(mesh, config.seed, train.augmentation)
+    if hasattr(step, "CompiledSteps"):
+        make = functools.partial(step.CompiledSteps(optimizer, augment, frozen).make, objective)
+    else:  # an earlier version
+        step_of_all = functools.partial(step.train_step, objective, optimizer, augment)
+        make = lambda state, batch: step_of_all(state, frozen, batch)  # noqa: E731
     batches = [draw_batch(config, model, number) for number in range(BATCHES)]
     made = 0
 
     def make_step() -> float:
         nonlocal state, made
         batch = sharding.place_batch(mesh, batches[made % BATCHES])
-        state, measured = step.train_step(objective, optimizer, augment, state, frozen, batch)
+        state, measured = make(state, batch)
         made += 1
         return float(jax.block_until_ready((state, measured))[1]["loss"])
 
@@ -94,6 +101,10 @@ def main() -> None:
     sys.path[0] = folder
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # whatever else is printed is no answer
+    with contextlib.suppress(ImportError):  # earlier versions have none
+        from tempme_jax.heap import share_one_heap
+
+        share_one_heap()  # as a training does
     make_step = prepare(settings)
     for line in sys.stdin:
         seconds, cpu_seconds, losses = [], [], []

@@ -1,6 +1,5 @@
 """A model whose towers run in ONNX Runtime, without JAX."""
 
-import ctypes
 import importlib
 import os
 import warnings
@@ -20,6 +19,7 @@ from tempme_jax.export.about import (
     read_about,
 )
 from tempme_jax.export.metadata import read_metadata
+from tempme_jax.heap import return_freed_memory
 from tempme_jax.networks.marks import MARKERS, mark_to_end
 from tempme_jax.two_towers import Batches, TwoTowers
 
@@ -263,21 +263,9 @@ def open_session(file: Path) -> "onnxruntime.InferenceSession":
         session = runtime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # its own classes, which differ between versions
         raise NotExportedError(f"ONNX Runtime cannot open {file}: {error}") from error
-    return_memory()
+    # ONNX Runtime lays the weights out anew; two thirds of those that it has read might stay.
+    return_freed_memory()
     return session
-
-
-def return_memory() -> None:
-    """Give memory that was freed back to the system, where its C library can.
-
-    ONNX Runtime lays the weights out anew and frees those that it has read. Else two thirds of
-    them may stay with the process, in the C library's hands.
-    """
-    try:
-        trim = ctypes.CDLL(None).malloc_trim
-    except (OSError, TypeError, AttributeError):  # it is glibc's
-        return
-    trim(0)
 
 
 def normalize(x: Float[np.ndarray, "b e"]) -> Float[np.ndarray, "b e"]:

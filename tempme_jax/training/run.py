@@ -37,7 +37,7 @@ from tempme_jax.training.splits import (
     prepare_data,
     require_same_resize,
 )
-from tempme_jax.training.step import Augmentation, TrainState, leave_unchanged, train_step
+from tempme_jax.training.step import Augmentation, CompiledSteps, TrainState, leave_unchanged
 from tempme_jax.training.tasks import Task, check_task, choose_task
 from tempme_jax.training.tracking import Tracker, open_tracker, require_service
 from tempme_jax.training.workdir import check_workdir, open_workdir
@@ -143,8 +143,10 @@ class Run:
         if settings.augmentation != "none":
             augment = Augmentation(self.mesh, self.config.seed, settings.augmentation)
 
+        compiled = CompiledSteps(optimizer, augment, self.frozen)
+
         def step(state: TrainState, batch: Batch) -> tuple[TrainState, dict[str, jax.Array]]:
-            return train_step(dialed.take(state), optimizer, augment, state, self.frozen, batch)
+            return compiled.make(dialed.take(state), state, batch)
 
         whole = replicate(self.mesh)
         initial = jax.jit(optimizer.init, out_shardings=whole)(trainable)

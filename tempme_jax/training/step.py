@@ -10,6 +10,7 @@ import jax
 import optax
 from jax.sharding import Mesh, PartitionSpec
 
+from tempme_jax import heap
 from tempme_jax.training.augment import rand_augment
 from tempme_jax.training.crops import crop_and_flip
 from tempme_jax.training.objectives.base import Batch, Objective
@@ -30,6 +31,8 @@ class TrainState:
     optimizer: optax.OptState
 
 
+# On a CPU, memory of steps that need less than this is kept from step to step, which may double it.
+KEPT_BYTES = 512 * 2**20
 AUGMENTATIONS: dict[str, Callable] = {"randaugment": rand_augment, "umt": crop_and_flip}
 
 
@@ -81,3 +84,44 @@ def train_step(
     trainable = objective.network.limit(trainable)
     state = TrainState(state.step + 1, trainable, optimizer_state)
     return state, {"loss": loss, "gradient_norm": optax.tree.norm(gradients)}
+
+
+class CompiledSteps:
+    """Steps of training; those of each objective are compiled once, when it first comes.
+
+    Args:
+        optimizer: changes what trains.
+        augment: changes the frames of every batch.
+        frozen: the parameters that do not train, on the devices.
+    """
+
+    def __init__(
+        self,
+        optimizer: optax.GradientTransformation,
+        augment: Callable[[Batch], Batch],
+        frozen: dict,
+    ):
+        self._optimizer, self._augment, self._frozen = optimizer, augment, frozen
+        self._compiled: dict[Objective, jax.stages.Compiled] = {}
+
+    def make(
+        self, objective: Objective, state: TrainState, batch: Batch
+    ) -> tuple[TrainState, dict[str, jax.Array]]:
+        """Make a step, as `train_step` does."""
+        if objective not in self._compiled:
+            self._compiled[objective] = self._compile(objective, state, batch)
+        return self._compiled[objective](state, self._frozen, batch)
+
+    def _compile(
+        self, objective: Objective, state: TrainState, batch: Batch
+    ) -> jax.stages.Compiled:
+        """Compile the steps of an objective; give back, or keep, what memory they leave."""
+        lowered = train_step.lower(
+            objective, self._optimizer, self._augment, state, self._frozen, batch
+        )
+        compiled = lowered.compile()
+        heap.return_freed_memory()  # the compiler's, before the step takes as much
+        memory = compiled.memory_analysis()
+        if jax.default_backend() == "cpu" and memory and memory.temp_size_in_bytes < KEPT_BYTES:
+            heap.keep_freed_memory()
+        return compiled

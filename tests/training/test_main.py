@@ -206,7 +206,9 @@ def test_the_objective_has_the_settings_of_the_run(home, tmp_path, monkeypatch):
     trainable, frozen = split(model.network, model.params)
     objectives = []
     module = "tempme_jax.training.run"
-    monkeypatch.setattr(f"{module}.train_step", lambda objective, *_: objectives.append(objective))
+    monkeypatch.setattr(
+        f"{module}.CompiledSteps.make", lambda steps, objective, *_: objectives.append(objective)
+    )
     monkeypatch.setattr(f"{module}.train", lambda plan, state: (plan.step(state, {}), None, True))
     assert Run(config, tmp_path, make_mesh(-1, 1), model, frozen).train(trainable)
     assert objectives == [

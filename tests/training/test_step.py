@@ -15,6 +15,7 @@ import pytest
 from repository import ROOT, SUPPORT
 from toy_clip import FRAMES, TOY, make_batch, make_network, make_params
 
+from tempme_jax import heap
 from tempme_jax.adapters.base import Adapter
 from tempme_jax.networks.clip import LARGEST_LOGIT_SCALE, Clip
 from tempme_jax.parameters import split
@@ -25,6 +26,7 @@ from tempme_jax.training.optim import make_learning_rate, make_optimizer
 from tempme_jax.training.sharding import make_mesh, place_batch
 from tempme_jax.training.step import (
     Augmentation,
+    CompiledSteps,
     TrainState,
     leave_unchanged,
     train_step,
@@ -207,17 +209,33 @@ def test_a_step_changes_what_trains_and_nothing_else():
     assert (int(state.step), float(later["loss"]) < float(measured["loss"])) == (2, True)
 
 
+def test_compiled_steps_are_those_of_each_objective(monkeypatch):
+    def make(step):
+        state = TrainState(jnp.int32(0), {"logit_scale": jnp.float32(1)}, update.init({}))
+        for objective in (Slope(), Slope(-2.0), Slope()):
+            state, _ = step(objective, state)
+        return int(state.step), float(state.trainable["logit_scale"])
+
+    update, compiled = optax.sgd(0.5), []
+    monkeypatch.setattr(heap, "return_freed_memory", lambda: compiled.append(1))
+    steps = CompiledSteps(update, leave_unchanged, {})
+    expected = make(lambda one, state: train_step(one, update, leave_unchanged, state, {}, {}))
+    assert make(lambda one, state: steps.make(one, state, {})) == expected == (3, 1.0)
+    assert len(compiled) == 2
+
+
 @dataclasses.dataclass(frozen=True)
 class Slope:
     """An objective that becomes smaller as every parameter grows."""
 
+    steepness: float = 1.0
     network = Means()
 
     def make_key(self, step):
         return KEY
 
     def compute_gradients(self, trainable, frozen, batch, key):
-        return jnp.float32(0), jax.tree.map(lambda a: -jnp.ones_like(a), trainable)
+        return jnp.float32(0), jax.tree.map(lambda a: jnp.full_like(a, -self.steepness), trainable)
 
 
 def test_the_temperature_is_clamped():
