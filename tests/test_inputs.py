@@ -10,9 +10,9 @@ from PIL import Image
 
 from tempme_jax.building import create
 from tempme_jax.inputs import MEAN, STD, convert_to_pixels
-from tempme_jax.training.evaluate import encode_videos
 from tempme_jax.training.objectives.contrastive import ContrastiveObjective
 from tempme_jax.training.sharding import make_mesh
+from tempme_jax.training.split_embedder import encode_videos
 from tempme_jax.vectors import normalize
 
 

@@ -22,9 +22,10 @@ from tempme_jax.training.checkpoint import (
     restore_selected,
 )
 from tempme_jax.training.config import Config, DataSettings, ModelSettings, TrainSettings
-from tempme_jax.training.evaluate import embed_split
 from tempme_jax.training.metrics import measure_retrieval
+from tempme_jax.training.order import make_pairs
 from tempme_jax.training.sharding import make_mesh
+from tempme_jax.training.split_embedder import SplitEmbedder
 from tempme_jax.training.splits import open_split
 from tempme_jax.training.step import TrainState
 from tempme_jax.training.workdir import WorkdirError, open_workdir
@@ -196,7 +197,9 @@ def test_load_opens_the_best_with_the_vectors_of_its_evaluation(home, workdir, m
     assert found["training"]["steps"] == 12
     config = toy_run.make_config(home)
     prepared = open_split(config.data, "test")
-    texts, videos, queries = embed_split(model, model.params, prepared, config, make_mesh(-1, 1))
+    queries = make_pairs(prepared.captions, prepared.groups)
+    embedder = SplitEmbedder(model, model.params, config, make_mesh(-1, 1))
+    texts, videos = embedder.embed_texts(list(queries.texts)), embedder.embed_videos(prepared)
     ours = model.embed_text(list(queries.texts))
     np.testing.assert_allclose(ours, texts, rtol=0, atol=1e-6)
     measured = measure_retrieval(ours @ videos.T, queries.video, ties="average")

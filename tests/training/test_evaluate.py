@@ -13,9 +13,11 @@ from tempme_jax.datasets.moving_shapes import MovingShapes
 from tempme_jax.datasets.prepared import decode_jpeg
 from tempme_jax.encoding import TEXT_BATCH
 from tempme_jax.networks.architecture import Architecture
-from tempme_jax.training.evaluate import embed_split, embed_texts, embed_videos, evaluate_split
+from tempme_jax.training.evaluate import evaluate_split
 from tempme_jax.training.flags import build_config
+from tempme_jax.training.order import make_pairs
 from tempme_jax.training.sharding import make_mesh
+from tempme_jax.training.split_embedder import SplitEmbedder
 
 TOY = Architecture(
     embed_dim=8, image_size=32, patch=16, width=16, depth=1, heads=1,
@@ -60,7 +62,9 @@ def measured(model, mesh, test_set):
 
 @pytest.fixture(scope="module")
 def vectors(model, mesh, test_set):
-    return embed_split(model, model.params, test_set, CONFIG, mesh)
+    embedder = SplitEmbedder(model, model.params, CONFIG, mesh)
+    queries = make_pairs(test_set.captions, test_set.groups)
+    return embedder.embed_texts(list(queries.texts)), embedder.embed_videos(test_set), queries
 
 
 def test_vectors_are_those_of_the_model(model, vectors, test_set):
@@ -78,7 +82,7 @@ def test_batches_and_workers_change_nothing(
     model, mesh, test_set, vectors, measured, batch_size, workers
 ):
     config = with_settings(batch_size=batch_size, workers=workers)
-    videos = embed_videos(model, model.params, test_set, config, mesh)
+    videos = SplitEmbedder(model, model.params, config, mesh).embed_videos(test_set)
     np.testing.assert_allclose(videos, vectors[1], rtol=0, atol=1e-6)
     if not workers:
         assert evaluate_split(model, model.params, test_set, config, mesh) == measured
@@ -86,9 +90,10 @@ def test_batches_and_workers_change_nothing(
 
 def test_more_texts_than_go_at_once(model, mesh):
     texts = [f"text {i}" for i in range(TEXT_BATCH + 3)]
-    found = embed_texts(model, model.params, texts, mesh)
+    embedder = SplitEmbedder(model, model.params, CONFIG, mesh)
+    found = embedder.embed_texts(texts)
     np.testing.assert_allclose(found, model.embed_text(texts), atol=1e-6)
-    assert embed_texts(model, model.params, [], mesh).shape == (0, TOY.embed_dim)
+    assert embedder.embed_texts([]).shape == (0, TOY.embed_dim)
 
 
 def test_every_caption_is_a_query_for_its_video(vectors, measured):
