@@ -61,6 +61,21 @@ def parse_shard(text):
     return number, of
 
 
+PER_FRAME = click.option(
+    "--per-frame",
+    is_flag=True,
+    help="For a new index: also keep a vector of each frame, in twice about 6 kB a window; then "
+    "searches find the second that fits best, and short events.",
+)
+SPEED = click.option(
+    "--speed",
+    type=parse_multiple,
+    metavar="SPEED",
+    help="Embed so many times as fast as the model was trained for, such as 2x, by merging more "
+    "tokens. Default: the speed of the index, else 1x.",
+)
+
+
 @click.command(cls=Command, headings=HEADINGS)
 @click.argument("folder", type=click.Path())
 @click.option(
@@ -86,12 +101,7 @@ def parse_shard(text):
     type=click.FloatRange(0, 1, max_open=True),
     help="Share of a window that the next one repeats. Default: 0.5.",
 )
-@click.option(
-    "--per-frame",
-    is_flag=True,
-    help="For a new index: also keep a vector of each frame, in twice about 6 kB a window; then "
-    "searches find the second that fits best, and short events.",
-)
+@PER_FRAME
 @click.option(
     "--workers",
     type=click.IntRange(1),
@@ -109,13 +119,7 @@ def parse_shard(text):
     metavar="DURATION",
     help="Stop after this time, such as 2h; the next run resumes.",
 )
-@click.option(
-    "--speed",
-    type=parse_multiple,
-    metavar="SPEED",
-    help="Embed so many times as fast as the model was trained for, such as 2x, by merging more "
-    "tokens. Default: the speed of the index, else 1x.",
-)
+@SPEED
 @RUNTIME
 @INT8
 @click.option("--retry-failed", is_flag=True, help="Try files again that failed before.")

@@ -6,7 +6,12 @@ from pathlib import Path
 
 import click
 
-from tempme_jax.commands.index import parse_duration, treat_sigterm_as_interrupt
+from tempme_jax.commands.index import (
+    PER_FRAME,
+    SPEED,
+    parse_duration,
+    treat_sigterm_as_interrupt,
+)
 
 
 def parse_hours(text):
@@ -25,6 +30,8 @@ def parse_hours(text):
     "--index", "place", help="Where the index is kept: a folder. Default: FOLDER/.tempme."
 )
 @click.option("--model", help="Weights for a new index, as of `tempme index`.")
+@PER_FRAME
+@SPEED
 @click.option(
     "--workers", type=click.IntRange(1), help="Processes that decode. Default: cores - 1."
 )
@@ -61,7 +68,9 @@ def parse_hours(text):
     "--exclude", multiple=True, metavar="PATTERN", help="Leave out files, as of `tempme index`."
 )
 @click.option("--poll", is_flag=True, help="Look again and again, as network drives need.")
-def watch(folder, place, model, workers, nice, hours, settle, every, exclude, poll):
+def watch(
+    folder, place, model, per_frame, speed, workers, nice, hours, settle, every, exclude, poll
+):
     """Index what comes to FOLDER, until Ctrl-C.
 
     What is there is indexed first. A file that comes is indexed once it has stopped growing. Each
@@ -74,9 +83,9 @@ def watch(folder, place, model, workers, nice, hours, settle, every, exclude, po
     require_folder(folder)
     folder = Path(folder).expanduser().resolve()
     os.nice(nice)
-    arguments = [str(folder)]
-    for name, value in (("index", place), ("model", model), ("workers", workers)):
-        arguments += [f"--{name}={value}"] if value is not None else []
+    given = {"index": place, "model": model, "speed": speed, "workers": workers}
+    arguments = [str(folder), *(["--per-frame"] if per_frame else [])]
+    arguments += [f"--{name}={value}" for name, value in given.items() if value is not None]
     runner = IndexRunner([*arguments, *(f"--exclude={pattern}" for pattern in exclude)])
     watcher = FolderWatcher(
         folder, runner.run, settle=settle, every=every, hours=hours, say=say_line

@@ -10,7 +10,10 @@ import time
 import types
 
 import pytest
+from click.testing import CliRunner
 
+from tempme_jax.commands.index import index
+from tempme_jax.commands.watch import watch
 from tempme_jax.search.indexing.exclusion import Exclusion
 from tempme_jax.search.watching import watcher as module
 from tempme_jax.search.watching.growing import GrowingFiles
@@ -222,6 +225,20 @@ def test_changes_are_noticed(tmp_path):
     found = next(changes)
     assert [os.path.basename(path) for _, path in found] == ["a.mp4"]
     changes.close()
+
+
+@pytest.mark.parametrize("given, expected", [
+    (["--model=tiny-tempme", "--per-frame", "--speed=1.5x"], ("tiny-tempme", True, 1.5)),
+    ([], (None, False, None)),
+])  # fmt: skip
+def test_options_for_a_new_index_reach_its_runs(tmp_path, monkeypatch, given, expected):
+    passed = []
+    monkeypatch.setattr(IndexRunner, "__init__", lambda self, args: passed.append(args))
+    monkeypatch.setattr(module, "watch_changes", lambda folder, poll: iter(()))
+    result = CliRunner().invoke(watch, [str(tmp_path), "--nice=0", *given], catch_exceptions=False)
+    assert result.exit_code == 0
+    options = index.make_context("index", list(passed[0])).params
+    assert tuple(options[name] for name in ("model", "per_frame", "speed")) == expected
 
 
 @pytest.mark.slow
