@@ -6,10 +6,11 @@ import time
 import jax
 import numpy as np
 
+from tempme_jax.bench.steps import tell_dial
 from tempme_jax.parameters import split
 from tempme_jax.training.batches import read_batches
 from tempme_jax.training.config import Config
-from tempme_jax.training.model import build_model
+from tempme_jax.training.model import build_model, set_pooling
 from tempme_jax.training.optim import make_learning_rate, make_optimizer
 from tempme_jax.training.sharding import make_mesh, place, place_batch, place_params, replicate
 from tempme_jax.training.splits import prepare_data
@@ -46,8 +47,9 @@ def measure_reading(config: Config, steps: int) -> DataSpeed:
     Raises:
         ValueError: if the training has no more than `steps` steps.
     """
+    tell_dial(config.train)
     prepare_data(config.data)
-    model = build_model(config.model, config.seed)
+    model = set_pooling(build_model(config.model, config.seed), config.train)
     source = choose_task(model.network).open_rows(config, model)
     if source.steps < steps + 1:
         raise ValueError(f"steps={steps}: the training has {source.steps} steps; choose fewer")

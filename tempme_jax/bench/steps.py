@@ -10,6 +10,7 @@ import contextlib
 import functools
 import json
 import os
+import pathlib
 import resource
 import sys
 import time
@@ -41,6 +42,17 @@ def draw_batch(config: Any, model: Any, number: int) -> dict[str, np.ndarray]:
     }
 
 
+def tell_dial(train: Any) -> None:
+    """Say on standard error that steps are measured without the dial, if the training turns it."""
+    if getattr(train, "dial", "off") != "off":  # earlier versions have none
+        print(
+            f"train.dial={train.dial!r} is not measured: every step merges as the method's options "
+            "say; `tempme bench dial` measures a model at other settings",
+            file=sys.stderr,
+            flush=True,
+        )
+
+
 def prepare(settings: list[str]) -> Callable[[], float]:
     """Return a function that makes a step of a training and returns its loss."""
     import jax
@@ -55,6 +67,8 @@ def prepare(settings: list[str]) -> Callable[[], float]:
 
     config = parse_flags(settings)
     train, mesh = config.train, sharding.make_mesh(config.mesh.data, config.mesh.model)
+    if pathlib.Path(sys.path[0]) == pathlib.Path(__file__).parents[2]:  # one of two versions
+        tell_dial(train)
     model = models.build_model(config.model, config.seed)
     if hasattr(models, "set_pooling"):  # earlier versions have none
         model = models.set_pooling(model, train)

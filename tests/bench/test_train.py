@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from tempme_jax.bench import train
-from tempme_jax.bench.steps import draw_batch
+from tempme_jax.bench.steps import draw_batch, tell_dial
+from tempme_jax.training.config import TrainSettings
 
 TOY = pathlib.Path(__file__).parents[1] / "support" / "toy_run.py"
 
@@ -44,6 +45,14 @@ def test_the_last_id_ends_each_drawn_text():
     np.testing.assert_array_equal(ends, batch["text_mask"].sum(axis=1) - 1)
     assert not batch["ids"][~batch["text_mask"]].any()
     assert batch["place"].tolist() == [5, 6, 7, 8, 9]
+
+
+def test_a_dial_that_is_not_measured_is_told(capsys):
+    tell_dial(TrainSettings())
+    tell_dial(object())  # of a version that had none
+    assert capsys.readouterr().err == ""
+    tell_dial(TrainSettings(dial="random"))
+    assert capsys.readouterr().err.startswith("train.dial='random' is not measured: every step")
 
 
 @pytest.mark.slow
