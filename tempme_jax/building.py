@@ -1,7 +1,6 @@
 """Make models from a description: with random weights, or with those of a file."""
 
 import dataclasses
-import json
 import os
 from typing import Any
 
@@ -20,6 +19,7 @@ from tempme_jax.networks.backbones import BACKBONES, make_network
 from tempme_jax.networks.network import LOG_TAU
 from tempme_jax.parameters import draw_backbone, find_shapes, initialise, list_pretrained_paths
 from tempme_jax.plugins import PluginError, load_installed
+from tempme_jax.saved_options import join_options, list_adapter_options
 from tempme_jax.text.bpe import Tokenizer
 from tempme_jax.text.tokenizers import TOKENIZERS
 from tempme_jax.weights.adapter_files import WrongBaseError, name_base, read_adapter_file
@@ -96,12 +96,8 @@ def open_weights(
     is_same_method = method == saved.get("method")
     given, settled = asked, asked
     if is_same_method:
-        settled = methods.rename_former_options(method, saved["options"])
-        former = methods.list_former_defaults(method, settled)
-        settled = former | settled | asked
-        given = former | read_given_options(saved, weights.arch) | asked
-        if (frames, words) != (saved["num_frames"], saved["max_words"]):
-            settled = given  # the options left open follow these numbers
+        same_numbers = (frames, words) == (saved["num_frames"], saved["max_words"])
+        given, settled = join_options(saved, weights.arch, asked, settle=same_numbers)
     model = assemble(
         weights.arch,
         method=method,
@@ -208,31 +204,6 @@ def find_drawn(saved: dict[str, Any], loaded: Model) -> Drawn:
     if loaded.drawn.paths or drawn is None:
         return loaded.drawn
     return Drawn(drawn["seed"], frozenset(map(tuple, drawn["paths"])))
-
-
-def list_adapter_options(method: str) -> set[str]:
-    """Return the names of a method's options that belong to its adapter."""
-    return {field.name for field in dataclasses.fields(methods.split_method(method)[0])}
-
-
-def read_given_options(saved: dict[str, Any], arch: Architecture) -> dict[str, Any]:
-    """Return the options that the user gave when the saved model was made.
-
-    Files of version 0.1 hold only the settled options; there, those were given that differ from
-    the paper's.
-    """
-    if "given" in saved:
-        return methods.rename_former_options(saved["method"], saved["given"])
-    method, frames, words = saved["method"], saved["num_frames"], saved["max_words"]
-    settled = methods.rename_former_options(method, saved["options"])
-    try:
-        halves = methods.build(method, arch, frames, max_words=words)
-    except ValueError:  # the paper's settings do not fit this backbone
-        return settled
-    # In JSON, where the saved ones come from, a tuple is a list.
-    adapter, reducer = json.loads(json.dumps([dataclasses.asdict(half) for half in halves]))
-    default = adapter | reducer
-    return {name: value for name, value in settled.items() if default[name] != value}
 
 
 def assemble(
