@@ -40,7 +40,7 @@ class FrameEmbedding(abc.ABC):
     @property
     def frame_problem(self) -> str:
         """Why there is no vector of each frame of a video; empty if there is."""
-        return "an exported model returns vectors of whole videos alone; load the model itself"
+        return "an exported model returns vectors of whole videos alone; run it in JAX"
 
     @property
     def keeps_frames(self) -> bool:

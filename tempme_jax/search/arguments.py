@@ -117,7 +117,8 @@ def parse_speed(text: str | float) -> float:
     speed = float(parts[1]) if parts and not isinstance(text, bool) else math.nan
     if not 0 < speed <= FASTEST:
         raise ValueError(
-            f"speed {text!r} is not a multiple of the speed that the model was trained for; write "
-            "it like 2x, for twice as fast, or 1x, for as trained"
+            f"speed {text!r} must be a multiple of the speed that the model was trained for, above "
+            f"0 and at most {FASTEST:.0f}; write it like 2x, for twice as fast, or 1x, for as "
+            "trained"
         )
     return speed

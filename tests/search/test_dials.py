@@ -52,7 +52,7 @@ FASTEST = {"r": 1, "keep_cross": 0.5, "keep_intra": 0.5}
 
 @pytest.mark.parametrize("text", ["0", "-1", "fast", "", "2y", "1e9", "101x", "nan", True])
 def test_what_is_no_speed(text):
-    with pytest.raises(ValueError, match="write it like 2x, for twice as fast, or 1x"):
+    with pytest.raises(ValueError, match="above 0 and at most 100; write it like 2x"):
         parse_speed(text)
 
 

@@ -14,7 +14,10 @@ from tempme_jax.words import format_clock, pluralize, printable_name
 if TYPE_CHECKING:
     from rich.table import Table
 
-LATE = "Score: of the frames together, of which those that fit best count most (tau {tau:.3g})."
+LATE = (
+    "Score: made of those of the frames; the smaller tau is, the more the frames count that fit "
+    "best (here {tau:.3g}; with inf, all alike)."
+)
 FIT = "Fits: how likely the text fits, by the model looking at the text and the moment together."
 
 
