@@ -1,5 +1,7 @@
 """Shared by the config files: the published recipes, and short names of backbones."""
 
+from collections.abc import Sequence
+
 from tempme_jax.checks import require_one_of
 from tempme_jax.training.flags import make_defaults
 
@@ -109,7 +111,14 @@ UMT = {
 }  # fmt: skip
 
 
-def get_config(words: str = "tempme", *, data: str = "", long: bool = False, recipe: str = "own"):
+def get_config(
+    words: str = "tempme",
+    *,
+    data: str = "",
+    long: bool = False,
+    recipe: str = "own",
+    variants: Sequence[str] = (),
+):
     """Return the settings of a method with a recipe; `tempme_jax.training.config` explains them.
 
     Args:
@@ -119,11 +128,12 @@ def get_config(words: str = "tempme", *, data: str = "", long: bool = False, rec
         data: name of the data set, if a method's own recipe depends on it.
         long: whether the data are paragraphs and videos of minutes.
         recipe: the recipe if the words name none.
+        variants: further words, which the caller has taken out, for the message of an unknown one.
 
     Raises:
         ValueError: if a word is unknown, or two name a backbone or a recipe.
     """
-    method, backbone, recipe = parse_words(words, recipe)
+    method, backbone, recipe = parse_words(words, recipe, variants)
     first, _ = split_halves(method)
     config = make_defaults(method)
     config.model.weights = BACKBONES[backbone]
@@ -162,11 +172,11 @@ def get_umt_config(words: str):
     return config
 
 
-def parse_words(words: str, recipe: str) -> tuple[str, str, str]:
+def parse_words(words: str, recipe: str, variants: Sequence[str]) -> tuple[str, str, str]:
     """Return the method, the backbone ("b32" if the words name none), and the recipe."""
     method, *others = words.split(",")
     for word in others:
-        require_one_of(word, [*BACKBONES, *CHOICES], "backbone or recipe")
+        require_one_of(word, [*BACKBONES, *CHOICES, *variants], "word of the config")
     backbones = [word for word in others if word in BACKBONES]
     recipes = [word for word in others if word in CHOICES]
     if len(backbones) > 1 or len(recipes) > 1:

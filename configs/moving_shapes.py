@@ -54,7 +54,7 @@ def get_config(words: str = "tempme"):
     """
     others = [word for word in words.split(",") if word != HARD]
     is_hard = HARD in words.split(",")
-    config = common.get_config(",".join(others) or "tempme", recipe="shared")
+    config = common.get_config(",".join(others) or "tempme", recipe="shared", variants=[HARD])
     config = common.set_moving_shapes(config)
 
     config.model.weights = "tiny-clip"

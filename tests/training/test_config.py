@@ -349,7 +349,9 @@ def test_a_setting_is_found_at_any_level(flag, message):
     ("file", "message"),
     [
         ("msrvtt.py:tempmee", "'tempmee' .did you mean 'tempme'"),
-        ("msrvtt.py:tempme,b23", "unknown backbone or recipe: 'b23' .did you mean 'b32'"),
+        ("msrvtt.py:tempme,b23", "unknown word of the config: 'b23' .did you mean 'b32'"),
+        ("moving_shapes.py:hardd,hard", "'hardd'"),
+        ("moving_shapes.py:lora,hardd", "'hardd' .did you mean 'hard'"),
         ("msrvtt.py:tempme,b32,shred", "'shred' .did you mean 'shared'.*there are: b16.*own, sh"),
         ("msrvtt.py:tempme,shared,own", "'tempme,shared,own' names two backbones or two recipes"),
         ("msrvtt.py:tempme,b16,b32", "choose one of each"),
