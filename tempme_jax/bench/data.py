@@ -4,7 +4,6 @@ import dataclasses
 import time
 
 import jax
-import numpy as np
 
 from tempme_jax.bench.steps import tell_dial
 from tempme_jax.parameters import split
@@ -12,9 +11,9 @@ from tempme_jax.training.batches import read_batches
 from tempme_jax.training.config import Config
 from tempme_jax.training.model import build_model, set_pooling
 from tempme_jax.training.optim import make_learning_rate, make_optimizer
-from tempme_jax.training.sharding import make_mesh, place, place_batch, place_params, replicate
+from tempme_jax.training.sharding import make_mesh, place_batch, place_params
 from tempme_jax.training.splits import prepare_data
-from tempme_jax.training.step import TrainState, leave_unchanged, train_step
+from tempme_jax.training.step import CompiledSteps, leave_unchanged, make_state
 from tempme_jax.training.tasks import choose_task
 
 
@@ -76,7 +75,8 @@ def time_training(config: Config, model, source, steps: int) -> tuple[float, flo
     frozen = place_params(mesh, frozen, split=True)
     settings = dataclasses.replace(config.train, learning_rate=1e-9, warmup=0.0)
     optimizer = make_optimizer(settings, make_learning_rate(settings, source.steps))
-    state = TrainState(place(replicate(mesh), np.int32(0)), trainable, optimizer.init(trainable))
+    state = make_state(trainable, optimizer, mesh)
+    compiled = CompiledSteps(optimizer, leave_unchanged, frozen)
     objective = choose_task(model.network).objective.make(model.network, settings, config.seed)
     waited, begun = 0.0, 0.0
     with read_batches(source, config.train.batch_size, workers=config.data.workers) as reader:
@@ -84,9 +84,7 @@ def time_training(config: Config, model, source, steps: int) -> tuple[float, flo
             started = time.monotonic()
             rows = next(reader)
             waited += time.monotonic() - started
-            state, _ = train_step(
-                objective, optimizer, leave_unchanged, state, frozen, place_batch(mesh, rows)
-            )
+            state, _ = compiled.make(objective, state, place_batch(mesh, rows))
             jax.block_until_ready(state)
             if step == 0:  # the first step compiles
                 begun, waited = time.monotonic(), 0.0

@@ -1,5 +1,6 @@
 """The plot of a history of measurements, drawn without a screen."""
 
+import io
 import math
 import os
 from collections.abc import Iterator
@@ -7,6 +8,7 @@ from typing import Any
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from PIL import Image
 
 from tempme_jax.bench.history import Record
 
@@ -27,6 +29,7 @@ NOT_DRAWN = ("costs",)
 # Lines in one picture.
 MOST_LINES = 8
 COLUMNS, WIDTH, HEIGHT = 2, 5.5, 3.2
+COLOURS = 64
 
 
 def plot_history(records: list[Record], file: str | os.PathLike) -> int:
@@ -64,7 +67,12 @@ def plot_history(records: list[Record], file: str | os.PathLike) -> int:
         axes.grid(alpha=0.3)
         axes.legend(fontsize=7)
         axes.spines[["top", "right"]].set_visible(False)
-    figure.savefig(file)
+    drawn = io.BytesIO()
+    figure.savefig(drawn)
+    # Few colours make a small file, of which a history of a repository holds many.
+    Image.open(drawn).convert("P", palette=Image.Palette.ADAPTIVE, colors=COLOURS).save(
+        file, "PNG", optimize=True
+    )
     return len(records)
 
 

@@ -10,7 +10,6 @@ from typing import Any
 
 import flax.traverse_util
 import jax
-import numpy as np
 from jax.sharding import Mesh
 
 from tempme_jax import costs
@@ -30,14 +29,20 @@ from tempme_jax.training.objectives.base import Batch
 from tempme_jax.training.optim import make_learning_rate, make_optimizer
 from tempme_jax.training.overlap import describe_overlap
 from tempme_jax.training.places import make_storage
-from tempme_jax.training.sharding import check_divides, make_mesh, place, place_params, replicate
+from tempme_jax.training.sharding import check_divides, make_mesh, place_params
 from tempme_jax.training.splits import (
     check_annotations,
     open_split,
     prepare_data,
     require_same_resize,
 )
-from tempme_jax.training.step import Augmentation, CompiledSteps, TrainState, leave_unchanged
+from tempme_jax.training.step import (
+    Augmentation,
+    CompiledSteps,
+    TrainState,
+    leave_unchanged,
+    make_state,
+)
 from tempme_jax.training.tasks import Task, check_task, choose_task
 from tempme_jax.training.tracking import Tracker, open_tracker, require_service
 from tempme_jax.training.workdir import check_workdir, open_workdir
@@ -148,14 +153,11 @@ class Run:
         def step(state: TrainState, batch: Batch) -> tuple[TrainState, dict[str, jax.Array]]:
             return compiled.make(dialed.take(state), state, batch)
 
-        whole = replicate(self.mesh)
-        initial = jax.jit(optimizer.init, out_shardings=whole)(trainable)
-        state = TrainState(place(whole, np.int32(0)), trainable, initial)
         plan = Plan(
             self.config, self.folder, self.mesh, source, step, rate, self.make_evaluator(),
             reports=is_main_process(), tracker=self.tracker,
         )  # fmt: skip
-        return train(plan, state)[2]
+        return train(plan, make_state(trainable, optimizer, self.mesh))[2]
 
     def make_evaluator(self) -> Callable[[TrainState], tuple[dict[str, Any], str]] | None:
         """Return the function that measures a state to select the best; None to take the last."""

@@ -7,6 +7,7 @@ from typing import Any, cast
 
 import flax.struct
 import jax
+import numpy as np
 import optax
 from jax.sharding import Mesh, PartitionSpec
 
@@ -14,6 +15,7 @@ from tempme_jax import heap
 from tempme_jax.training.augment import rand_augment
 from tempme_jax.training.crops import crop_and_flip
 from tempme_jax.training.objectives.base import Batch, Objective
+from tempme_jax.training.sharding import place, replicate
 
 
 @flax.struct.dataclass
@@ -29,6 +31,13 @@ class TrainState:
     step: jax.Array
     trainable: dict
     optimizer: optax.OptState
+
+
+def make_state(trainable: dict, optimizer: optax.GradientTransformation, mesh: Mesh) -> TrainState:
+    """Return the state before the first step, on all devices as every step leaves it."""
+    whole = replicate(mesh)
+    moments = jax.jit(optimizer.init, out_shardings=whole)(trainable)
+    return TrainState(place(whole, np.int32(0)), trainable, moments)
 
 
 # On a CPU, memory of steps that need less than this is kept from step to step, which may double it.

@@ -23,12 +23,13 @@ from tempme_jax.reducers.base import Reducer
 from tempme_jax.training.config import TrainSettings
 from tempme_jax.training.objectives.contrastive import ContrastiveObjective
 from tempme_jax.training.optim import make_learning_rate, make_optimizer
-from tempme_jax.training.sharding import make_mesh, place_batch
+from tempme_jax.training.sharding import make_mesh, place_batch, place_params
 from tempme_jax.training.step import (
     Augmentation,
     CompiledSteps,
     TrainState,
     leave_unchanged,
+    make_state,
     train_step,
 )
 
@@ -236,6 +237,16 @@ class Slope:
 
     def compute_gradients(self, trainable, frozen, batch, key):
         return jnp.float32(0), jax.tree.map(lambda a: jnp.full_like(a, -self.steepness), trainable)
+
+
+def test_the_first_state_is_placed_as_every_step_leaves_it():
+    """Else the second step would be compiled anew."""
+    mesh, update = make_mesh(-1, 1), optax.sgd(0.5, momentum=0.9)
+    trainable = place_params(mesh, {"logit_scale": np.float32(1)}, split=False)
+    state = make_state(trainable, update, mesh)
+    first = jax.tree.map(lambda array: array.sharding, state)
+    later, _ = CompiledSteps(update, leave_unchanged, {}).make(Slope(), state, {})
+    assert jax.tree.map(lambda array: array.sharding, later) == first
 
 
 def test_the_temperature_is_clamped():
