@@ -70,9 +70,7 @@ def plot_history(records: list[Record], file: str | os.PathLike) -> int:
     drawn = io.BytesIO()
     figure.savefig(drawn)
     # Few colours make a small file, of which a history of a repository holds many.
-    Image.open(drawn).convert("P", palette=Image.Palette.ADAPTIVE, colors=COLOURS).save(
-        file, "PNG", optimize=True
-    )
+    Image.open(drawn).convert("RGB").quantize(COLOURS).save(file, "PNG", optimize=True)
     return len(records)
 
 

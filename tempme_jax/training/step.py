@@ -130,7 +130,8 @@ class CompiledSteps:
         )
         compiled = lowered.compile()
         heap.return_freed_memory()  # the compiler's, before the step takes as much
-        memory = compiled.memory_analysis()
-        if jax.default_backend() == "cpu" and memory and memory.temp_size_in_bytes < KEPT_BYTES:
-            heap.keep_freed_memory()
+        if jax.default_backend() == "cpu":
+            memory = compiled.memory_analysis()
+            if memory and memory.temp_size_in_bytes < KEPT_BYTES:
+                heap.keep_freed_memory()
         return compiled

@@ -85,7 +85,7 @@ def test_every_option_has_a_help():
     groups = [main, main.commands["bench"], main.commands["data"]]
     commands = [command for group in groups for command in group.commands.values()]
     options = [o for c in commands for o in c.params if isinstance(o, click.Option)]
-    assert len(options) == 178
+    assert len(options) == 180
     assert [option.name for option in options if not option.help] == []
 
 
